@@ -708,5 +708,8 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
         return;
     }
     accounts_attach(s->proxy, l->key, s);
-    throttle_begin(s);
+    if (l->certified)
+        routing_try(s); /* it is no guess, and stands in no line with those who guess */
+    else
+        throttle_begin(s);
 }

@@ -4,6 +4,7 @@
  *   - Of the logins by one name's password from one network, THROTTLE_TRIES are tried at a time in a thread, and the
  *     others wait until one of these was answered: so nobody learns of many passwords at once before it is known that
  *     the first ones were wrong. A master's name counts, whosever account it asks for.
+ *     Who signs in by a certificate (EXTERNAL) guesses nothing, and does not go through here.
  *   - Where there were failures, the login waits for its turn (penalty.h): until the end of the wait that it is
  *     told, or, where that would be longer than twice login_delay_max or than is left of login_timeout, it is
  *     refused with [LIMIT].

@@ -25,7 +25,7 @@ struct fixture {
 
     struct buf said; /* to the client */
     route_read_fn route_fn;
-    unsigned reads, thaws, logins, entered, left, renamed, failed, relayed, wrong, right;
+    unsigned reads, thaws, logins, entered, left, renamed, failed, relayed, wrong, right, throttled;
     const char *at; /* of the last sign-in */
     enum login_as as;
     backend_login_fn login_fn;
@@ -83,6 +83,7 @@ void share_give(struct session *s)
 
 void throttle_begin(struct session *s)
 {
+    f->throttled++;
     routing_try(s);
 }
 
@@ -860,6 +861,22 @@ static void test_cancelled(void **state)
 
 #define ROUTING_TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
+/* What was shown is known to be right, so others who guess at the account keep nobody waiting. */
+static void test_certificate_is_no_guess(void **state)
+{
+    (void)state;
+    struct credential c = {.mechanism = sasl_find(span_str("EXTERNAL")), .authcid = span_str("ann")};
+    routing_begin(&f->s, "a1", &c);
+    assert_int_equal(f->throttled, 0);
+    assert_int_equal(f->reads, 1);
+    route_is("old", ROUTE_RESTING);
+    login_ends(LOGIN_REFUSED, "AUTHENTICATIONFAILED");
+    assert_int_equal(f->wrong, 0);
+    assert_non_null(strstr(buf_str(&f->said), "a1 NO [UNAVAILABLE] "));
+    begin();
+    assert_int_equal(f->throttled, 1);
+}
+
 /* ---- routes that are remembered ---- */
 
 /* A first login, which ends before it has entered; the next one begins. */
@@ -992,6 +1009,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ROUTING_TEST(test_a_login),
+        ROUTING_TEST(test_certificate_is_no_guess),
         ROUTING_TEST(test_second_login_reads_no_route),
         ROUTING_TEST(test_account_under_way_is_not_remembered),
         ROUTING_TEST(test_account_has_moved_since),
