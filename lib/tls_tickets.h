@@ -17,7 +17,9 @@ enum {
     TICKET_KEY_SIZE = 80, /* in a file, as nginx has it: name, HMAC, AES */
     TICKET_KEYS_MAX = 3,
     TICKET_AGE_MS = 60 * 60 * 1000, /* how often each copy of the keys is aged at least */
-    TICKET_LIFE_S = 24 * 60 * 60    /* a session is not resumed for longer than this after it began */
+    /* how long a ticket is good. In TLS 1.2 a session is not resumed for longer than this after it began; in TLS 1.3, where
+     * each resumption gives a ticket and has a key exchange of its own, a client that comes back each day goes on. */
+    TICKET_LIFE_S = 24 * 60 * 60,
 };
 
 struct ticket_key {
