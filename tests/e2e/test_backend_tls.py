@@ -5,6 +5,7 @@ import hashlib
 import imaplib
 import os
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -172,7 +173,8 @@ def test_pins(store, authority, cert):
         change(path, pin_of(cert[0]), f'{pin_of(cert[0])}", "{told}')
         proxy.reload("reloaded")
         net.wait_until("the pin", lambda: comes_in(ferry, proxy))
-        change(path, "    pin = ", f'    ca_file = "{authority.ca}"\n    pin = ')
+        ca = shutil.copy(authority.ca, ferry.folder)  # a reload reads in the folders of the start
+        change(path, "    pin = ", f'    ca_file = "{ca}"\n    pin = ')
         proxy.reload("reloaded")
         net.wait_until("the authority to be asked too", lambda: not comes_in(ferry, proxy))
         proxy.wait("self-signed certificate")
