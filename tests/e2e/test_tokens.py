@@ -7,12 +7,11 @@ import subprocess
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import dovecot, dovecot_conf, net
+from harness import dovecot, net
 from harness.ferry import backend
 from harness.provider import Provider
 from harness.scene import assert_equal, connect, fill, new_user, small
 
-pytestmark = pytest.mark.skipif(dovecot_conf.is_new(), reason="the configuration is that of Dovecot 2.3")
 WAYS = {"proxy": {"mechanisms": ["PLAIN", "XOAUTH2", "OAUTHBEARER"]}}
 
 

@@ -27,7 +27,7 @@ class Dovecot:
                  master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False,
                  provider=None):
         """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options().
-        header: there are ports that want a PROXY header too, see header_url(). provider: of tokens (provider.py); for Dovecot 2.3 alone."""
+        header: there are ports that want a PROXY header too, see header_url(). provider: of tokens (provider.py)."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
@@ -48,8 +48,7 @@ class Dovecot:
             "special_use": self._special_use() if special_use else "",
         }
         if provider:
-            self._write("provider.conf.ext", dovecot_conf.PROVIDER % provider.url())
-            self._settings["extra"] += dovecot_conf.TOKENS % os.path.join(self.folder, "provider.conf.ext")
+            self._settings["extra"] += dovecot_conf.tokens(provider.url(), self._write)
         self._tls = bool(cert)
         self._write_config()
         self._write_users(users or {})
@@ -84,6 +83,7 @@ class Dovecot:
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         os.chmod(path, 0o644)
+        return path
 
     # ---- configuration
 

@@ -227,6 +227,25 @@ active_value = true
 """
 
 
+NEW_TOKENS = """
+auth_mechanisms = plain login xoauth2 oauthbearer
+oauth2 {
+  tokeninfo_url = %s
+  introspection_mode = auth
+  username_attribute = user
+  active_attribute = active
+  active_value = true
+}
+"""
+
+
+def tokens(url, write):
+    """What makes it ask an identity provider at url; write(name, text) makes a file of it, and returns its path."""
+    if is_new():
+        return NEW_TOKENS % url
+    return TOKENS % write("provider.conf.ext", PROVIDER % url)
+
+
 def ssl_files(cert, key):
     if is_new():
         return f"ssl_server_cert_file = {cert}\nssl_server_key_file = {key}"
