@@ -1,13 +1,14 @@
 """Users who sign in by the token of an identity provider, on real servers that ask it: at login, over a move, and for the migrator."""
 import base64
 import contextlib
+import json
 import re
 import subprocess
 
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import dovecot, net
+from harness import dovecot, dovecot_conf, net
 from harness.ferry import backend
 from harness.provider import Provider
 from harness.scene import assert_equal, connect, fill, new_user, small
@@ -62,9 +63,13 @@ def test_sign_in(site, provider, mechanism, end):
         with connect(proxy) as wire:
             wire.line(b"a " + message(name, wrong, mechanism))
             line = wire.read_line()
-            assert line.startswith(b"+ ") and base64.b64decode(line[2:]).startswith(b'{"status":'), line
-            wire.line(end)
-            assert wire.read_line() == b"a NO [AUTHENTICATIONFAILED] Authentication failed"
+            if line.startswith(b"+ "):
+                assert "status" in json.loads(base64.b64decode(line[2:])), line
+                wire.line(end)
+                line = wire.read_line()
+            else:
+                assert dovecot_conf.is_new(), "2.4 says why for some tokens alone"
+            assert line == b"a NO [AUTHENTICATIONFAILED] Authentication failed"
 
 
 def test_live_session_goes_over(site, servers, provider):
@@ -131,7 +136,7 @@ def test_token_expires_before_the_move(site, servers, provider):
     provider.expire(token)
     ferry.migrator()
     route = ferry.wait_state(user, "backoff")
-    assert re.match("credentials: (old|new): the user's token is refused, so it may have expired: .*invalid_token", route["reason"]), route
+    assert re.match("credentials: (old|new): the user's token is refused, so it may have expired: .*(invalid_token|internal_failure)", route["reason"]), route
     assert route["next_try"] == "0"
     text = ferry.ctl_raw("user", user)[1]
     assert "Goes on at the user's next login" in text and "fresh" in text, text
