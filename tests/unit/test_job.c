@@ -174,7 +174,8 @@ static void test_without_credentials_it_waits_for_a_login(void **state)
     await(t);
     assert_int_equal(t->how, JOB_DONE);
     EXPECT_ROUTE(t, "state", "backoff");
-    EXPECT_ROUTE(t, "reason", "credentials: no password of the user is at hand; the next login brings one");
+    EXPECT_ROUTE(t, "reason",
+                 "credentials: no password or token of the user is at hand; the next login brings one");
     EXPECT_ROUTE(t, "next_try", "0");
     assert_int_equal(t->source.logins, 0);
     end(t);

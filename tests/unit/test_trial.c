@@ -150,11 +150,12 @@ static void copy(struct fixture *f, const char *from, const char *to)
     put(io_file(&f->dir, to), block);
 }
 
-/* The sample, with a folder of ours for those that it names. */
+/* The sample, with a folder of ours for those that it names, and without the user, whom this machine need not have. */
 static char *own_sample(struct fixture *f)
 {
-    static const char *const theirs[] = {"/etc/imapferry", "#journal_dir", "/var/lib/imapferry"};
-    const char *ours[] = {f->dir.path, "journal_dir", f->dir.path};
+    static const char *const theirs[] = {"/etc/imapferry", "#journal_dir", "/var/lib/imapferry",
+                                         "user = \"imapferry\""};
+    const char *ours[] = {f->dir.path, "journal_dir", f->dir.path, "user = \"\""};
     struct buf text = {0}, out = {0};
     conf_print_sample(&text);
     for (const char *p = buf_str(&text); *p;) {
