@@ -10,7 +10,6 @@ import grp
 import hashlib
 import os
 import pwd
-import signal
 import subprocess
 
 from . import dovecot_conf, net
@@ -145,7 +144,7 @@ class Dovecot:
 
     def stop(self):
         """Its master waits for seconds for processes of its own that wait for it; they are told directly."""
-        net.stop_group(self._process, signal.SIGQUIT)
+        net.stop_group(self._process)
         self._process.stderr.close()
 
     def doveadm(self, *args):

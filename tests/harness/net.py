@@ -77,9 +77,10 @@ def _group_lives(leader):
     return False
 
 
-def stop_group(leader, number, timeout=2.0):
-    """The signal for the process that leads a group, SIGTERM for all others of it, and SIGKILL for who is left then."""
-    leader.send_signal(number)
+def stop_group(leader, timeout=2.0):
+    """SIGKILL for the process that leads a group (others are ignored where a shell has begun the tests in the background),
+    SIGTERM for all others of it, and SIGKILL for who is left then."""
+    leader.kill()
     leader.wait(10)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader.pid, signal.SIGTERM)
