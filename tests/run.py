@@ -21,7 +21,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
 sys.path.insert(0, TESTS)
 GROUPS = ("build", "format", "unit", "fuzz", "layers", "tree", "route", "e2e")
-DEADLINE = 25 * 60  # of one runner, seconds
+DEADLINE = 40 * 60  # of one runner, seconds
 SCRATCH_ROOM = 6 << 30  # bytes
 
 

@@ -60,6 +60,7 @@ service imap-login {{
   }}
 }}
 service imap {{
+  {sessions}
   process_limit = 1000
 }}
 {extra}
@@ -261,4 +262,6 @@ def open_passdb(password):
 
 def text(**values):
     requests = "restart_request_count = unlimited" if is_new() else "service_count = 0"
-    return (NEW if is_new() else OLD).format(version=version(), requests=requests, **values)
+    # To load a process anew for each login takes more than the login.
+    sessions = "restart_request_count = 100" if is_new() else "service_count = 100"
+    return (NEW if is_new() else OLD).format(version=version(), requests=requests, sessions=sessions, **values)
