@@ -320,7 +320,7 @@ def test_plan_needs_a_way_to_sign_in(make_ferry, old, new, authority):
     user = new_user("planned")
     ferry = make_ferry({"old": backend(old, ca=authority.ca, master=False), "new": backend(new, ca=authority.ca)})
     status, said = ferry.ctl("plan", user)
-    assert status == 4 and "no password of the user is at hand" in said["error"]
+    assert status == 4 and "no password or token of the user is at hand" in said["error"]
 
 
 def test_plan_of_an_account_that_has_moved_is_refused(make_ferry, backends, old, new):

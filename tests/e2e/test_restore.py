@@ -1,6 +1,7 @@
 """Redis loses everything: what journals and exports know is brought back, and nobody is on the wrong server."""
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -241,7 +242,7 @@ def test_a_store_that_was_made_anew_on_another_host(site, tmp_path):
     assert ferry.route(user)["state"] == "queued" and not redis.hget("imapferry:control", "paused") == "1"
     # The way out that it names: the journal was another site's.
     migrator.stop()
-    os.rename(os.path.join(ferry.folder, "journal", "flips"), str(tmp_path / "flips"))
+    shutil.move(os.path.join(ferry.folder, "journal", "flips"), str(tmp_path / "flips"))
     ferry.migrator()
     site.wait(user, "flipped")
     assert [c["level"] for c in ferry.ctl("check")[1]["checks"] if c["of"] == "journal"] == ["ok"]
