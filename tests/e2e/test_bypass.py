@@ -151,6 +151,6 @@ def test_nothing_is_found_where_nothing_was_done(make_ferry, old, new, authority
     with standing_still(make_ferry, old, new, authority) as (ferry, user, _, go_on):
         go_on()
         ferry.wait_state(user, "flipped", "settled")
-        [found] = ferry.daemons[-1].find(r"event=looked_again.*mailboxes=(\d+) closer=(\d+)")
+        found = ferry.daemons[-1].wait(r"event=looked_again.*mailboxes=(\d+) closer=(\d+)")
         assert int(found.group(1)) > 1 and found.group(2) == "0", found.group(0)
         assert_equal(old, new, user, 20)
