@@ -100,9 +100,9 @@ static void await_heirs(struct program *g)
 
 /* ---- we take another one's */
 
-static void tell_manager_of_us(void)
+static void tell_manager_of(pid_t pid)
 {
-    char *text = xasprintf("MAINPID=%ld\nREADY=1", (long)getpid());
+    char *text = xasprintf("MAINPID=%ld\nREADY=1", (long)pid);
     process_notify(text);
     free(text);
 }
@@ -112,11 +112,11 @@ static void program_on_heir(void *owner, enum heir_event ev)
     struct program *g = owner;
     switch (ev) {
     case HEIR_ALONE:
-        tell_manager_of_us();
+        tell_manager_of(getpid());
         await_heirs(g);
         break;
     case HEIR_YOURS:
-        tell_manager_of_us();
+        tell_manager_of(getpid());
         break;
     case HEIR_DONE:
         LOG(INFO, "upgrade_done");
@@ -124,6 +124,7 @@ static void program_on_heir(void *owner, enum heir_event ev)
         break;
     case HEIR_OFF:
         LOG(ERROR, "upgrade_off", LOG_S("why", "the process before this one has called it off, and goes on"));
+        tell_manager_of(heir_pid_before(g->heir)); /* else it takes our end for that of the service */
         g->called_off = g->followed = true;
         program_end(g, ORDER_DRAIN);
         break;

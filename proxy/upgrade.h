@@ -37,7 +37,7 @@ enum heir_event {
     HEIR_ALONE, /* there is no other process (any more): the service manager may be told */
     HEIR_YOURS, /* the service manager is to be told that we are the one; the other drains after that */
     HEIR_DONE,  /* it drains */
-    HEIR_OFF,   /* it goes on, and we have to end */
+    HEIR_OFF,   /* it goes on, and we have to end; the service manager is to be told, should it know of us */
 };
 typedef void (*heir_fn)(void *owner, enum heir_event ev);
 
@@ -50,6 +50,8 @@ bool heir_meet(const char *path, const struct identity *who, const char *token, 
 void upgrade_unlink(const char *path);
 /* The other one's token: the id is taken from it. */
 const char *heir_token_before(const struct heir *h);
+/* Its process id. */
+pid_t heir_pid_before(const struct heir *h);
 /* We serve. fn is called from the loop, with HEIR_YOURS and then HEIR_DONE, or with one of the others. */
 void heir_serving(struct heir *h, struct loop *l, heir_fn fn, void *owner);
 /* NULL is fine. The other one takes it for our death, unless it drains. */

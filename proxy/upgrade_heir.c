@@ -184,6 +184,11 @@ const char *heir_token_before(const struct heir *h)
     return h->before;
 }
 
+pid_t heir_pid_before(const struct heir *h)
+{
+    return h->pid;
+}
+
 /* ---- in the loop */
 
 static void heir_end(struct heir *h, enum heir_event ev)
@@ -198,8 +203,8 @@ static void heir_yours(struct heir *h)
     h->yours = true;
     timer_start(h->slow, SLOW_MS);
     h->fn(h->owner, HEIR_YOURS);
-    if (!upgrade_send(h->fd, "drain", NULL, 0))
-        heir_end(h, HEIR_DONE);
+    (void)!upgrade_send(h->fd, "drain", NULL,
+                        0); /* where it listens no more, "off" or its end is there to read */
 }
 
 /* One that is gone needs no word. */

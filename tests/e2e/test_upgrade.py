@@ -327,6 +327,30 @@ def test_an_old_one_that_hangs(place):
     ended(first)
 
 
+def test_called_off_while_the_new_one_stood_still(place):
+    """It finds "yours" and "off" behind each other, and the old one, which serves again, does not listen to it any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as old:
+        old.bind(place.path)
+        old.listen()
+        old.settimeout(20)
+        second = place.start(wait=False)
+        speaks, _ = old.accept()
+        with speaks:
+            speaks.settimeout(20)
+            assert speaks.recv(100).startswith(b"hello 1 ")
+            speaks.sendmsg([b"again"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [old.fileno()]))])
+            speaks.send(b"id " + b"0123456789abcdef" * 2)
+            assert speaks.recv(100) == b"serving"
+            stop(second)
+            speaks.send(b"yours")
+            speaks.send(b"off")
+        second.signal(signal.SIGCONT)
+        second.wait("event=upgrade_off .*goes on")
+        assert second.process.wait(20) == 1
+        assert not second.find("event=upgrade_done")
+    second.kill()
+
+
 @pytest.mark.parametrize("words", [[b"hello 2 " + b"0" * 32], [b"hello 1 short"], [b"hello 1 " + b"x" * 32], [b"drain"], [b"x" * 1500],
                                    [b"hel"], [b"hello 1 " + b"0" * 32, b"drain"], [b"hello 1 " + b"0" * 32, b"serving", b"serving"]],
                          ids=["version", "short", "digits", "order", "long", "half", "early", "twice"])
