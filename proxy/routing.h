@@ -36,8 +36,8 @@ struct login;
 
 /* The session is in PREAUTH; the credential's names and password passed login_name_ok() and
  * login_password_ok(). Where it is for somebody else (authzid), that is refused like a wrong password unless its
- * name stands in masters; then it is that account's login, with this credential. It is copied to memory that is never swapped out or dumped
- * (vault.h), and wiped when the login ended, either way; but where the account may be flipped, the session
+ * name stands in masters; then it is that account's login, with this credential. It is copied to memory that is
+ * never swapped out or dumped (vault.h), and wiped when the login ended, either way; but where the account may be flipped, the session
  * keeps it. */
 void routing_begin(struct session *s, const char *tag, const struct credential *c);
 /* The login may be tried now (throttle.h). */
