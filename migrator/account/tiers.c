@@ -24,6 +24,7 @@ struct tiers_op {
     TAILQ_ENTRY(tiers_op) link;
     struct tiers *t;
     struct tiers_request q;
+    void (*told)(void *owner); /* the target was told; NULL: nobody wants to know */
     tiers_fn fn;
     void *owner;
     enum tiers_step step;
@@ -426,6 +427,8 @@ static void tiers_told(struct tiers_op *op)
     }
     op->step = TIERS_CHECK;
     tiers_status(op, op->q.lane->target, op->q.target_name, &op->facts.target, tiers_on_target);
+    if (op->told)
+        op->told(op->owner);
 }
 
 /* Servers disconnect who has it selected. */
@@ -505,8 +508,8 @@ static bool tiers_rows_equal(const struct ledger *l)
 }
 
 /* Something is copied already. */
-static bool tiers_go_on(struct tiers *t, const struct tiers_request *q, uint32_t source, uint32_t target,
-                        tiers_fn fn, void *owner)
+static enum tiers_wait tiers_go_on(struct tiers *t, const struct tiers_request *q, uint32_t source,
+                                   uint32_t target, tiers_fn fn, void *owner)
 {
     struct record_numbers *n = &q->record->numbers;
     bool equal = tiers_rows_equal(q->record->ledger);
@@ -520,7 +523,7 @@ static bool tiers_go_on(struct tiers *t, const struct tiers_request *q, uint32_t
         n->was[0] = other ? q->source_uidvalidity : source;
         n->was[1] = target;
         tiers_leave(tiers_begin(t, q, fn, owner));
-        return false;
+        return TIERS_RENEWING;
     }
     if (t0 && !n->given_up)
         tiers_want(t, q, t->channel ? tiers_conf(t)->t0_max_gaps : tiers_conf(t)->t1_max_gaps, target);
@@ -528,33 +531,48 @@ static bool tiers_go_on(struct tiers *t, const struct tiers_request *q, uint32_t
         tiers_want(t, q, tiers_conf(t)->t1_max_gaps, target);
     else
         tiers_want_not(n);
-    return true;
+    return TIERS_KNOWN;
 }
 
-bool tiers_prepare(struct tiers *t, const struct tiers_request *q, tiers_fn fn, void *owner)
+static bool tiers_has_copies(const struct ledger *l, uint32_t *source, uint32_t *target)
 {
-    uint32_t source, target, uidnext;
+    uint32_t uidnext;
     size_t n;
-    const struct ledger *l = q->record->ledger;
+
+    ledger_rows(l, &n);
+    return ledger_bound(l, source, target) && (n > 0 || ledger_in_doubt(l, &uidnext));
+}
+
+bool tiers_may_renew(const struct tiers *t, const struct record *record)
+{
+    uint32_t source, target;
+
+    return tiers_can_renew(t) && tiers_has_copies(record->ledger, &source, &target);
+}
+
+enum tiers_wait tiers_prepare(struct tiers *t, const struct tiers_request *q, void (*told)(void *owner),
+                              tiers_fn fn, void *owner)
+{
+    uint32_t source, target;
 
     if (!t->move->back)
         tiers_open_channel(t, q->lane->target, q->target);
-    ledger_rows(l, &n);
-    if (ledger_bound(l, &source, &target) && (n > 0 || ledger_in_doubt(l, &uidnext)))
+    if (tiers_has_copies(q->record->ledger, &source, &target))
         return tiers_go_on(t, q, source, target, fn, owner);
     if (t->move->back || q->record->numbers.given_up)
-        return true;
+        return TIERS_KNOWN;
     if (!t->channel) { /* the copy looks for itself, before it sends anything */
         if (tiers_conf(t)->t1_max_gaps > 0)
             tiers_want(t, q, tiers_conf(t)->t1_max_gaps, 0);
         tiers_say(&q->record->numbers, t->no_channel);
-        return true;
+        return TIERS_KNOWN;
     }
     struct tiers_op *op = tiers_begin(t, q, fn, owner);
+    op->told = told;
     op->step = TIERS_ASK;
     tiers_status(op, q->lane->source, q->source_name, &op->facts.source, tiers_on_source);
     tiers_status(op, q->lane->target, q->target_name, &op->facts.target, tiers_on_target);
-    return false;
+    return TIERS_ASKING;
 }
 
 /* Whichever says most of why the tier is no better one. */

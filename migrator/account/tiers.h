@@ -37,9 +37,18 @@ enum tiers_rc {
 /* why: of all but TIERS_DONE, for people; borrowed. */
 typedef void (*tiers_fn)(void *owner, enum tiers_rc rc, const char *why);
 
-/* Before each copy: what numbers are to be had? They stand in record->numbers then. True: nothing has to be asked,
- * and fn is not called. False: it will be called, not before this returned. */
-bool tiers_prepare(struct tiers *t, const struct tiers_request *q, tiers_fn fn, void *owner);
+/* Before each copy: what numbers are to be had? They stand in record->numbers when that is known. */
+enum tiers_wait {
+    TIERS_KNOWN, /* nothing has to be asked, and fn is not called */
+    /* fn will be called, not before this returned. The source may be opened and read meanwhile, and the target from
+     * told() on, which comes before fn, or not at all: what is sent there then is answered behind all that is asked here */
+    TIERS_ASKING,
+    TIERS_RENEWING /* fn will be called; until then the lane is not to be used */
+};
+enum tiers_wait tiers_prepare(struct tiers *t, const struct tiers_request *q, void (*told)(void *owner),
+                              tiers_fn fn, void *owner);
+/* Can it be TIERS_RENEWING? */
+bool tiers_may_renew(const struct tiers *t, const struct record *record);
 /* After a copy that ended well: the tier that was reached. False: both UIDVALIDITYs are equal, and the UIDs are not:
  * tiers_renew(), where tiers_can_renew(). */
 bool tiers_took(struct record *record, const struct copy_result *result) MUST_CHECK;

@@ -20,7 +20,7 @@ static void start_anew(struct pass_item *i)
     findings_clear(i->record->findings, NULL);
     i->record->stamp.equal = i->record->whole = false;
     i->state = TODO;
-    i->target_waits = false;
+    i->target_waits = i->untold = false;
     i->pass->next = 0;
 }
 
@@ -220,6 +220,7 @@ static void pass_copy_on_copied(void *owner, const struct copy_result *result)
     struct pass *p = i->pass;
 
     i->copy = NULL;
+    tiers_forget(p->move->tiers, i->record); /* of a source that could not be opened, before the target was */
     i->changes.appended += result->counts.appended;
     i->changes.stored += result->counts.stored;
     i->changes.expunged += result->counts.expunged;
@@ -330,9 +331,25 @@ static void pass_copy_start(struct pass_item *i)
             .progress = on_progress,
             .over_to_next = i->alone ? NULL : over_to_next,
             .source_to_next = i->alone ? NULL : source_to_next,
-            .target_waits = i->target_waits,
+            .target_waits = i->target_waits || i->untold,
         },
         pass_copy_on_copied, i);
+}
+
+/* Nobody needs the target before it any more. */
+static void item_open_target(struct pass_item *i)
+{
+    if (i->copy && !i->target_waits && !i->untold)
+        copy_take_target(i->copy);
+}
+
+static void pass_copy_on_told(void *owner)
+{
+    struct pass_item *i = owner;
+
+    i->untold = false;
+    if (!pass_is_ending(i->pass)) /* its lane and its ledger go with the pass */
+        item_open_target(i);
 }
 
 static void pass_copy_on_prepared(void *owner, enum tiers_rc rc, const char *why)
@@ -340,7 +357,11 @@ static void pass_copy_on_prepared(void *owner, enum tiers_rc rc, const char *why
     struct pass_item *i = owner;
 
     if (pass_is_ending(i->pass))
-        return; /* its lane and its ledger go with the pass */
+        return;
+    if (rc == TIERS_DONE && i->copy) {
+        pass_copy_on_told(i);
+        return;
+    }
     if (rc == TIERS_DONE) {
         pass_copy_start(i);
         return;
@@ -349,6 +370,7 @@ static void pass_copy_on_prepared(void *owner, enum tiers_rc rc, const char *why
         pass_copy_on_renewed(i, rc, why);
         return;
     }
+    copy_cancel(&i->copy);
     give_lane(i, false);
     item_down(i, why);
     pass_step_soon(i->pass);
@@ -362,11 +384,13 @@ static void pass_copy_prepare(struct pass_item *i)
     if (!m->tiers)
         m->tiers = tiers_new(m);
     i->state = LOADING;
-    if (i->target_waits && tiers_can_renew(m->tiers)) { /* it may have to be asked for its numbers */
+    if (i->target_waits && tiers_may_renew(m->tiers, i->record)) {
         i->unprepared = true;
         return;
     }
-    if (tiers_prepare(m->tiers, &q, pass_copy_on_prepared, i))
+    enum tiers_wait wait = tiers_prepare(m->tiers, &q, pass_copy_on_told, pass_copy_on_prepared, i);
+    i->untold = wait == TIERS_ASKING;
+    if (wait != TIERS_RENEWING)
         pass_copy_start(i);
 }
 
@@ -399,7 +423,7 @@ static void start_item(struct pass_item *i, struct lane *lane)
     struct move *m = i->pass->move;
 
     i->lane = lane;
-    i->spoiled = i->unprepared = false;
+    i->spoiled = i->unprepared = i->untold = false;
     i->behind = i->partner != NULL;
     if (i->record->ledger) {
         pass_copy_prepare(i);
@@ -445,7 +469,7 @@ static void item_take_target(struct pass_item *i)
         return;
     i->target_waits = false;
     if (i->copy)
-        copy_take_target(i->copy);
+        item_open_target(i);
     else if (i->unprepared && !pass_is_ending(i->pass))
         pass_copy_prepare(i);
     i->unprepared = false;

@@ -76,7 +76,8 @@ struct pass_item {
     struct pass_item *partner;
     bool behind;       /* the partner's commands come before its own */
     bool target_waits; /* the partner has given it the source alone */
-    bool unprepared;   /* ... and it has to ask for its numbers first */
+    bool unprepared;   /* ... and it may have to be given a UIDVALIDITY there first */
+    bool untold;       /* the target is being told its numbers: only its source is read until then */
     bool spoiled;      /* the partner left something half done on the lane */
     bool alone;        /* it gave its lane away too early once, and does not do so again */
     struct copy *copy;

@@ -58,7 +58,7 @@ struct copy {
     void *owner;
     void (*progress)(void *owner, const struct copy_counts *c); /* may be NULL */
     struct ahead ahead;
-    bool target_waits; /* for the copy before */
+    bool target_waits; /* for the copy before, or until it is told its numbers */
     uint64_t told_ms;
     char *source_name, *target_name; /* owned */
     enum copy_step step;
@@ -1018,6 +1018,8 @@ static void refuse_fillers(struct copy *c)
 
 static void enter_end(struct copy *c)
 {
+    if (c->target_waits) /* who has it needs the lane, whatever is wrong with this mailbox */
+        return;
     if (c->rc == COPY_EQUAL)
         numbers_judge(&c->pair);
     refuse_fillers(c);
@@ -1178,6 +1180,10 @@ void copy_take_target(struct copy *c)
     if (!c->target_waits)
         return;
     c->target_waits = false;
+    if (c->step == END) {
+        copy_go(c, END);
+        return;
+    }
     watch_target(c);
     if (c->step == OPEN && c->opening > 0)
         open_target(c);

@@ -118,7 +118,7 @@ struct copy_request {
      * of a few MiB. What is refused later, or has to be listed once more, ends this one with COPY_DOWN. Called once at
      * most; may be NULL. over_to_next, or the end of this copy, says that the target is free as well */
     bool (*source_to_next)(void *owner);
-    /* Another copy uses the target still; until copy_take_target() nothing is sent there */
+    /* The target is not ours yet: until copy_take_target() nothing is sent there, and the copy does not end */
     bool target_waits;
 };
 

@@ -16,6 +16,7 @@ from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
 from harness.moves import copy, deliver, expunge, flag, flip, highest, move, record, start
+from harness.relay import UP, Relay
 from harness.scene import connect, fill, new_user, small
 
 pytestmark = pytest.mark.writes_source
@@ -382,6 +383,38 @@ def test_jump_that_fails_half_way(make_ferry, old, told, authority):
 
 
 # ---- mailboxes that are not unused, and what happens between the copy and the flip
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["reads", "breaks"])
+def test_source_is_read_while_the_target_is_told(make_ferry, old, told, authority, breaks):
+    """On the only lane: its first bodies are asked for before the target has answered. Should the source break then, what it is
+    told does no harm."""
+    user, bodies, in_vain = new_user("meanwhile"), threading.Event(), []
+    make(old, user)
+
+    def edit(direction, data):
+        if direction == UP and b"BODY.PEEK[]" in data:
+            bodies.set()
+        return data
+
+    def how(channel, request, body):
+        first = len(channel.asked) == 1
+        if first and not bodies.wait(20):
+            in_vain.append(body)
+        if first and breaks:
+            source.reset()
+        Channel.forward(request, told, body)
+    source, channel = Relay(("127.0.0.1", old.port["imap"]), edit), Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(source, "imap", max_connections=1),
+                               "new": backend(told, ca=authority.ca, max_connections=1, **options)})
+    try:
+        move(ferry, user)
+    finally:
+        channel.close()
+        source.close()
+    assert not in_vain, "the source stood still"
+    all_t0(ferry, old, told, user)
+
 
 def test_mailbox_with_mail_of_its_own(make_ferry, sides, old, told):
     """Behind the copies, its UIDs are new ones to clients; before them there is no map."""
