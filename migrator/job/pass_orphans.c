@@ -54,6 +54,8 @@ static void on_orphan(void *owner, const struct orphan_result *result)
         break;
     case COPY_DIFFERS:
     case COPY_CANNOT:
+        if (result->pending && pass_is_last(p))
+            pass_fail(p, WHY_DIFFERS, "messages of the target's own are half moved");
         if (*result->why)
             findings_add(p->findings, result->rc == COPY_CANNOT ? FINDING_UNREMOVABLE : FINDING_LISTING,
                          g->from, 0, "%s", result->why);
@@ -94,6 +96,7 @@ static void start_orphan(struct pass *p, const struct gone *g)
             .target_name = g->to,
             .made = g->record->stamp.made,
             .has_children = has_children(p->mailboxes[TARGET], g->to),
+            .calm = m->calm,
             .delete_share = m->m->conf->migration.delete_share,
             .findings = p->findings,
         },

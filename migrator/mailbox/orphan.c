@@ -4,12 +4,13 @@
 
 #include "delta.h"
 #include "fillers.h"
+#include "foreign.h"
 #include "orphan.h"
 #include "pair.h"
 #include "remove.h"
 #include "touch.h"
 
-enum orphan_step { PROBE, OPEN, REMOVE, LEAVE, DELETE };
+enum orphan_step { PROBE, OPEN, UNFILL, MOVE, REMOVE, LEAVE, DELETE };
 
 struct orphan {
     struct orphan_request r;
@@ -18,6 +19,7 @@ struct orphan {
     struct pair pair; /* of which only the target is opened */
     enum orphan_step step;
     struct fillers *fillers;
+    struct foreign *foreign;
     struct remove *remove;
     struct touch_run *touch; /* of DELETE */
     bool empty;              /* as STATUS says */
@@ -29,6 +31,7 @@ static void orphan_stop(struct orphan *o)
     imapc_forget(o->r.source, o);
     imapc_forget(o->r.target, o);
     fillers_stop(&o->fillers);
+    foreign_stop(&o->foreign);
     remove_stop(&o->remove);
     touch_stop(&o->touch);
     selected_free(&o->pair.target);
@@ -136,14 +139,20 @@ static void orphan_on_removed(void *owner, enum copy_rc rc, const char *why)
         orphan_end(o, rc, why);
 }
 
+/* Is it the mailbox of which the ledger speaks? */
+static bool orphan_is_bound(const struct orphan *o)
+{
+    uint32_t source, target;
+    return ledger_bound(o->r.ledger, &source, &target) && target == o->pair.target.uidvalidity;
+}
+
 /* What of the ledger is still there. */
 static struct imap_seq orphan_copies(const struct orphan *o)
 {
     struct imap_seq uids = {0};
-    uint32_t source, target;
     size_t n;
     const struct ledger_row *rows = ledger_rows(o->r.ledger, &n);
-    if (!ledger_bound(o->r.ledger, &source, &target) || target != o->pair.target.uidvalidity)
+    if (!orphan_is_bound(o))
         return uids;
     for (size_t i = 0; i < n; i++)
         if (mbox_list_find(&o->pair.target.list, rows[i].target_uid))
@@ -161,14 +170,10 @@ static bool is_allowed(struct orphan *o, uint64_t n)
     return findings_open(o->r.findings) == open;
 }
 
-static void orphan_on_unfilled(void *owner, enum copy_rc rc, const char *why)
+static void orphan_remove(struct orphan *o)
 {
-    struct orphan *o = owner;
-    if (rc != COPY_EQUAL) {
-        orphan_end(o, rc, why);
-        return;
-    }
     struct imap_seq uids = orphan_copies(o);
+    o->step = REMOVE;
     o->result.removed = imap_seq_count(&uids);
     if (uids.n == 0)
         orphan_leave(o);
@@ -177,6 +182,36 @@ static void orphan_on_unfilled(void *owner, enum copy_rc rc, const char *why)
     else
         orphan_end(o, COPY_DIFFERS, "");
     imap_seq_free(&uids);
+}
+
+/* --- UNFILL, MOVE --- */
+
+static void orphan_on_moved(void *owner, enum copy_rc rc, const char *why)
+{
+    struct orphan *o = owner;
+    o->result.pending = rc == COPY_EQUAL && foreign_outcome(o->foreign).pending;
+    if (rc != COPY_EQUAL)
+        orphan_end(o, rc, why);
+    else if (o->result.pending)
+        orphan_end(o, COPY_DIFFERS, "");
+    else
+        orphan_remove(o);
+}
+
+static void orphan_on_unfilled(void *owner, enum copy_rc rc, const char *why)
+{
+    struct orphan *o = owner;
+    const struct foreign_terms terms = {.calm = o->r.calm};
+    size_t half_moved;
+    ledger_moves(o->r.ledger, &half_moved);
+    if (rc != COPY_EQUAL) {
+        orphan_end(o, rc, why);
+    } else if (half_moved > 0 && orphan_is_bound(o)) {
+        o->step = MOVE;
+        o->foreign = foreign_start(&o->pair, &terms, orphan_on_moved, o);
+    } else {
+        orphan_remove(o);
+    }
 }
 
 static void orphan_on_opened(void *owner, enum copy_rc rc, const char *why)
@@ -190,7 +225,7 @@ static void orphan_on_opened(void *owner, enum copy_rc rc, const char *why)
         orphan_end(o, rc, why);
         return;
     }
-    o->step = REMOVE;
+    o->step = UNFILL;
     o->fillers = fillers_start(&o->pair, true, orphan_on_unfilled, o);
 }
 

@@ -3,7 +3,9 @@
  *   PROBE    STATUS at the source: if it answers, the mailbox is there and was only not listed, and
  *            everything stays
  *   OPEN     SELECT at the target; if the target does not have the mailbox either, nothing is left to do
- *   REMOVE   UID EXPUNGE of what fillers are left (fillers.h), and of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and
+ *   UNFILL   UID EXPUNGE of what fillers are left (fillers.h)
+ *   MOVE     messages of the target's own that are half moved: that is ended (foreign.h), and none is begun
+ *   REMOVE   UID EXPUNGE of the copies, as the ledger knows them: only where UIDVALIDITY is the ledger's, and
  *            not unasked where they are more than delete_share allows
  *   LEAVE    UNSELECT, or EXAMINE of INBOX, and STATUS: is there nothing in it now?
  *   DELETE   the mailbox, only if this account's migration has made it, it is empty, and has no mailboxes
@@ -25,6 +27,7 @@ struct orphan_result {
     enum copy_rc rc;
     const char *why; /* for people, borrowed */
     bool stays;      /* the target's mailbox, which is not ours or not empty */
+    bool pending;    /* COPY_DIFFERS: messages are half moved still, and a run that is calm will end that */
     uint64_t removed;
 };
 typedef void (*orphan_fn)(void *owner, const struct orphan_result *result);
@@ -35,6 +38,7 @@ struct orphan_request {
     struct ledger *ledger;                 /* loaded; stays the caller's */
     const char *source_name, *target_name; /* as on the wire; must live until the end */
     bool made, has_children;               /* the target's mailbox */
+    bool calm;                             /* see struct foreign_terms */
     uint32_t delete_share;
     struct findings *findings; /* added to */
 };

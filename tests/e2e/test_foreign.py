@@ -262,6 +262,25 @@ def test_one_that_is_expunged_meanwhile_does_not_come_back(site, killed, fault):
     fakes_assert_behind(site, user, foreign if unknown else [foreign[0], foreign[2]])
 
 
+@pytest.mark.parametrize("fault", ["ledger.move.answered:1:kill", "command.UID_COPY.answered:1:kill",
+                                   "ledger.moved.answered:1:kill", "command.UID_STORE.answered:1:kill",
+                                   "command.UID_EXPUNGE.answered:1:kill"])
+def test_mailbox_that_goes_in_the_middle_of_it(site, killed, fault):
+    """Nobody copies it any more; what was half moved is there once all the same, and the copies go."""
+    user = site.letters(fakes_prepared(site, count=0), *(LETTER % n for n in range(4)), name="Box")
+    site.target.create(user, b"Box").uidvalidity += 50000
+    for n in range(3):
+        site.target.add(user, "Box", FOREIGN % n, flags=KINDS[n])
+    ferry = killed(fault, user)
+    with site.source.lock:
+        del site.source.account(user)[b"Box"]
+    ferry.migrator()
+    ferry.wait_state(user, "flipped", timeout=60)
+    found = [(m.body, m.flags) for m in site.target.box(user, "Box").messages]
+    assert sorted(body for body, _ in found) == [FOREIGN % n for n in range(3)]
+    assert all(flags == {f.encode() for f in KINDS[n]} for body, flags in found for n in range(3) if body == FOREIGN % n)
+
+
 def test_flags_that_are_set_meanwhile_come_along(site, killed):
     user = fakes_prepared(site)
     foreign = fakes_foreign(site, user)
