@@ -94,8 +94,8 @@ enum view_becomes {
     VIEW_WRITTEN, /* *out goes on in its place */
     VIEW_NOOP,    /* no message is left of its set: "TAG NOOP" goes on in its place, and the answer to that is
                     * given to view_rewrite_tagged() as any */
-    /* It is answered with the lines in *answer, and goes nowhere. Of a part behind a literal the session has
-     * to be ended, since what stood before it is at the backend. */
+    /* It is answered with the lines in *answer, and goes nowhere. Of a part behind a literal, only where the backend
+     * has answered already: nobody knows what it takes the part for, and the session has to be ended. */
     VIEW_ANSWERED,
 };
 /* A line part, with the literal marker at its end, if it has one; *out gets the same without CRLF. *_c is set

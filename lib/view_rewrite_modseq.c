@@ -164,7 +164,7 @@ static void check_vanished(const struct view_rewrite *w, const struct imap_cmd *
         c->bad = "BAD VANISHED needs CHANGEDSINCE";
 }
 
-static size_t text_end(struct span part)
+size_t view_text_end(struct span part)
 {
     const uint8_t *brace = part.len && part.p[part.len - 1] == '}' ? memrchr(part.p, '{', part.len) : NULL;
 
@@ -223,7 +223,7 @@ static struct conditions read_fetch(const struct view_rewrite *w, const struct i
 
 bool view_is_joined(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)
 {
-    return is_fetch(cmd) && view_conditions_matter(w) && text_end(part) < part.len;
+    return is_fetch(cmd) && view_conditions_matter(w) && view_text_end(part) < part.len;
 }
 
 bool view_is_resync(const struct view_rewrite *w, const struct imap_cmd *cmd, struct span part)

@@ -151,7 +151,10 @@ bool view_set_end(struct view_set_writer *s) MUST_CHECK;
 enum view_set { SET_GOOD, SET_EMPTY, SET_BAD };
 /* Appends a client's set in the backend's UIDs. */
 enum view_set view_set_to_backend(const struct view_uid *map, struct span set, struct buf *out) MUST_CHECK;
-/* Appends a part with SEARCH keys. False: *bad is the text of a BAD. */
+/* Where the marker of the literal begins that stands at the end of a part; else its length. */
+size_t view_text_end(struct span part);
+/* Appends a part with SEARCH keys. False: *bad is the text of a BAD. Of a part behind a literal, the backend is given what
+ * it answers so. */
 bool view_keys_to_backend(const struct view_rewrite *w, struct view_command *c, const struct imap_cmd *cmd,
                           struct span part, bool first, struct buf *out, const char **bad) MUST_CHECK;
 

@@ -105,6 +105,7 @@ struct keys {
     unsigned due;
     struct buf *out;
     const char *bad;
+    size_t bad_at; /* where the word begins that is none */
 };
 
 /* The next word; empty at the end. Parentheses are words. */
@@ -168,9 +169,11 @@ static void keys_skip_head(struct keys *k, enum imap_verb verb)
     }
 }
 
-static bool keys_bad(struct keys *k, const char *text)
+/* The word that was cut last is none, or can't be meant. */
+static bool keys_bad(struct keys *k, struct span word, const char *text)
 {
     k->bad = text;
+    k->bad_at = (size_t)(word.p - k->part.p);
     return false;
 }
 
@@ -181,15 +184,15 @@ static bool keys_modseq(struct keys *k)
     uint64_t n = 0;
 
     if (!k->w->open.modseqs)
-        return keys_bad(k, "BAD This mailbox has no MODSEQs");
+        return keys_bad(k, word, "BAD This mailbox has no MODSEQs");
     if (word.len >= 2 && word.p[0] == '"') {
         word = keys_word(k);
         if (!span_is_ci(word, "priv") && !span_is_ci(word, "shared") && !span_is_ci(word, "all"))
-            return keys_bad(k, "BAD priv, shared or all is expected behind the entry of MODSEQ");
+            return keys_bad(k, word, "BAD priv, shared or all is expected behind the entry of MODSEQ");
         word = keys_word(k);
     }
     if (view_modseq_to_backend(k->w, word, &n) == MODSEQ_BAD)
-        return keys_bad(k, "BAD A MODSEQ from 0 to 9223372036854775807 is expected");
+        return keys_bad(k, word, "BAD A MODSEQ from 0 to 9223372036854775807 is expected");
     buf_add(k->out, k->part.p + k->copied, (size_t)(word.p - k->part.p) - k->copied);
     buf_printf(k->out, "%" PRIu64, n);
     k->copied = k->at;
@@ -200,12 +203,12 @@ static bool keys_modseq(struct keys *k)
 static bool keys_set(struct keys *k, size_t key)
 {
     struct buf set = {0};
-    struct span word = keys_word(k);
+    struct span word = keys_word(k), text = word;
     size_t begin = (size_t)(word.p - k->part.p);
 
     if (word.len >= 2 && word.p[0] == '"')
-        word = span_of(word.p + 1, word.len - 2);
-    enum view_set is = view_set_to_backend(k->w->open.map, word, &set);
+        text = span_of(word.p + 1, word.len - 2);
+    enum view_set is = view_set_to_backend(k->w->open.map, text, &set);
     if (is == SET_GOOD) {
         buf_add(k->out, k->part.p + k->copied, begin - k->copied);
         buf_add_span(k->out, buf_span(&set));
@@ -213,9 +216,11 @@ static bool keys_set(struct keys *k, size_t key)
         buf_add(k->out, k->part.p + k->copied, key - k->copied);
         buf_add_str(k->out, "(NOT ALL)");
     }
-    k->copied = k->at;
     buf_free(&set);
-    return is != SET_BAD || keys_bad(k, "BAD Invalid message set");
+    if (is == SET_BAD)
+        return keys_bad(k, word, "BAD Invalid message set");
+    k->copied = k->at;
+    return true;
 }
 
 static bool keys_walk(struct keys *k)
@@ -242,6 +247,17 @@ static bool keys_walk(struct keys *k)
     return true;
 }
 
+/* Half of the command is at the backend, which is to refuse the rest: nothing of it is meant, but for a literal that the
+ * backend has to be asked for. */
+static void keys_spoil(struct keys *k)
+{
+    size_t marker = view_text_end(k->part);
+
+    buf_add(k->out, k->part.p + k->copied, k->bad_at - k->copied);
+    buf_add_str(k->out, k->bad_at == k->part.len ? " bad" : marker < k->part.len ? "bad " : "bad");
+    buf_add(k->out, k->part.p + marker, k->part.len - marker);
+}
+
 bool view_keys_to_backend(const struct view_rewrite *w, struct view_command *c, const struct imap_cmd *cmd,
                           struct span part, bool first, struct buf *out, const char **bad)
 {
@@ -257,7 +273,9 @@ bool view_keys_to_backend(const struct view_rewrite *w, struct view_command *c, 
     c->due = k.due;
     if (ok)
         buf_add(out, part.p + k.copied, part.len - k.copied);
+    else if (!first)
+        keys_spoil(&k);
     else
         *bad = k.bad;
-    return ok;
+    return ok || !first;
 }

@@ -805,6 +805,14 @@ static void test_keys_in_commands(void **state)
          C("j SEARCH FUZZY (SUBJECT x UID 7) OLDER 7 UID 7\r\n",
            "j SEARCH FUZZY (SUBJECT x UID 4) OLDER 7 UID 4\r\n"),
          C("k SEARCH KEYWORD UID UID 7\r\n", "k SEARCH KEYWORD UID UID 4\r\n"));
+    /* Half of it is there: the backend refuses it, and takes nothing of the rest for what it is not. */
+    PLAY(usual, OPEN_T2,
+         C("a SEARCH SUBJECT {1+}\r\nx UID 7,,8 UID 7\r\n", "a SEARCH SUBJECT {1+}\r\nx UID bad\r\n"),
+         S("a BAD what?\r\n", "a BAD what?\r\n"),
+         C("b UID SEARCH SUBJECT {1+}\r\nx UID 7 (UID 0 UID 8 SUBJECT {3+}\r\nUID UID 8)\r\n",
+           "b UID SEARCH SUBJECT {1+}\r\nx UID 4 (UID bad {3+}\r\nUID UID 5)\r\n"),
+         S("b BAD what?\r\n", "b BAD what?\r\n"),
+         C("c UID SEARCH SUBJECT {1+}\r\nx UID\r\n", "c UID SEARCH SUBJECT {1+}\r\nx UID bad\r\n"));
 }
 
 static void test_fetch(void **state)
