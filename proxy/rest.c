@@ -14,7 +14,9 @@
 
 enum { AGAIN_MS = 300, WAIT_MS = 10 * 1000, FLIPPING_WAIT_MS = 60 * 1000, ASKED_MAX = 5, FLAGS_MAX = 100000 };
 
-enum step { NOT_LISTED, LISTING, LISTING_FLAGS, LISTED };
+enum step { NOT_LISTED, LISTING, LISTED };
+/* ASKED: behind a list, whose answer is still to come */
+enum rest_flags { FLAGS_NOT_ASKED, FLAGS_ASKED, FLAGS_COMING, FLAGS_OVER };
 
 struct rest {
     struct session *s; /* borrowed */
@@ -22,8 +24,9 @@ struct rest {
     uint64_t acknowledged_epoch; /* 0: it is to be said again */
     enum step step;
     struct view_list list;
-    unsigned asked;             /* FETCHes so far */
-    bool no_flags;              /* they are not to be listed, or were refused */
+    unsigned asked;    /* FETCHes so far */
+    uint32_t list_end; /* the last message that the newest of them asks for */
+    enum rest_flags flags;
     uint32_t expunges;          /* of relay_opened(), when the list began */
     bool broken;                /* no whole list could be had */
     uint32_t withheld;          /* messages that the source has, 0: as many as the client knows of */
@@ -145,16 +148,18 @@ static void ask_for_list(struct rest *re)
         return;
     snprintf(text, sizeof text, "FETCH %" PRIu32 ":%" PRIu32 " (UID)", re->list.n + 1, exists);
     re->asked++;
+    re->list_end = exists;
     relay_send_own(re->s, OWN_LIST, text);
 }
 
-/* Behind the list, in a command of its own: a server that tells flags here need not tell the client of them again, so
- * what has changed up to the list has to be told to the client before. */
-static void rest_ask_for_flags(struct rest *re)
+/* In a command of its own behind the list: a server that tells flags here need not tell the client of them again, so
+ * what has changed up to the list has to be told to the client before. And right behind it, since what changes between the
+ * two is told to nobody. */
+static void rest_ask_for_flags(struct rest *re, bool list_comes)
 {
     const struct opened *o = relay_opened(re->s);
     char text[48];
-    re->step = LISTING_FLAGS;
+    re->flags = list_comes ? FLAGS_ASKED : FLAGS_COMING;
     snprintf(text, sizeof text, "FETCH 1:%" PRIu32 " (FLAGS)", o->exists);
     relay_send_own(re->s, OWN_LIST_FLAGS, text);
 }
@@ -163,8 +168,8 @@ static void rest_ask_for_flags(struct rest *re)
 static bool wants_flags(const struct rest *re)
 {
     const struct opened *o = relay_opened(re->s);
-    return re->step == LISTING && !re->no_flags && !re->broken && o->selected && !o->condstore &&
-           o->exists > 0 && o->exists <= FLAGS_MAX;
+    return re->step == LISTING && re->flags == FLAGS_NOT_ASKED && !re->broken && o->selected &&
+           !o->condstore && o->exists > 0 && o->exists <= FLAGS_MAX;
 }
 
 static void rest_list_begin(struct rest *re)
@@ -179,6 +184,8 @@ static void rest_list_begin(struct rest *re)
         re->broken = true; /* by the client's numbers it can't be asked for */
     else if (o->selected)
         ask_for_list(re);
+    if (wants_flags(re))
+        rest_ask_for_flags(re, true);
 }
 
 /* ---- what comes meanwhile ---- */
@@ -216,13 +223,19 @@ static bool is_nothing_but_uid(const struct imap_resp *r, struct span items)
     return alone;
 }
 
+/* Servers may begin with the second command before the first has its answer (Dovecot does). */
+static bool flags_come(const struct rest *re)
+{
+    return re->flags == FLAGS_COMING || (re->flags == FLAGS_ASKED && re->list.n == re->list_end);
+}
+
 static bool rest_takes_fetch(struct rest *re, const struct imap_resp *r, struct span items)
 {
-    if (re && re->step == LISTING)
-        return view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE;
-    if (re && re->step == LISTING_FLAGS)
+    if (!re || re->step != LISTING)
+        return is_nothing_but_uid(r, items);
+    if (flags_come(re))
         return view_list_take_flags(&re->list, r->number, items) == VIEW_FLAGS_FIRST;
-    return is_nothing_but_uid(r, items);
+    return view_list_take(&re->list, r->number, items) == VIEW_LIST_ALONE;
 }
 
 bool rest_takes(struct session *s, const struct imap_resp *r, struct span line)
@@ -263,8 +276,7 @@ static void list_what_came_behind(struct rest *re)
 /* Half of them must not pass for all of them. */
 static void rest_flags_are_listed(struct rest *re, enum imap_status status)
 {
-    re->no_flags = true;
-    re->step = LISTING;
+    re->flags = FLAGS_OVER;
     if (status != STATUS_OK)
         view_list_drop_flags(&re->list);
 }
@@ -274,6 +286,8 @@ void rest_answered(struct session *s, enum relay_own own, enum imap_status statu
     struct rest *re = s->rest;
     if (re && own == OWN_LIST_FLAGS)
         rest_flags_are_listed(re, status);
+    if (re && own == OWN_LIST && re->flags == FLAGS_ASKED)
+        re->flags = FLAGS_COMING;
     if (!re || re->step != LISTING || own != OWN_LIST)
         return;
     bool arrived = status == STATUS_OK && !re->list.broken && re->list.n < relay_opened(s)->exists;
@@ -305,7 +319,7 @@ void rest_step(struct session *s)
     if (relay_is_quiet(s))
         list_what_came_behind(re);
     if (relay_is_quiet(s) && wants_flags(re))
-        rest_ask_for_flags(re);
+        rest_ask_for_flags(re, false);
     if (!relay_is_quiet(s))
         return;
     re->step = LISTED;

@@ -6,7 +6,7 @@
  *                  of that freeze
  *   listed         nothing is under way at all. Now the source is asked for the UIDs of the client's messages, and for the
  *                  spelling of its mailbox names, by commands of ours; the client does not see their answers. Commands that
- *                  only read may finish after the flip, so this step may come after it too. Behind the list it is
+ *                  only read may finish after the flip, so this step may come after it too. In the same breath it is
  *                  asked for their flags, but for a client that goes by MODSEQs, or has very many messages
  *   FROZEN         both are done. The session waits for the end of the freeze. It does not read from the
  *                  client, and what the source sends stays unread; where the source closes the connection,

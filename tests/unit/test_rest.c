@@ -13,6 +13,7 @@ static struct {
     void *owner;
     bool asked; /* the registration is in doubt */
     unsigned handovers;
+    char flags_tag[64]; /* of the command that asks for flags */
 } store;
 
 void route_frozen(struct store *s, const char *user, const char *session, uint64_t epoch, route_done_fn fn,
@@ -126,17 +127,34 @@ static void wait_frozen(struct bench *b)
     assert_int_equal(b->s.state, IN_FROZEN);
 }
 
-/* Behind the list the flags are asked for, of which the client sees nothing. */
-static void flags_listed(struct bench *b, unsigned exists)
+/* The list is asked for, and before anything is answered the flags. The tag is that of the list. */
+static void list_asked(struct bench *b, unsigned exists)
 {
-    char text[64];
-    struct buf all = {0};
+    char text[64], tag[sizeof b->tag];
+    snprintf(text, sizeof text, "FETCH 1:%u (UID)", exists);
+    bench_gets_command(b, b->server, text);
+    memcpy(tag, b->tag, sizeof tag);
     snprintf(text, sizeof text, "FETCH 1:%u (FLAGS)", exists);
     bench_gets_command(b, b->server, text);
+    memcpy(store.flags_tag, b->tag, sizeof store.flags_tag);
+    memcpy(b->tag, tag, sizeof tag);
+}
+
+/* The answer to the second. */
+static void flags_are(struct bench *b, const char *text)
+{
+    memcpy(b->tag, store.flags_tag, sizeof b->tag);
+    bench_says(b, b->server, text);
+}
+
+/* Of which the client sees nothing. */
+static void flags_listed(struct bench *b, unsigned exists)
+{
+    struct buf all = {0};
     for (unsigned i = 1; i <= exists; i++)
         buf_printf(&all, "* %u FETCH (FLAGS (\\Seen))\r\n", i);
     buf_add_str(&all, "%T OK done\r\n");
-    bench_says(b, b->server, buf_str(&all));
+    flags_are(b, buf_str(&all));
     buf_free(&all);
 }
 
@@ -163,7 +181,7 @@ static void test_the_client_sees_nothing_of_the_list(void **state)
     bool broken;
     open_inbox(b, 3);
     freeze(b);
-    bench_gets_command(b, b->server, "FETCH 1:3 (UID)");
+    list_asked(b, 3);
     assert_int_equal(store.n, 1); /* nothing that changes anything is under way */
     assert_int_equal(b->s.state, IN_RELAY);
     bench_says(b, b->client, "a2 NOOP\r\n");
@@ -179,6 +197,26 @@ static void test_the_client_sees_nothing_of_the_list(void **state)
     assert_int_equal(store.n, 1);
 }
 
+/* A server that begins with both commands before it answers one: what it then has to tell the client comes behind. */
+static void test_flags_before_the_answer_to_the_list(void **state)
+{
+    struct bench *b = *state;
+    bool broken;
+    open_inbox(b, 2);
+    freeze(b);
+    list_asked(b, 2);
+    bench_says(b, b->server,
+               "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n* 1 FETCH (FLAGS ())\r\n* 2 FETCH (FLAGS ())\r\n"
+               "* 2 FETCH (FLAGS (\\Seen))\r\n%T OK done\r\n");
+    flags_are(b, "%T OK done\r\n");
+    wait_frozen(b);
+    assert_int_equal(listed(b, &broken), 2);
+    assert_false(broken);
+    assert_non_null(rest_list(&b->s, &broken)->flags);
+    bench_gets(b, b->client, "* 2 FETCH (FLAGS (\\Seen))\r\n");
+    bench_gets_nothing(b, b->client);
+}
+
 /* Flags in the same line are for the client: it is not ours alone. */
 static void test_news_in_the_list_pass(void **state)
 {
@@ -186,12 +224,10 @@ static void test_news_in_the_list_pass(void **state)
     bool broken;
     open_inbox(b, 1);
     freeze(b);
-    bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
+    list_asked(b, 1);
     bench_says(b, b->server, "* 1 FETCH (UID 4 FLAGS (\\Seen))\r\n%T OK done\r\n");
     bench_gets(b, b->client, "* 1 FETCH (UID 4 FLAGS (\\Seen))\r\n");
-    bench_gets_command(b, b->server, "FETCH 1:1 (FLAGS)");
-    bench_says(b, b->server,
-               "* 1 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH (FLAGS (\\Seen \\Deleted))\r\n%T OK done\r\n");
+    flags_are(b, "* 1 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH (FLAGS (\\Seen \\Deleted))\r\n%T OK done\r\n");
     bench_gets(b, b->client, "* 1 FETCH (FLAGS (\\Seen \\Deleted))\r\n");
     wait_frozen(b);
     assert_int_equal(listed(b, &broken), 1);
@@ -205,10 +241,9 @@ static void test_flags_that_are_not_listed(void **state)
     bool broken;
     open_inbox(b, 2);
     freeze(b);
-    bench_gets_command(b, b->server, "FETCH 1:2 (UID)");
+    list_asked(b, 2);
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 5)\r\n%T OK done\r\n");
-    bench_gets_command(b, b->server, "FETCH 1:2 (FLAGS)");
-    bench_says(b, b->server, "* 1 FETCH (FLAGS ())\r\n%T NO busy\r\n");
+    flags_are(b, "* 1 FETCH (FLAGS ())\r\n%T NO busy\r\n");
     wait_frozen(b);
     assert_int_equal(listed(b, &broken), 2);
     assert_false(broken);
@@ -258,7 +293,7 @@ static void test_a_reading_command_is_not(void **state)
     bench_gets_nothing(b, b->server); /* the list is asked for behind it */
     bench_says(b, b->server, "* SEARCH 1\r\na2 OK done\r\n");
     bench_gets(b, b->client, "* SEARCH 1\r\na2 OK done\r\n");
-    bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
+    list_asked(b, 1);
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n%T OK done\r\n");
     flags_listed(b, 1);
     wait_frozen(b);
@@ -330,14 +365,17 @@ static void test_more_come_while_it_is_listed(void **state)
     bench_gets_command(b, b->server, "NAMESPACE");
     char first[64];
     memcpy(first, b->tag, sizeof first);
-    bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
+    list_asked(b, 1);
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 2 EXISTS\r\n%T OK done\r\n");
     bench_gets_command(b, b->server, "FETCH 2:2 (UID)");
+    char second[64];
+    memcpy(second, b->tag, sizeof second);
+    flags_listed(b, 1); /* that of the second message is not known: it will be told */
+    memcpy(b->tag, second, sizeof second);
     bench_says(b, b->server, "* 2 FETCH (UID 5)\r\n%T OK done\r\n");
     memcpy(b->tag, first, sizeof first);
     bench_says(b, b->server, "%T OK done\r\n");
     bench_gets(b, b->client, "* 2 EXISTS\r\n");
-    flags_listed(b, 2);
     wait_frozen(b);
     assert_int_equal(listed(b, &broken), 2);
     assert_false(broken);
@@ -349,8 +387,9 @@ static void test_a_list_that_is_refused(void **state)
     bool broken;
     open_inbox(b, 2);
     freeze(b);
-    bench_gets_command(b, b->server, "FETCH 1:2 (UID)");
+    list_asked(b, 2);
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n%T NO what?\r\n");
+    flags_are(b, "%T NO what?\r\n");
     wait_frozen(b);
     listed(b, &broken);
     assert_true(broken);
@@ -363,9 +402,10 @@ static void test_an_expunge_while_it_is_listed(void **state)
     bool broken;
     open_inbox(b, 2);
     freeze(b);
-    bench_gets_command(b, b->server, "FETCH 1:2 (UID)");
+    list_asked(b, 2);
     bench_says(b, b->server, "* 1 FETCH (UID 4)\r\n* 1 EXPUNGE\r\n%T OK done\r\n");
     bench_gets(b, b->client, "* 1 EXPUNGE\r\n");
+    flags_listed(b, 1);
     wait_frozen(b);
     listed(b, &broken);
     assert_true(broken);
@@ -378,7 +418,7 @@ static void test_new_messages_are_withheld(void **state)
     bool broken;
     open_inbox(b, 1);
     freeze(b);
-    bench_gets_command(b, b->server, "FETCH 1:1 (UID)");
+    list_asked(b, 1);
     bench_says(b, b->server, "* 3 EXISTS\r\n* 2 FETCH (FLAGS ())\r\n* 1 FETCH (UID 4)\r\n%T OK done\r\n");
     flags_listed(b, 1);
     wait_frozen(b);
@@ -438,6 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REST_TEST(test_nothing_open),
         REST_TEST(test_the_client_sees_nothing_of_the_list),
+        REST_TEST(test_flags_before_the_answer_to_the_list),
         REST_TEST(test_news_in_the_list_pass),
         REST_TEST(test_flags_that_are_not_listed),
         REST_TEST(test_no_flags_for_one_that_goes_by_modseqs),
