@@ -1,11 +1,15 @@
 """Cut-overs under load with a fault at a random step of each (tests/faults/), and that the judgement of them can fail."""
 import os
+import random
+import socketserver
+import threading
 
 import pytest
 
 from faults import checker, run
 from faults.message import Flag, Message, Put, State
 from faults.session import Session
+from view.cache import Cache
 
 SEED = os.environ.get("SEED", "1")  # what is drawn at random is drawn by `make check-faults`
 SEEN_FLAGS = frozenset({"\\Seen"})
@@ -72,6 +76,41 @@ def test_answers_are_those_to_what_was_asked_first():
     assert (message.told, message.states()) == (State("INBOX", KEYWORD), [State("INBOX", KEYWORD), State("Archive", KEYWORD)])
     message.refused(b"NO")
     assert message.is_open and message.states() == [State("INBOX", KEYWORD)]
+
+
+class OneMessage(socketserver.StreamRequestHandler):
+    """A server with one message. The first session ends where all of the listing is told, and not that it is all; then
+    another client removes the keyword."""
+
+    def handle(self):
+        self.server.sessions += 1
+        first = self.server.sessions == 1
+        modseq, flag = (5, b"k1") if first else (6, b"")
+        data = {b"ENABLE": b"* ENABLED QRESYNC\r\n",
+                b"SELECT": b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [HIGHESTMODSEQ %d] so\r\n" % modseq,
+                b"UID": b"* 1 FETCH (UID 1 FLAGS (%s) MODSEQ (%d))\r\n" % (flag, modseq)}
+        self.wfile.write(b"* OK here\r\n")
+        for line in self.rfile:
+            tag, verb = line.split()[:2]
+            while b"{" in line[-8:]:  # a literal
+                line = self.rfile.readline()
+            self.wfile.write(data.get(verb, b""))
+            if verb == b"UID" and first:
+                return
+            self.wfile.write(tag + b" OK done\r\n")
+
+
+@pytest.mark.parametrize("way", ["select", "fetch", "search"])
+def test_listing_that_was_cut_off_counts_for_nothing(way):
+    """A cache that believed it would hold the keyword for ever: the next MODSEQ that it hears lies above its removal."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OneMessage) as server:
+        server.daemon_threads, server.sessions = True, 0
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cache = Cache(f"imap://127.0.0.1:{server.server_address[1]}", "ann", b"INBOX", random.Random(1), [way], patient=True)
+        assert not cache.open() and cache.open()
+        cache.drop()
+        server.shutdown()
+    assert not cache.faults and cache.messages == {1: frozenset()} and cache.modseq == 6
 
 
 @pytest.mark.timeout(600)

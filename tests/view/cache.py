@@ -74,6 +74,9 @@ class Cache:
             if b"ENABLED" not in self._heard_of:
                 self.fault("QRESYNC was not enabled")
         self._begin()
+        if not self.modseq:  # a listing that was cut off: what it told may have changed, and nobody would say so
+            self.messages.clear()
+            self._told.clear()
         self._order = sorted(self.messages) if self.way == "search" else None
         self.resumed += bool(self.modseq)
         return self._select() and self._catch_up()
