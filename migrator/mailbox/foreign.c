@@ -25,6 +25,32 @@ enum foreign_step {
     FOREIGN_END
 };
 
+/* What a run has found out and neither the ledger nor the list tells. Zeroed: nothing yet. */
+struct foreign_run {
+    struct imap_seq unfound; /* messages whose copies were looked for and are not there */
+    struct imap_seq refused; /* ... whose copies are not the same */
+    struct imap_seq given;   /* copies by the answer to UID COPY, as long as they were not read */
+    bool answered;           /* UID COPY was, with or without them */
+    bool calm;               /* as in struct foreign_terms */
+};
+
+/* What is to be done about each message of the ledger: UIDs of messages, but copies and withdrawn, which are of copies. */
+struct foreign_work {
+    struct imap_seq over;          /* nothing any more: the ledger may forget them */
+    struct imap_seq unknown;       /* find their copies */
+    struct imap_seq pairs, copies; /* compare these with those, and remove them */
+    struct imap_seq withdrawn;     /* remove these */
+    uint64_t moved;                /* how many of `over` were moved, to the end */
+    bool pending;                  /* some wait for a command that may be executed still */
+};
+
+enum foreign_likeness {
+    FOREIGN_ALONE, /* the message or its copy is not there */
+    FOREIGN_ALIKE,
+    FOREIGN_OTHER_DATE,
+    FOREIGN_OTHER_FLAGS /* alone */
+};
+
 struct foreign {
     struct pair *p; /* borrowed */
     struct foreign_terms terms;
@@ -32,16 +58,12 @@ struct foreign {
     void *owner;
     struct loop_task task;
     enum foreign_step step;
-    /* what the step is about: UIDs of messages, and of their copies */
-    struct imap_seq uids, copies;
-    struct imap_seq unfound; /* messages whose copies were looked for and are not there */
-    struct imap_seq refused; /* ... whose copies are not the same */
+    struct imap_seq uids, copies; /* what the step is about: UIDs of messages, and of their copies */
+    struct foreign_run run;
     bool began;
     /* of this run's UID COPY: */
     uint32_t number; /* of the ledger; 0: it has no answer yet, or the ledger knows of it */
     uint32_t from;   /* UIDNEXT before it */
-    struct imap_seq given;
-    bool answered;
     unsigned outstanding, rounds;
     struct readback *reading;
     struct readback_item *items; /* owned */
@@ -109,9 +131,206 @@ bool foreign_may_be_there(const struct pair *p)
     return may;
 }
 
-static const struct mbox_msg *foreign_find(const struct foreign *f, uint32_t uid)
+/* ---- which copy is whose */
+
+static bool foreign_is_known(const struct pair *p, uint32_t uid)
 {
-    return mbox_list_find(&f->p->target.list, uid);
+    size_t n;
+    const struct ledger_move *moves = ledger_moves(p->ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (moves[i].uid == uid || moves[i].to_uid == uid)
+            return true;
+    return ledger_find_target(p->ledger, uid) != NULL;
+}
+
+/* As the server lists them: what it says of sizes may be wrong, but is the same for both. */
+static bool foreign_has_size(const struct pair *p, const struct imap_seq *uids, uint32_t size)
+{
+    const struct mbox_list *l = &p->target.list;
+    for (size_t i = 0; i < l->listed; i++)
+        if (l->msgs[i].size == size && imap_seq_has(uids, l->msgs[i].uid))
+            return true;
+    return false;
+}
+
+static void foreign_candidates(const struct pair *p, const struct foreign_run *run,
+                               const struct imap_seq *uids, struct imap_seq *copies)
+{
+    const struct mbox_list *l = &p->target.list;
+    uint32_t from = UINT32_MAX;
+    size_t n;
+    const struct ledger_move *moves = ledger_moves(p->ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (imap_seq_has(uids, moves[i].uid) && moves[i].from < from)
+            from = moves[i].from;
+    imap_seq_free(copies);
+    for (size_t i = mbox_list_from(l, from); i < l->listed; i++) {
+        uint32_t uid = l->msgs[i].uid;
+        bool may =
+            run->given.n > 0 ? imap_seq_has(&run->given, uid) : foreign_has_size(p, uids, l->msgs[i].size);
+        if (may && !foreign_is_known(p, uid))
+            imap_seq_add(copies, uid, uid);
+    }
+}
+
+static uint32_t foreign_unread(const struct pair *p, const struct imap_seq *asked,
+                               const struct readback_item *items, size_t n)
+{
+    const struct mbox_list *l = &p->target.list;
+    struct imap_seq left = {0};
+    uint32_t uid = 0;
+    imap_seq_join(&left, asked);
+    for (size_t i = 0; i < n; i++)
+        imap_seq_remove(&left, items[i].uid, items[i].uid);
+    for (size_t i = 0; i < l->listed && uid == 0; i++)
+        uid = imap_seq_has(&left, l->msgs[i].uid) ? l->msgs[i].uid : 0;
+    imap_seq_free(&left);
+    return uid;
+}
+
+/* As items, those whose copies are looked for. */
+static size_t foreign_originals(const struct pair *p, const struct imap_seq *uids, struct readback_item *out)
+{
+    size_t n, n_out = 0;
+    const struct ledger_move *moves = ledger_moves(p->ledger, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (!imap_seq_has(uids, moves[i].uid))
+            continue;
+        out[n_out].uid = moves[i].uid;
+        out[n_out].size = moves[i].size;
+        memcpy(out[n_out++].hash, moves[i].hash, HASH_SIZE);
+    }
+    return n_out;
+}
+
+static struct ledger_row *foreign_match(const struct pair *p, const struct imap_seq *uids,
+                                        struct readback_item *items, size_t n_items, size_t *n)
+{
+    size_t room = imap_seq_count(uids) + 1;
+    struct readback_item *originals = xcalloc(room, sizeof *originals);
+    struct ledger_row *rows = xcalloc(room, sizeof *rows);
+    size_t n_originals = foreign_originals(p, uids, originals);
+    *n = match_items(originals, n_originals, items, n_items, rows);
+    free(originals);
+    return rows;
+}
+
+static void foreign_note_unfound(const struct pair *p, struct foreign_run *run)
+{
+    size_t n;
+    const struct ledger_move *moves = ledger_moves(p->ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        if (moves[i].to_uid == 0)
+            imap_seq_add(&run->unfound, moves[i].uid, moves[i].uid);
+}
+
+/* ---- is a copy as its original is? */
+
+static const struct mbox_msg *foreign_find(const struct pair *p, uint32_t uid)
+{
+    return mbox_list_find(&p->target.list, uid);
+}
+
+/* The set with \Deleted, or without. */
+static uint32_t foreign_with_deleted(struct flags_pool *pool, uint32_t set, bool deleted)
+{
+    struct buf text = {0};
+    const char *why;
+    uint32_t out = FLAGS_NONE;
+    if (flags_has(pool, set, "\\Deleted") == deleted)
+        return set;
+    for (const char *word = flags_text(pool, set); *word;
+         word += strcspn(word, " "), word += strspn(word, " ")) {
+        struct span s = span_of(word, strcspn(word, " "));
+        if (span_is_ci(s, "\\Deleted"))
+            continue;
+        buf_add_str(&text, text.len > 0 ? " " : "");
+        buf_add_span(&text, s);
+    }
+    if (deleted)
+        buf_add_str(&text, text.len > 0 ? " \\Deleted" : "\\Deleted");
+    bool ok = flags_add_text(pool, buf_span(&text), &out, &why);
+    buf_free(&text);
+    return ok ? out : set;
+}
+
+/* What is about to be removed may be marked by us. */
+static uint32_t foreign_flags_of(const struct pair *p, const struct ledger_move *m,
+                                 const struct mbox_msg *original, const struct mbox_msg *copy)
+{
+    if (!m->clearing)
+        return original->flags;
+    return foreign_with_deleted(p->flags, original->flags, flags_has(p->flags, copy->flags, "\\Deleted"));
+}
+
+static enum foreign_likeness foreign_compare(const struct pair *p, const struct ledger_move *m,
+                                             uint32_t *flags)
+{
+    const struct mbox_msg *original = foreign_find(p, m->uid), *copy = foreign_find(p, m->to_uid);
+    if (m->to_uid == 0 || !original || !copy)
+        return FOREIGN_ALONE;
+    *flags = foreign_flags_of(p, m, original, copy);
+    return original->instant != copy->instant ? FOREIGN_OTHER_DATE
+           : *flags != copy->flags            ? FOREIGN_OTHER_FLAGS
+                                              : FOREIGN_ALIKE;
+}
+
+/* ---- what is to be done */
+
+static void foreign_run_free(struct foreign_run *run)
+{
+    imap_seq_free(&run->unfound);
+    imap_seq_free(&run->refused);
+    imap_seq_free(&run->given);
+}
+
+static void foreign_work_free(struct foreign_work *w)
+{
+    imap_seq_free(&w->over);
+    imap_seq_free(&w->unknown);
+    imap_seq_free(&w->pairs);
+    imap_seq_free(&w->copies);
+    imap_seq_free(&w->withdrawn);
+}
+
+/* Of a message that is gone, a copy that nobody has named may be somebody else's. */
+static void foreign_sort_uncopied(const struct pair *p, const struct foreign_run *run,
+                                  const struct ledger_move *m, struct foreign_work *w)
+{
+    bool named = run->answered && run->given.n > 0;
+    if (!imap_seq_has(&run->unfound, m->uid) && (named || foreign_find(p, m->uid)))
+        imap_seq_add(&w->unknown, m->uid, m->uid);
+    else if (run->answered || run->calm || !foreign_find(p, m->uid))
+        imap_seq_add(&w->over, m->uid, m->uid);
+    else
+        w->pending = true;
+}
+
+static void foreign_sort_one(const struct pair *p, const struct foreign_run *run, const struct ledger_move *m,
+                             struct foreign_work *w)
+{
+    const struct mbox_msg *original = foreign_find(p, m->uid);
+    if (m->to_uid == 0) {
+        foreign_sort_uncopied(p, run, m, w);
+    } else if (!foreign_find(p, m->to_uid)) {
+        imap_seq_add(&w->over, m->uid, m->uid);
+    } else if (!original && m->clearing) {
+        imap_seq_add(&w->over, m->uid, m->uid);
+        w->moved++;
+    } else if (!original || imap_seq_has(&run->refused, m->uid)) {
+        imap_seq_add(&w->withdrawn, m->to_uid, m->to_uid);
+    } else {
+        imap_seq_add(&w->pairs, m->uid, m->uid);
+        imap_seq_add(&w->copies, m->to_uid, m->to_uid);
+    }
+}
+
+static void foreign_sort(const struct pair *p, const struct foreign_run *run, struct foreign_work *w)
+{
+    size_t n;
+    const struct ledger_move *moves = ledger_moves(p->ledger, &n);
+    for (size_t i = 0; i < n; i++)
+        foreign_sort_one(p, run, &moves[i], w);
 }
 
 static void foreign_say(struct foreign *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -162,9 +381,7 @@ void foreign_stop(struct foreign **fp)
     remove_stop(&f->removing);
     imap_seq_free(&f->uids);
     imap_seq_free(&f->copies);
-    imap_seq_free(&f->unfound);
-    imap_seq_free(&f->refused);
-    imap_seq_free(&f->given);
+    foreign_run_free(&f->run);
     foreign_free_items(f);
     foreign_free_changes(f);
     free(f->why);
@@ -230,21 +447,6 @@ static void foreign_read(struct foreign *f, const struct imap_seq *uids, step_fn
     f->reading = readback_start(&f->p->target, uids, foreign_got, end, f);
 }
 
-/* One that was asked for, is there and did not come; 0: there is none. */
-static uint32_t foreign_unread(const struct foreign *f, const struct imap_seq *asked)
-{
-    const struct mbox_list *l = &f->p->target.list;
-    struct imap_seq left = {0};
-    uint32_t uid = 0;
-    imap_seq_join(&left, asked);
-    for (size_t i = 0; i < f->n_items; i++)
-        imap_seq_remove(&left, f->items[i].uid, f->items[i].uid);
-    for (size_t i = 0; i < l->listed && uid == 0; i++)
-        uid = imap_seq_has(&left, l->msgs[i].uid) ? l->msgs[i].uid : 0;
-    imap_seq_free(&left);
-    return uid;
-}
-
 /* ---- READ, COPY */
 
 static void foreign_on_relisted(void *owner, enum copy_rc rc, const char *why)
@@ -260,7 +462,7 @@ static void foreign_take_uid(void *owner, uint32_t uid)
 {
     struct foreign *f = owner;
     if (uid >= f->from)
-        imap_seq_add(&f->given, uid, uid);
+        imap_seq_add(&f->run.given, uid, uid);
 }
 
 /* [COPYUID uidvalidity uids uids]. What does not fit is as good as none: the copies are known by their bytes. */
@@ -298,7 +500,7 @@ static void foreign_on_copied(void *owner, const struct imapc_end *e)
     }
     if (f->outstanding > 0 || f->step == FOREIGN_END)
         return;
-    f->answered = true;
+    f->run.answered = true;
     selected_catch_up(&f->p->target, f->from, foreign_on_relisted, f);
 }
 
@@ -338,7 +540,7 @@ static void foreign_on_read(void *owner, enum copy_rc rc, const char *why)
 {
     struct foreign *f = owner;
     readback_stop(&f->reading);
-    uint32_t unread = foreign_unread(f, &f->uids);
+    uint32_t unread = foreign_unread(f->p, &f->uids, f->items, f->n_items);
     if (rc != COPY_EQUAL) {
         foreign_fail(f, rc, why);
     } else if (unread) {
@@ -355,59 +557,11 @@ static void foreign_on_read(void *owner, enum copy_rc rc, const char *why)
 static void foreign_enter_read(struct foreign *f)
 {
     f->began = true;
-    imap_seq_free(&f->unfound);
+    imap_seq_free(&f->run.unfound);
     foreign_read(f, &f->uids, foreign_on_read);
 }
 
 /* ---- MATCH */
-
-static bool foreign_is_known(const struct foreign *f, uint32_t uid)
-{
-    size_t n;
-    const struct ledger_move *moves = ledger_moves(f->p->ledger, &n);
-    for (size_t i = 0; i < n; i++)
-        if (moves[i].uid == uid || moves[i].to_uid == uid)
-            return true;
-    return ledger_find_target(f->p->ledger, uid) != NULL;
-}
-
-/* As the server lists them: what it says of sizes may be wrong, but is the same for both. */
-static bool foreign_has_size(const struct foreign *f, uint32_t size)
-{
-    const struct mbox_list *l = &f->p->target.list;
-    for (size_t i = 0; i < l->listed; i++)
-        if (l->msgs[i].size == size && imap_seq_has(&f->uids, l->msgs[i].uid))
-            return true;
-    return false;
-}
-
-/* What may be copies of those. */
-static void foreign_candidates(struct foreign *f)
-{
-    const struct mbox_list *l = &f->p->target.list;
-    uint32_t from = UINT32_MAX;
-    size_t n;
-    const struct ledger_move *moves = ledger_moves(f->p->ledger, &n);
-    for (size_t i = 0; i < n; i++)
-        if (imap_seq_has(&f->uids, moves[i].uid) && moves[i].from < from)
-            from = moves[i].from;
-    imap_seq_free(&f->copies);
-    for (size_t i = mbox_list_from(l, from); i < l->listed; i++) {
-        uint32_t uid = l->msgs[i].uid;
-        bool may = f->given.n > 0 ? imap_seq_has(&f->given, uid) : foreign_has_size(f, l->msgs[i].size);
-        if (may && !foreign_is_known(f, uid))
-            imap_seq_add(&f->copies, uid, uid);
-    }
-}
-
-static void foreign_note_unfound(struct foreign *f)
-{
-    size_t n;
-    const struct ledger_move *moves = ledger_moves(f->p->ledger, &n);
-    for (size_t i = 0; i < n; i++)
-        if (moves[i].to_uid == 0)
-            imap_seq_add(&f->unfound, moves[i].uid, moves[i].uid);
-}
 
 /* Behind `moved`: from here on nobody has to wait for the command any more. */
 static void foreign_on_moved(void *owner, enum route_rc rc)
@@ -416,44 +570,25 @@ static void foreign_on_moved(void *owner, enum route_rc rc)
     uint32_t number = f->number;
     if (!foreign_wrote(f, rc))
         return;
-    if (f->given.n > 0)
-        imap_seq_free(&f->given); /* what these were not is looked for by its size */
+    if (f->run.given.n > 0)
+        imap_seq_free(&f->run.given); /* what these were not is looked for by its size */
     else
-        foreign_note_unfound(f);
+        foreign_note_unfound(f->p, &f->run);
     f->number = 0;
-    if (f->answered && number)
+    if (f->run.answered && number)
         ledger_touched(f->p->ledger, number, foreign_then_look, f);
     else
         foreign_go(f, FOREIGN_LOOK);
 }
 
-/* As items, those whose copies are looked for. */
-static size_t foreign_originals(const struct foreign *f, struct readback_item *out)
-{
-    size_t n, n_out = 0;
-    const struct ledger_move *moves = ledger_moves(f->p->ledger, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (!imap_seq_has(&f->uids, moves[i].uid))
-            continue;
-        out[n_out].uid = moves[i].uid;
-        out[n_out].size = moves[i].size;
-        memcpy(out[n_out++].hash, moves[i].hash, HASH_SIZE);
-    }
-    return n_out;
-}
-
 static void foreign_match_items(struct foreign *f)
 {
-    size_t room = imap_seq_count(&f->uids) + 1;
-    struct readback_item *originals = xcalloc(room, sizeof *originals);
-    struct ledger_row *rows = xcalloc(room, sizeof *rows);
-    size_t n = foreign_originals(f, originals);
-    n = match_items(originals, n, f->items, f->n_items, rows);
+    size_t n;
+    struct ledger_row *rows = foreign_match(f->p, &f->uids, f->items, f->n_items, &n);
     if (n > 0)
         ledger_moved(f->p->ledger, rows, n, foreign_on_moved, f);
     else
         foreign_on_moved(f, ROUTE_OK);
-    free(originals);
     free(rows);
 }
 
@@ -462,7 +597,7 @@ static void foreign_on_copies_read(void *owner, enum copy_rc rc, const char *why
 {
     struct foreign *f = owner;
     readback_stop(&f->reading);
-    uint32_t unread = foreign_unread(f, &f->copies);
+    uint32_t unread = foreign_unread(f->p, &f->copies, f->items, f->n_items);
     if (rc != COPY_EQUAL) {
         foreign_fail(f, rc, why);
     } else if (unread) {
@@ -476,7 +611,7 @@ static void foreign_on_copies_read(void *owner, enum copy_rc rc, const char *why
 
 static void foreign_enter_match(struct foreign *f)
 {
-    foreign_candidates(f);
+    foreign_candidates(f->p, &f->run, &f->uids, &f->copies);
     if (f->copies.n > 0)
         foreign_read(f, &f->copies, foreign_on_copies_read);
     else
@@ -484,46 +619,6 @@ static void foreign_enter_match(struct foreign *f)
 }
 
 /* ---- COMPARE: flags and dates */
-
-/* The set with \Deleted, or without. */
-static uint32_t foreign_with_deleted(struct foreign *f, uint32_t set, bool deleted)
-{
-    struct flags_pool *pool = f->p->flags;
-    struct buf text = {0};
-    const char *why;
-    uint32_t out = FLAGS_NONE;
-    if (flags_has(pool, set, "\\Deleted") == deleted)
-        return set;
-    for (const char *word = flags_text(pool, set); *word;
-         word += strcspn(word, " "), word += strspn(word, " ")) {
-        struct span s = span_of(word, strcspn(word, " "));
-        if (span_is_ci(s, "\\Deleted"))
-            continue;
-        buf_add_str(&text, text.len > 0 ? " " : "");
-        buf_add_span(&text, s);
-    }
-    if (deleted)
-        buf_add_str(&text, text.len > 0 ? " \\Deleted" : "\\Deleted");
-    bool ok = flags_add_text(pool, buf_span(&text), &out, &why);
-    buf_free(&text);
-    return ok ? out : set;
-}
-
-/* Which flags the copy has to have. What is about to be removed may be marked by us. */
-static uint32_t foreign_flags_of(struct foreign *f, const struct ledger_move *m)
-{
-    const struct mbox_msg *original = foreign_find(f, m->uid), *copy = foreign_find(f, m->to_uid);
-    if (!m->clearing)
-        return original->flags;
-    return foreign_with_deleted(f, original->flags, flags_has(f->p->flags, copy->flags, "\\Deleted"));
-}
-
-/* Both are there, and one of the step. */
-static bool foreign_is_pair(const struct foreign *f, const struct ledger_move *m)
-{
-    return m->to_uid && imap_seq_has(&f->uids, m->uid) && foreign_find(f, m->uid) &&
-           foreign_find(f, m->to_uid);
-}
 
 static void foreign_add_change(struct foreign *f, uint32_t uid, uint32_t flags)
 {
@@ -537,21 +632,23 @@ static void foreign_add_change(struct foreign *f, uint32_t uid, uint32_t flags)
         f->changes[k].target_uids = &f->changed[k];
 }
 
-static void foreign_compare(struct foreign *f)
+static void foreign_compare_all(struct foreign *f)
 {
     size_t n;
     const struct ledger_move *moves = ledger_moves(f->p->ledger, &n);
     foreign_free_changes(f);
     for (size_t i = 0; i < n; i++) {
         const struct ledger_move *m = &moves[i];
-        if (!foreign_is_pair(f, m))
+        uint32_t flags;
+        if (!imap_seq_has(&f->uids, m->uid))
             continue;
-        if (foreign_find(f, m->uid)->instant != foreign_find(f, m->to_uid)->instant) {
+        enum foreign_likeness likeness = foreign_compare(f->p, m, &flags);
+        if (likeness == FOREIGN_OTHER_DATE) {
             foreign_say(f, "the target gives a message that it copies another date (UID %" PRIu32 ")",
                         m->uid);
-            imap_seq_add(&f->refused, m->uid, m->uid);
-        } else if (foreign_flags_of(f, m) != foreign_find(f, m->to_uid)->flags) {
-            foreign_add_change(f, m->to_uid, foreign_flags_of(f, m));
+            imap_seq_add(&f->run.refused, m->uid, m->uid);
+        } else if (likeness == FOREIGN_OTHER_FLAGS) {
+            foreign_add_change(f, m->to_uid, flags);
         }
     }
 }
@@ -616,8 +713,8 @@ static void foreign_on_compared(void *owner, enum copy_rc rc, const char *why)
         foreign_fail(f, rc, why);
         return;
     }
-    foreign_compare(f);
-    if (f->refused.n > 0) {
+    foreign_compare_all(f);
+    if (f->run.refused.n > 0) {
         foreign_go(f, FOREIGN_LOOK);
     } else if (f->n_changes == 0) {
         foreign_go(f, FOREIGN_REMOVE);
@@ -626,7 +723,7 @@ static void foreign_on_compared(void *owner, enum copy_rc rc, const char *why)
             touch_start(f->p, f->changes, f->n_changes, foreign_on_store_ready, foreign_touch_failed, f);
     } else {
         foreign_say(f, "the flags of a message change, or its copy does not get them");
-        imap_seq_join(&f->refused, &f->uids);
+        imap_seq_join(&f->run.refused, &f->uids);
         foreign_go(f, FOREIGN_LOOK);
     }
 }
@@ -642,8 +739,8 @@ static void foreign_enter_compare(struct foreign *f)
 static bool foreign_may_remove(void *owner)
 {
     struct foreign *f = owner;
-    foreign_compare(f);
-    return f->n_changes == 0 && f->refused.n == 0;
+    foreign_compare_all(f);
+    return f->n_changes == 0 && f->run.refused.n == 0;
 }
 
 static void foreign_on_removed(void *owner, enum copy_rc rc, const char *why)
@@ -688,53 +785,6 @@ static void foreign_enter_withdraw(struct foreign *f)
 }
 
 /* ---- LOOK */
-
-/* What is to be done about each message of the ledger. */
-struct foreign_work {
-    struct imap_seq over, unknown, pairs, copies, withdrawn;
-    uint64_t moved;
-    bool pending;
-};
-
-static void foreign_work_free(struct foreign_work *w)
-{
-    imap_seq_free(&w->over);
-    imap_seq_free(&w->unknown);
-    imap_seq_free(&w->pairs);
-    imap_seq_free(&w->copies);
-    imap_seq_free(&w->withdrawn);
-}
-
-/* Of a message that is gone, a copy that nobody has named may be somebody else's. */
-static void foreign_sort_uncopied(const struct foreign *f, const struct ledger_move *m,
-                                  struct foreign_work *w)
-{
-    bool named = f->answered && f->given.n > 0;
-    if (!imap_seq_has(&f->unfound, m->uid) && (named || foreign_find(f, m->uid)))
-        imap_seq_add(&w->unknown, m->uid, m->uid);
-    else if (f->answered || f->terms.calm || !foreign_find(f, m->uid))
-        imap_seq_add(&w->over, m->uid, m->uid);
-    else
-        w->pending = true;
-}
-
-static void foreign_sort(const struct foreign *f, const struct ledger_move *m, struct foreign_work *w)
-{
-    const struct mbox_msg *original = foreign_find(f, m->uid);
-    if (m->to_uid == 0) {
-        foreign_sort_uncopied(f, m, w);
-    } else if (!foreign_find(f, m->to_uid)) {
-        imap_seq_add(&w->over, m->uid, m->uid);
-    } else if (!original && m->clearing) {
-        imap_seq_add(&w->over, m->uid, m->uid);
-        w->moved++;
-    } else if (!original || imap_seq_has(&f->refused, m->uid)) {
-        imap_seq_add(&w->withdrawn, m->to_uid, m->to_uid);
-    } else {
-        imap_seq_add(&w->pairs, m->uid, m->uid);
-        imap_seq_add(&w->copies, m->to_uid, m->to_uid);
-    }
-}
 
 /* What speaks against moving those in the way, which are not empty? */
 static bool foreign_may_begin(struct foreign *f, uint64_t n)
@@ -794,10 +844,7 @@ static void foreign_work_on(struct foreign *f, struct foreign_work *w)
 static void foreign_enter_look(struct foreign *f)
 {
     struct foreign_work w = {.pending = false};
-    size_t n;
-    const struct ledger_move *moves = ledger_moves(f->p->ledger, &n);
-    for (size_t i = 0; i < n; i++)
-        foreign_sort(f, &moves[i], &w);
+    foreign_sort(f->p, &f->run, &w);
     foreign_work_on(f, &w);
     foreign_work_free(&w);
 }
@@ -833,6 +880,7 @@ struct foreign *foreign_start(struct pair *p, const struct foreign_terms *terms,
     struct foreign *f = xcalloc(1, sizeof *f);
     f->p = p;
     f->terms = *terms;
+    f->run.calm = terms->calm;
     f->fn = fn;
     f->owner = owner;
     f->rc = COPY_EQUAL;
