@@ -1,6 +1,6 @@
 #include "ahead.h"
 #include "fillers.h"
-#include "foreign.h"
+#include "foreign_state.h"
 
 enum {
     /* The source's connection is given away before all is read back only where that is soon done: what the next copy

@@ -8,6 +8,7 @@
 #include "delta.h"
 #include "doubles.h"
 #include "fillers.h"
+#include "foreign_state.h"
 #include "headers.h"
 #include "known.h"
 #include "migrator/found/oddity.h"

@@ -21,7 +21,7 @@
  * Whoever works on the target past us may expunge a message meanwhile, or change its flags: the copy follows, up to the
  * moment of the removal (with CONDSTORE; else up to some milliseconds before).
  *
- * Needs no more of the pair than the target, listed, and the ledger; and the source's list to know which copies stay. */
+ * Which step is due, foreign_state.h tells. */
 #ifndef IMAPFERRY_FOREIGN_H
 #define IMAPFERRY_FOREIGN_H
 
@@ -44,10 +44,6 @@ struct foreign_result {
     char why[120];       /* for people: why they stay, "" = nobody knows, or none do */
 };
 
-/* Is anything to be done, or said? */
-bool foreign_is_there(const struct pair *p);
-/* ... or may it be, once copies were appended? */
-bool foreign_may_be_there(const struct pair *p);
 /* Ends in COPY_EQUAL also where some stay in the way. COPY_DIFFERS: both a message and its copy are there, and the target
  * removes neither. */
 struct foreign *foreign_start(struct pair *p, const struct foreign_terms *terms, step_fn fn, void *owner);
