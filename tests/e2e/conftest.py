@@ -5,7 +5,7 @@ import pytest
 
 from fakes.fake_imap import FakeImap
 from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness.ferry import Ferry, backend, standing
 from harness.site import Site
 from harness.viewed import Account
 
@@ -89,15 +89,33 @@ def make_account(make_ferry, old, new, authority):
 
 
 @pytest.fixture(scope="module")
-def tls_site(authority, cert):
-    """imapferry in front of a fake server in clear and of one by TLS; nothing sets a migration off."""
-    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert,
-                      {"migration": {"trigger": "manual"}})
-        ferry.init()
+def server():
+    """The old server of a module's tests before and at the login: a fake one."""
+    with FakeImap("old") as made:
+        yield made
+
+
+@pytest.fixture
+def fake(server):
+    """The same, which knows of no login yet, so it shows whether anything of what a test sends got there; it behaves well again
+    when the test is over."""
+    server.logins.clear()
+    server.lines.clear()
+    yield server
+    server.behave()
+
+
+@pytest.fixture(scope="module")
+def fake_site(server, cert):
+    """imapferry in front of `server` and of another fake one, both in clear and without a master."""
+    with FakeImap("new") as new, standing({"old": backend(server, "imap", master=False), "new": backend(new, "imap", master=False)},
+                                          cert) as ferry:
         yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
+
+
+@pytest.fixture(scope="module")
+def tls_site(authority, cert):
+    """imapferry in front of a fake server in clear and of one by TLS."""
+    with FakeImap("old") as old, FakeImap("new", cert=cert) as new, \
+            standing({"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert) as ferry:
+        yield ferry

@@ -5,8 +5,8 @@ import pytest
 
 from fakes.fake_imap import FakeImap
 from fakes.servers import UnsafeLogin
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness import net
+from harness.ferry import backend, standing
 from harness.scene import connect, new_user
 
 ANSWER = [b'* ID ("name" "imapferry")', b"a OK ID completed"]
@@ -17,16 +17,10 @@ MOST = [(b"%030d" % n, b"%01024d" % n) for n in range(29)]
 @pytest.fixture(name="world", scope="module")
 def fixture_world(cert):
     """(ferry, old, new): both open no mailbox before they were told, behind the sign-in, who comes."""
-    with FakeImap("old") as old, FakeImap("new") as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap", forward_id="client"), "new": backend(new, "imap", forward_id="client")},
-                      cert, {"migration": {"trigger": "manual", "cutover": "manual"}})
-        ferry.init()
+    with FakeImap("old") as old, FakeImap("new") as new, \
+            standing({"old": backend(old, "imap", forward_id="client"), "new": backend(new, "imap", forward_id="client")}, cert,
+                     {"migration": {"trigger": "manual", "cutover": "manual"}}) as ferry:
         yield ferry, old, new
-        try:
-            ferry.close()
-        finally:
-            store.close()
 
 
 @pytest.fixture(name="proxy", scope="module")

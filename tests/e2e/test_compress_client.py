@@ -10,11 +10,11 @@ import zlib
 
 import pytest
 
-from harness import mail, net, redisd
+from harness import mail, net
 from harness.deflated import Deflated, compress, compress_imaplib
 from harness.dovecot import Dovecot
 from harness.dovecot_conf import extra
-from harness.ferry import Ferry, backend
+from harness.ferry import backend, standing
 from harness.relay import Relay
 from harness.scene import change, connect, fill, new_user, small
 
@@ -23,14 +23,8 @@ MANUAL = {"migration": {"trigger": "manual"}}
 
 @pytest.fixture(scope="module")
 def ferry(old, new, authority, cert):
-    store = redisd.Redis(port=net.free_port())
-    made = Ferry(store, {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, cert, MANUAL)
-    made.init()
-    yield made
-    try:
-        made.close()
-    finally:
-        store.close()
+    with standing({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, cert) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -1,32 +1,16 @@
 """How many connections an account and a network may have."""
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry
+from harness import net
 from harness.scene import Wire, new_user
 
 WEB = {"trusted": ["127.0.0.0/8"], "login_timeout": "20s"}
 
 
 @pytest.fixture(scope="module")
-def ferry():
-    store = redisd.Redis(port=net.free_port(), fsync="everysec")
-    with FakeImap() as old, FakeImap() as new:
-        made = Ferry(store, {"old": {"address": old.url()}, "new": {"address": new.url()}}, None,
-                     {"migration": {"trigger": "manual"}})
-        made.init()
-        yield made
-        try:
-            made.close()
-        finally:
-            store.close()
-
-
-@pytest.fixture(scope="module")
-def proxies(ferry):
+def proxies(fake_site):
     options = {**WEB, "max_connections_per_account": 4, "max_connections_per_network": 3, "threads": 2}
-    return [ferry.proxy(proxy=options) for _ in range(2)]
+    return [fake_site.proxy(proxy=options) for _ in range(2)]
 
 
 def come(proxy, user, ip=None, password=b"secret", wait=True):
@@ -39,7 +23,7 @@ def come(proxy, user, ip=None, password=b"secret", wait=True):
     return w, w.until(b"l ")[-1] if wait else None
 
 
-def test_connections_of_an_account_at_two_proxies(proxies, ferry):
+def test_connections_of_an_account_at_two_proxies(proxies, fake_site):
     user = new_user()
     live = [come(proxies[n % 2], user, f"198.18.0.{n}") for n in range(4)]
     assert all(said.startswith(b"l OK") for _, said in live)
@@ -48,17 +32,17 @@ def test_connections_of_an_account_at_two_proxies(proxies, ferry):
     proxies[1].wait(rf"event=login_failed user={user} code=LIMIT .* detail=\"the account has as many connections as it may\"")
     assert come(proxies[1], new_user())[1].startswith(b"l OK")
     live[0][0].close()
-    net.wait_until("place", lambda: ferry.redis.client().hlen(f"imapferry:sessions:{user}") == 3)
+    net.wait_until("place", lambda: fake_site.redis.client().hlen(f"imapferry:sessions:{user}") == 3)
     assert refused.command(b"m", b"LOGIN " + user.encode() + b" secret")[-1].startswith(b"m OK")
 
 
-def test_connections_that_a_crashed_proxy_had_are_in_nobodys_way(proxies, ferry):
-    crashed = ferry.proxy(proxy={**WEB, "lease": "300ms", "lease_long": "2s"})
+def test_connections_that_a_crashed_proxy_had_are_in_nobodys_way(proxies, fake_site):
+    crashed = fake_site.proxy(proxy={**WEB, "lease": "300ms", "lease_long": "2s"})
     user = new_user()
     live = [come(crashed, user) for _ in range(4)]
     assert come(proxies[0], user)[1].startswith(b"l NO [LIMIT]")
     crashed.kill()
-    ferry.daemons.remove(crashed)
+    fake_site.daemons.remove(crashed)
     net.wait_until("room", lambda: come(proxies[0], user)[1].startswith(b"l OK"))
     for w, _ in live:
         w.close()

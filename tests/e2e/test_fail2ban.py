@@ -6,9 +6,7 @@ import subprocess
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry
+from harness import net
 from harness.scene import Wire
 
 CONF = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "conf")
@@ -16,16 +14,8 @@ VICTIM = "203.0.113.99"  # never fails
 
 
 @pytest.fixture(scope="module")
-def proxy():
-    store = redisd.Redis(port=net.free_port(), fsync="everysec")
-    with FakeImap() as old, FakeImap() as new:
-        ferry = Ferry(store, {"old": {"address": old.url()}, "new": {"address": new.url()}}, None, {"migration": {"trigger": "manual"}})
-        ferry.init()
-        yield ferry.proxy(proxy={"trusted": ["127.0.0.1"], "login_tries": 1})
-        try:
-            ferry.close()
-        finally:
-            store.close()
+def proxy(fake_site):
+    return fake_site.proxy(proxy={"trusted": ["127.0.0.1"], "login_tries": 1})
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fakes.fake_imap import FakeImap
 from harness import net, redisd
 from harness.ferry import Ferry, backend
 from harness.scene import Wire
@@ -21,12 +20,6 @@ from harness.scene import Wire
 MEMORY_MAX = 800_000
 CLIENTS = 10
 BENCH = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with FakeImap() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

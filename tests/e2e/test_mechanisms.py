@@ -5,43 +5,15 @@ import time
 
 import pytest
 
-from fakes.fake_imap import INVALID_TOKEN, FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from fakes.fake_imap import INVALID_TOKEN
 from harness.scene import connect
 
 LISTEN = ["imap://127.0.0.1:0", "imap+starttls://127.0.0.1:0"]
 
 
 @pytest.fixture(scope="module")
-def server():
-    with FakeImap("old") as made:
-        yield made
-
-
-@pytest.fixture
-def fake(server):
-    server.logins.clear()
-    server.lines.clear()
-    return server
-
-
-@pytest.fixture(scope="module")
-def ferry(server, cert):
-    store = redisd.Redis(port=net.free_port())
-    with FakeImap("new") as new:
-        made = Ferry(store, {"old": backend(server, "imap"), "new": backend(new, "imap")}, cert, {"migration": {"trigger": "manual"}})
-        made.init()
-        yield made
-        try:
-            made.close()
-        finally:
-            store.close()
-
-
-@pytest.fixture(scope="module")
-def proxy(ferry):
-    return ferry.proxy(listen=LISTEN)
+def proxy(fake_site):
+    return fake_site.proxy(listen=LISTEN)
 
 
 @pytest.fixture
@@ -130,8 +102,8 @@ def test_cancelling_for_ever_is_no_login(wire, fake):
 # ---- which are offered
 
 
-def test_offered_are_those_named(ferry, authority, fake):
-    proxy = ferry.proxy(listen=LISTEN, proxy={"mechanisms": ["LOGIN"]})
+def test_offered_are_those_named(fake_site, authority, fake):
+    proxy = fake_site.proxy(listen=LISTEN, proxy={"mechanisms": ["LOGIN"]})
     with connect(proxy) as wire:
         assert mechanisms(wire.greeting) == mechanisms(wire.command(b"c", b"CAPABILITY")[0]) == [b"AUTH=LOGIN"]
         assert wire.command(b"a", b"AUTHENTICATE PLAIN " + coded("\0ann\0secret"))[-1].startswith(b"a NO [CANNOT] ")
@@ -147,13 +119,13 @@ def test_offered_are_those_named(ferry, authority, fake):
     proxy.stop()
 
 
-def test_settings_that_do_not_fit(ferry):
+def test_settings_that_do_not_fit(fake_site):
     for options, why in (({"mechanisms": ["PLAIN", "CRAM-MD5"]}, r'mechanisms: \"CRAM-MD5\" is unknown; expected some of: PLAIN, LOGIN'),
                          ({"mechanisms": []}, "mechanisms: is empty")):
-        daemon = ferry.proxy(listen=LISTEN, proxy=options, wait=False)
+        daemon = fake_site.proxy(listen=LISTEN, proxy=options, wait=False)
         assert daemon.process.wait(timeout=30) == 1
         daemon.wait(why, since=0)
-        ferry.daemons.remove(daemon)
+        fake_site.daemons.remove(daemon)
 
 
 # ---- who signs in as somebody else
@@ -164,11 +136,11 @@ def plain(authzid, authcid, password):
 
 
 @pytest.fixture(scope="module", name="masters")
-def fixture_masters(ferry):
-    return ferry.proxy(listen=LISTEN, proxy={"masters": ["Admin", "helper@example.org"]})
+def fixture_masters(fake_site):
+    return fake_site.proxy(listen=LISTEN, proxy={"masters": ["Admin", "helper@example.org"]})
 
 
-def test_master_signs_in_as_the_user(masters, ferry, fake):
+def test_master_signs_in_as_the_user(masters, fake_site, fake):
     """With the master's own credentials, at the account's server; the session is the account's."""
     mark = masters.mark()
     with connect(masters) as wire:
@@ -176,7 +148,7 @@ def test_master_signs_in_as_the_user(masters, ferry, fake):
         assert wire.command(b"b", plain("ann", "admin", "styx"))[-1].startswith(b"b OK ")
         masters.wait(r"event=login user=ann backend=old .* master=admin\b", since=mark)
         assert fake.logins == [("ann", "master")]
-        assert ferry.where("ann") == {"old"}
+        assert fake_site.where("ann") == {"old"}
     masters.wait(r"event=session_end why=client_gone .*user=ann\b", since=mark)
 
 
@@ -206,11 +178,11 @@ def test_the_same_account_by_another_spelling_is_no_one_else(proxy, fake):
     assert fake.logins == [("ann", "user")]
 
 
-def test_masters_that_are_no_names(ferry):
-    daemon = ferry.proxy(listen=LISTEN, proxy={"masters": ["admin", "@"]}, wait=False)
+def test_masters_that_are_no_names(fake_site):
+    daemon = fake_site.proxy(listen=LISTEN, proxy={"masters": ["admin", "@"]}, wait=False)
     assert daemon.process.wait(timeout=30) == 1
     daemon.wait(r'masters: \\?"@\\?" is no login name', since=0)
-    ferry.daemons.remove(daemon)
+    fake_site.daemons.remove(daemon)
 
 
 # ---- tokens
@@ -225,8 +197,8 @@ def bearer(user, token):
 
 
 @pytest.fixture(scope="module", name="all_ways")
-def fixture_all_ways(ferry):
-    return ferry.proxy(listen=LISTEN, proxy={"mechanisms": ["PLAIN", "LOGIN", "xoauth2", "OAUTHBEARER"]})
+def fixture_all_ways(fake_site):
+    return fake_site.proxy(listen=LISTEN, proxy={"mechanisms": ["PLAIN", "LOGIN", "xoauth2", "OAUTHBEARER"]})
 
 
 @pytest.fixture(name="tokens")
@@ -352,8 +324,8 @@ def test_long_token(all_ways, tokens):
         assert wire.rest()[-1] == b"* BYE [CLIENTBUG] This line can't be read"
 
 
-def test_no_passwords(ferry, tokens):
-    proxy = ferry.proxy(listen=LISTEN, proxy={"mechanisms": ["OAUTHBEARER"]})
+def test_no_passwords(fake_site, tokens):
+    proxy = fake_site.proxy(listen=LISTEN, proxy={"mechanisms": ["OAUTHBEARER"]})
     with connect(proxy) as wire:
         assert mechanisms(wire.greeting) == [b"LOGINDISABLED", b"AUTH=OAUTHBEARER"]
         assert wire.login("ann") == b"l1 NO [CANNOT] Passwords are not taken here"

@@ -7,9 +7,7 @@ import time
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry
+from harness import net
 from harness.scene import Wire, new_user
 
 DELAY = {"login_delay": "100ms", "login_delay_max": "60s", "login_timeout": "20s", "login_tries": 100}
@@ -17,35 +15,15 @@ WEB = {"trusted": ["127.0.0.0/8"]}  # each client says by ID who it is: any addr
 
 
 @pytest.fixture(scope="module")
-def server():
-    with FakeImap() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def ferry(server):
-    store = redisd.Redis(port=net.free_port(), fsync="everysec")
-    with FakeImap() as new:
-        made = Ferry(store, {"old": {"address": server.url()}, "new": {"address": new.url()}}, None,
-                     {"migration": {"trigger": "manual"}})
-        made.init()
-        yield made
-        try:
-            made.close()
-        finally:
-            store.close()
-
-
-@pytest.fixture(scope="module")
-def proxies(ferry):
+def proxies(fake_site):
     """Two of them, with a thread each: a thread goes by what has failed at it, and by what Redis tells it then."""
-    return [ferry.proxy(proxy={**DELAY, **WEB, "threads": 1}) for _ in range(2)]
+    return [fake_site.proxy(proxy={**DELAY, **WEB, "threads": 1}) for _ in range(2)]
 
 
 @pytest.fixture
-def user(ferry):
+def user(fake_site):
     """Nobody has failed yet."""
-    ferry.redis.client().delete("imapferry:penalty", "imapferry:penalty:ends")
+    fake_site.redis.client().delete("imapferry:penalty", "imapferry:penalty:ends")
     return new_user()
 
 
@@ -85,8 +63,8 @@ def fail(proxy, ip, user, times, word=b"wrong"):
             guess(proxy, w, user, word + b"%d" % n)
 
 
-def gone(ferry, user):
-    net.wait_until("ends", lambda: not ferry.redis.client().hlen(f"imapferry:sessions:{user}"))
+def gone(fake_site, user):
+    net.wait_until("ends", lambda: not fake_site.redis.client().hlen(f"imapferry:sessions:{user}"))
 
 
 def delays(proxy, user, mark=0):
@@ -127,9 +105,9 @@ def test_parallel_guesses_of_one_account_are_few(proxies, user, server):
     assert len(server.logins) - before <= 2
 
 
-def test_parallel_guesses_of_a_masters_password_are_few(ferry, user):
+def test_parallel_guesses_of_a_masters_password_are_few(fake_site, user):
     """Each names the account of somebody else, and all show the password of one."""
-    proxy, ip = ferry.proxy(proxy={**DELAY, **WEB, "threads": 1, "masters": ["admin"]}), address()
+    proxy, ip = fake_site.proxy(proxy={**DELAY, **WEB, "threads": 1, "masters": ["admin"]}), address()
     wires = [come(proxy, ip) for _ in range(60)]
     for n, w in enumerate(wires):
         w.line(b"l AUTHENTICATE PLAIN " + base64.b64encode(b"%s-%d\0admin\0guess%d" % (user.encode(), n, n)))
@@ -141,15 +119,15 @@ def test_parallel_guesses_of_a_masters_password_are_few(ferry, user):
         w.close()
 
 
-def test_same_wrong_password_once_more_is_not_counted(ferry, user):
-    proxy = ferry.proxy(proxy={**DELAY, **WEB})
+def test_same_wrong_password_once_more_is_not_counted(fake_site, user):
+    proxy = fake_site.proxy(proxy={**DELAY, **WEB})
     ip = address()
     for _ in range(3):
         with come(proxy, ip) as w:
             guess(proxy, w, user, b"old-password")
     with come(proxy, ip) as w:
         guess(proxy, w, user, b"another")
-    counted = lambda: {k[0]: v.split()[0] for k, v in ferry.redis.client().hgetall("imapferry:penalty").items()}  # noqa: E731
+    counted = lambda: {k[0]: v.split()[0] for k, v in fake_site.redis.client().hgetall("imapferry:penalty").items()}  # noqa: E731
     net.wait_until("count", lambda: counted() == {"p": "2", "a": "2", "n": "2"})
     proxy.stop()
 
@@ -192,38 +170,38 @@ def test_webmail_that_does_not_say_who_comes_is_not_slowed_down_for_all(proxies,
     assert not delays(proxy, user, mark)
 
 
-def calls_of(ferry, user):
+def calls_of(fake_site, user):
     """The functions that were called for this account, as Redis has them in its list of slow calls."""
-    names = [e["command"].split() for e in ferry.redis.client(decode=False).slowlog_get(100000)]
+    names = [e["command"].split() for e in fake_site.redis.client(decode=False).slowlog_get(100000)]
     return collections.Counter(c[1].decode().rpartition("_")[2] for c in names if c[0] == b"FCALL" and user.encode() in c)
 
 
-def test_login_without_failures_costs_no_call_more(ferry, user):
+def test_login_without_failures_costs_no_call_more(fake_site, user):
     """With the delay and without, while another network fails at the account."""
     counts = []
-    client = ferry.redis.client()
+    client = fake_site.redis.client()
     client.config_set("slowlog-log-slower-than", 0)
     client.config_set("slowlog-max-len", 100000)
     for delay in ("0s", "1s"):
-        proxy = ferry.proxy(proxy={**DELAY, **WEB, "login_delay": delay, "max_connections_per_account": 100, "drain_time": "1ms"})
+        proxy = fake_site.proxy(proxy={**DELAY, **WEB, "login_delay": delay, "max_connections_per_account": 100, "drain_time": "1ms"})
         fail(proxy, address(), user, 2)
         client.slowlog_reset()
         for _ in range(10):
             with come(proxy, address()) as w:
                 assert login(w, user)[0].startswith(b"l OK")
-        gone(ferry, user)
-        counts.append(calls_of(ferry, user))
+        gone(fake_site, user)
+        counts.append(calls_of(fake_site, user))
         proxy.stop()
     client.config_set("slowlog-log-slower-than", -1)
     assert counts == [{"enter": 10, "leave": 10}] * 2, counts
 
 
-def test_redis_stops_and_goes_on(ferry, user):
+def test_redis_stops_and_goes_on(fake_site, user):
     """The thread goes by its own numbers meanwhile, and its logins end."""
-    proxy = ferry.proxy(proxy={**DELAY, **WEB, "store_timeout": "300ms", "login_delay": "500ms"})
+    proxy = fake_site.proxy(proxy={**DELAY, **WEB, "store_timeout": "300ms", "login_delay": "500ms"})
     ip = address()
     fail(proxy, ip, user, 2)
-    ferry.redis.signal(signal.SIGSTOP)
+    fake_site.redis.signal(signal.SIGSTOP)
     try:
         mark = proxy.mark()
         w = come(proxy, ip)
@@ -231,14 +209,14 @@ def test_redis_stops_and_goes_on(ferry, user):
         assert said.startswith(b"l NO [UNAVAILABLE]") and took < 10, (said, took)
         assert delays(proxy, user, mark)
     finally:
-        ferry.redis.signal(signal.SIGCONT)
+        fake_site.redis.signal(signal.SIGCONT)
     proxy.wait(r"event=store_up|event=lease_renewed", since=mark)
     net.wait_until("login", lambda: login(come(proxy, address()), user)[0].startswith(b"l OK"))
     proxy.stop()
 
 
-def test_login_that_would_wait_for_too_long_is_told_so(ferry, user):
-    proxy = ferry.proxy(proxy={**DELAY, **WEB, "login_delay": "30s"})
+def test_login_that_would_wait_for_too_long_is_told_so(fake_site, user):
+    proxy = fake_site.proxy(proxy={**DELAY, **WEB, "login_delay": "30s"})
     ip = address()
     fail(proxy, ip, user, 1)
     with come(proxy, ip) as w:
@@ -248,9 +226,9 @@ def test_login_that_would_wait_for_too_long_is_told_so(ferry, user):
     proxy.stop()
 
 
-def test_who_waits_gives_its_place_to_others(ferry, user):
+def test_who_waits_gives_its_place_to_others(fake_site, user):
     """A crowd that waits for its turns is one of strangers like any other."""
-    proxy = ferry.proxy(wrapper=("prlimit", "--nofile=200:200"), proxy={**DELAY, "threads": 1, "login_delay": "10s"})
+    proxy = fake_site.proxy(wrapper=("prlimit", "--nofile=200:200"), proxy={**DELAY, "threads": 1, "login_delay": "10s"})
     wires = []
     with Wire(proxy.addresses[0]) as w:
         w.read_line()
@@ -267,17 +245,17 @@ def test_who_waits_gives_its_place_to_others(ferry, user):
     proxy.stop()
 
 
-def test_record_of_another_kind_keeps_nobody_out(proxies, ferry, user):
+def test_record_of_another_kind_keeps_nobody_out(proxies, fake_site, user):
     """Then threads go by their own numbers."""
     ip = address()
-    ferry.redis.client().set("imapferry:penalty", "not ours")
+    fake_site.redis.client().set("imapferry:penalty", "not ours")
     fail(proxies[0], ip, user, 3)
     assert login(come(proxies[0], ip), user)[0].startswith(b"l OK")
     assert login(come(proxies[1], address()), user)[0].startswith(b"l OK")
 
 
-def test_proxy_ends_while_logins_wait(ferry, user):
-    proxy = ferry.proxy(proxy={**DELAY, **WEB, "login_delay": "10s"})
+def test_proxy_ends_while_logins_wait(fake_site, user):
+    proxy = fake_site.proxy(proxy={**DELAY, **WEB, "login_delay": "10s"})
     ip = address()
     fail(proxy, ip, user, 1)
     wires = [come(proxy, ip) for _ in range(5)]

@@ -7,8 +7,7 @@ import time
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness import net
 from harness.scene import Wire
 
 PLAIN = b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=LOGIN ID LITERAL-] imapferry ready"
@@ -16,35 +15,8 @@ LISTENERS = ("imap://127.0.0.1:0", "imaps://127.0.0.1:0", "imap+starttls://127.0
 
 
 @pytest.fixture(scope="module")
-def server():
-    with FakeImap() as made:
-        yield made
-
-
-@pytest.fixture
-def fake(server):
-    """The old side: it shows whether anything of what a test sends got there."""
-    server.logins.clear()
-    server.lines.clear()
-    return server
-
-
-@pytest.fixture(scope="module")
-def ferry(server, new, authority, cert):
-    store = redisd.Redis(port=net.free_port())
-    made = Ferry(store, {"old": {"address": server.url()}, "new": backend(new, ca=authority.ca)}, cert,
-                 {"migration": {"trigger": "manual"}})
-    made.init()
-    yield made
-    try:
-        made.close()
-    finally:
-        store.close()
-
-
-@pytest.fixture(scope="module")
-def proxy(ferry):
-    return ferry.proxy(listen=LISTENERS)
+def proxy(fake_site):
+    return fake_site.proxy(listen=LISTENERS)
 
 
 @pytest.fixture
@@ -285,8 +257,8 @@ def test_id_is_answered_here(wire, fake):
 # ---- deadlines, places
 
 
-def test_deadline_is_for_the_whole_phase(ferry):
-    proxy = ferry.proxy(proxy={"login_timeout": "1500ms"})
+def test_deadline_is_for_the_whole_phase(fake_site):
+    proxy = fake_site.proxy(proxy={"login_timeout": "1500ms"})
     w = Wire(proxy.addresses[0])
     w.read_line()
     began = time.monotonic()
@@ -296,17 +268,17 @@ def test_deadline_is_for_the_whole_phase(ferry):
     assert 1 < time.monotonic() - began < 5
 
 
-def test_handshake_that_never_ends(ferry):
-    proxy = ferry.proxy(listen=("imaps://127.0.0.1:0",), proxy={"tls_timeout": "500ms"})
+def test_handshake_that_never_ends(fake_site):
+    proxy = fake_site.proxy(listen=("imaps://127.0.0.1:0",), proxy={"tls_timeout": "500ms"})
     w = Wire(proxy.addresses[0].replace("imaps", "imap"))
     assert w.rest() == []
     proxy.wait(r"event=session_end why=tls_timeout")
 
 
-def test_unix_socket(ferry, fake):
+def test_unix_socket(fake_site, fake):
     path = os.path.join(net.temp_folder("socket"), "imap.sock")
     try:
-        proxy = ferry.proxy(listen=(f"imap+unix://{path}",), proxy={"threads": 2}, wait=False)
+        proxy = fake_site.proxy(listen=(f"imap+unix://{path}",), proxy={"threads": 2}, wait=False)
         proxy.wait(r"listening on imap\+unix://")
         w = Wire(f"imap+unix://{path}")
         assert w.read_line() == PLAIN
@@ -318,16 +290,16 @@ def test_unix_socket(ferry, fake):
         net.remove_folder(os.path.dirname(path))
 
 
-def test_address_in_use_ends_the_program(ferry):
-    first = ferry.proxy(proxy={"threads": 2})
-    second = ferry.proxy(listen=(first.addresses[0],), wait=False, label="second")
+def test_address_in_use_ends_the_program(fake_site):
+    first = fake_site.proxy(proxy={"threads": 2})
+    second = fake_site.proxy(listen=(first.addresses[0],), wait=False, label="second")
     assert second.process.wait(20) == 1
-    ferry.daemons.remove(second)
+    fake_site.daemons.remove(second)
     assert "can't listen: Address already in use" in second.tail()
 
 
-def test_threads_share_the_port_that_was_free(ferry):
-    proxy = ferry.proxy(proxy={"threads": 3})
+def test_threads_share_the_port_that_was_free(fake_site):
+    proxy = fake_site.proxy(proxy={"threads": 3})
     proxy.wait_count(r"event=lease_renewed", 3)
     wires = [Wire(proxy.addresses[0]) for _ in range(40)]
     for w in wires:
@@ -337,10 +309,10 @@ def test_threads_share_the_port_that_was_free(ferry):
     assert len(used) > 1, "the kernel gave all connections to one thread"
 
 
-def test_another_backend_checks_the_password(ferry, fake):
+def test_another_backend_checks_the_password(fake_site, fake):
     """The old server knows no users' passwords; a master sign-in there never stands in for one."""
     with FakeImap(password="nobody knows") as old:
-        proxy = ferry.proxy(backends={"old": {"address": old.url(), "auth_backend": "checker", "master_user": "admin"},
+        proxy = fake_site.proxy(backends={"old": {"address": old.url(), "auth_backend": "checker", "master_user": "admin"},
                                       "checker": {"address": fake.url()}})
         w = Wire(proxy.addresses[0])
         w.read_line()

@@ -7,9 +7,7 @@ import ssl
 
 import pytest
 
-from fakes.fake_imap import FakeImap
-from harness import header, net, redisd
-from harness.ferry import Ferry, backend
+from harness import header, net
 from harness.scene import Wire, connect, new_user
 
 # In the order of the proxy's listeners.
@@ -21,35 +19,9 @@ CLIENT, CLIENT6 = "192.0.2.9", "2001:db8::9"
 TLV_TLS = b"\x20\0\x0f\x07\0\0\0\0\x21\0\x07TLSv1.3"
 
 
-@pytest.fixture(name="server", scope="module")
-def fixture_server():
-    with FakeImap() as made:
-        yield made
-
-
-@pytest.fixture(name="fake")
-def fixture_fake(server):
-    server.logins.clear()
-    server.lines.clear()
-    return server
-
-
-@pytest.fixture(name="ferry", scope="module")
-def fixture_ferry(server, cert):
-    store = redisd.Redis(port=net.free_port())
-    made = Ferry(store, {"old": {"address": server.url()}, "new": {"address": "imap://127.0.0.1:1"}}, cert,
-                 {"migration": {"trigger": "manual"}})
-    made.init()
-    yield made
-    try:
-        made.close()
-    finally:
-        store.close()
-
-
 @pytest.fixture(name="proxy", scope="module")
-def fixture_proxy(ferry):
-    return ferry.proxy(listen=LISTEN, proxy={"trusted": ["127.0.0.1", "203.0.113.0/24", "2001:db8:5::/48"]})
+def fixture_proxy(fake_site):
+    return fake_site.proxy(listen=LISTEN, proxy={"trusted": ["127.0.0.1", "203.0.113.0/24", "2001:db8:5::/48"]})
 
 
 class Raw(Wire):
@@ -134,7 +106,7 @@ def id_heard(fake):
     (header.v2(CLIENT, 40005, tlvs=header.crc), f"{CLIENT}:40005"),
     (header.v2(CLIENT, 40006, tlvs=TLV_TLS), f"{CLIENT}:40006"),
 ], ids=["v1", "v2", "v1-6", "v2-6", "mapped", "crc32c", "tls"])
-def test_header_names_the_client(proxy, ferry, fake, authority, first, peer):
+def test_header_names_the_client(proxy, fake_site, fake, authority, first, peer):
     """In the log, in the store, and to the server; with the first bytes of TLS in the same segment, and byte by byte."""
     for by_bytes in (False, True):
         user = new_user()
@@ -147,7 +119,7 @@ def test_header_names_the_client(proxy, ferry, fake, authority, first, peer):
             ip, port = peer.strip("[").replace("]", "").rsplit(":", 1)
             sent = id_heard(fake)
             assert sent[b"x-originating-ip"].decode() == ip and sent[b"x-originating-port"].decode() == port
-            assert peer in str(ferry.redis.client().hgetall(f"imapferry:sessions:{user}"))
+            assert peer in str(fake_site.redis.client().hgetall(f"imapferry:sessions:{user}"))
 
 
 def test_header_before_starttls(proxy, authority):
@@ -222,9 +194,9 @@ def test_header_that_is_cut_off(proxy):
         proxy.wait(r'event=session_end why=proxy_header .*detail="a PROXY header that was cut off', since=mark)
 
 
-def test_header_has_a_deadline(ferry):
+def test_header_has_a_deadline(fake_site):
     """Of the whole header, and not of each byte."""
-    proxy = ferry.proxy(listen=LISTEN[:1], proxy={"trusted": ["127.0.0.1"], "tls_timeout": "1s"})
+    proxy = fake_site.proxy(listen=LISTEN[:1], proxy={"trusted": ["127.0.0.1"], "tls_timeout": "1s"})
     wires = [Raw(proxy.addresses[PLAIN], header.v2(CLIENT)[:n]) for n in (0, 1, 12, 27)]
     for wire in wires:
         nothing_comes(wire)
@@ -255,9 +227,9 @@ def test_header_makes_no_connection_a_safe_one(proxy, fake):
     assert fake.logins == []
 
 
-def test_unix_socket_with_a_header(ferry, fake):
-    path = f"{ferry.folder}/header.sock"
-    proxy = ferry.proxy(listen=[f"imap+unix://{path}?proxy_protocol"])
+def test_unix_socket_with_a_header(fake_site, fake):
+    path = f"{fake_site.folder}/header.sock"
+    proxy = fake_site.proxy(listen=[f"imap+unix://{path}?proxy_protocol"])
     user = new_user()
     with Wire(f"imap+unix://{path}") as wire:
         wire.send(header.v2(CLIENT))
@@ -329,8 +301,8 @@ def test_id_behind_a_header_counts_for_whom_the_header_names(proxy, authority):
         logged_in(proxy, user, peer)
 
 
-def test_id_before_tls_names_nobody(ferry, authority):
-    proxy = ferry.proxy(listen=["imap+starttls://127.0.0.1:0"], proxy={"trusted": ["127.0.0.1"]})
+def test_id_before_tls_names_nobody(fake_site, authority):
+    proxy = fake_site.proxy(listen=["imap+starttls://127.0.0.1:0"], proxy={"trusted": ["127.0.0.1"]})
     _, line = by_id(proxy, 0, (b"x-originating-ip", b"192.0.2.66"), tls=authority.ca)
     assert re.search(r" peer=127\.0\.0\.1:\d+ ", line) and " via=" not in line
     proxy.stop()
@@ -345,11 +317,11 @@ def test_failed_logins_are_logged_with_the_clients_address(proxy):
     assert re.search(r" peer=192\.0\.2\.77:0 .* via=127\.0\.0\.1:\d+$", proxy.wait("event=login_failed .*", since=mark).group(0))
 
 
-def test_trusted_networks_are_taken_by_sighup(ferry):
-    proxy = ferry.proxy(listen=["imap://127.0.0.1:0"])
+def test_trusted_networks_are_taken_by_sighup(fake_site):
+    proxy = fake_site.proxy(listen=["imap://127.0.0.1:0"])
     _, line = by_id(proxy, 0, (b"x-originating-ip", CLIENT.encode()))
     assert " peer=127.0.0.1:" in line
-    ferry.config(proxy.label, proxy={"listen": proxy.listen, "id": proxy.label, "trusted": ["127.0.0.0/8"]})
+    fake_site.config(proxy.label, proxy={"listen": proxy.listen, "id": proxy.label, "trusted": ["127.0.0.0/8"]})
     proxy.signal(1)
     named = lambda: by_id(proxy, 0, (b"x-originating-ip", CLIENT.encode()))[1]  # noqa: E731
     assert f" peer={CLIENT}:0 " in net.wait_until("the thread to have them", lambda: (line := named()) and " via=" in line and line)
@@ -359,9 +331,9 @@ def test_trusted_networks_are_taken_by_sighup(ferry):
 # ---- limits count by whom it is
 
 
-def test_crowd_counts_clients_and_not_their_balancer(ferry):
+def test_crowd_counts_clients_and_not_their_balancer(fake_site):
     """One client that opens very many connections, by a balancer or by a webmail, loses its own and nobody else's."""
-    proxy = ferry.proxy(listen=[LISTEN[0], LISTEN[3]], wrapper=("prlimit", "--nofile=300:300"), proxy={"trusted": ["127.0.0.1"]})
+    proxy = fake_site.proxy(listen=[LISTEN[0], LISTEN[3]], wrapper=("prlimit", "--nofile=300:300"), proxy={"trusted": ["127.0.0.1"]})
     others = [Raw(proxy.addresses[0], header.v1(f"192.0.2.{n}")) for n in range(1, 4)]
     mails = [Raw(proxy.addresses[1]) for _ in range(3)]
     for wire in others + mails:

@@ -9,8 +9,8 @@ import pytest
 
 from fakes.fake_imap import FakeImap
 from fakes.servers import Answers
-from harness import mail, net, redisd
-from harness.ferry import Ferry, backend
+from harness import mail, net
+from harness.ferry import Ferry, backend, standing
 from harness.relay import Relay
 from harness.scene import Wire, fill, new_user
 
@@ -22,20 +22,13 @@ NEEDED = (b"IMAP4rev1", b"IDLE", b"UIDPLUS", b"MOVE", b"NAMESPACE", b"SPECIAL-US
 
 @pytest.fixture(scope="module")
 def ferry(old, new, authority, cert):
-    store = redisd.Redis(port=net.free_port())
-    made = Ferry(store, {"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, cert,
-                 {"migration": {"trigger": "manual"}})
-    made.init()
-    # Both backends were seen after a sign-in, as they are when the first account has moved.
-    words = ("IMAP4rev1 LITERAL+ IDLE UIDPLUS MOVE NAMESPACE SPECIAL-USE ENABLE ID CONDSTORE QRESYNC ESEARCH NOTIFY LIST-STATUS "
-             "CHILDREN UNSELECT SEARCHRES")
-    store.client().hset("imapferry:backends", mapping={"new": words, "new/common": words, "new/by": "user",
-                                                       "new/since": int(time.time() * 1000)})
-    yield made
-    try:
-        made.close()
-    finally:
-        store.close()
+    with standing({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, cert) as made:
+        # Both backends were seen after a sign-in, as they are when the first account has moved.
+        words = ("IMAP4rev1 LITERAL+ IDLE UIDPLUS MOVE NAMESPACE SPECIAL-USE ENABLE ID CONDSTORE QRESYNC ESEARCH NOTIFY LIST-STATUS "
+                 "CHILDREN UNSELECT SEARCHRES")
+        made.redis.client().hset("imapferry:backends", mapping={"new": words, "new/common": words, "new/by": "user",
+                                                                "new/since": int(time.time() * 1000)})
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -7,24 +7,18 @@ import socket
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness import net
+from harness.ferry import backend, standing
 from harness.scene import Wire, connect, new_user
 
 
 @pytest.fixture(name="site", scope="module")
 def fixture_site(cert, authority):
-    with FakeImap("old") as old, FakeImap("new", cert=cert) as new:
-        store = redisd.Redis(port=net.free_port())
-        # By a name, so that the resolver is asked.
-        ferry = Ferry(store, {"old": backend(old, "imap", host="localhost"), "new": backend(new, "imaps", authority.ca, host="localhost")},
-                      cert, {"migration": {"trigger": "manual"}})
-        ferry.init()
+    """By a name, so that the resolver is asked."""
+    with FakeImap("old") as old, FakeImap("new", cert=cert) as new, \
+            standing({"old": backend(old, "imap", host="localhost"), "new": backend(new, "imaps", authority.ca, host="localhost")},
+                     cert) as ferry:
         yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
 
 
 def status(pid, thread):

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net, redisd
-from harness.ferry import Ferry, backend
+from harness import net
+from harness.ferry import backend, standing
 from harness.load import Load
 from harness.manager import Manager
 from harness.scene import Wire, new_user
@@ -16,15 +16,9 @@ from harness.scene import Wire, new_user
 
 @pytest.fixture(name="site", scope="module")
 def fixture_site(cert):
-    with FakeImap("old") as old, FakeImap("new") as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imap")}, cert, {"migration": {"trigger": "manual"}})
-        ferry.init()
+    with FakeImap("old") as old, FakeImap("new") as new, \
+            standing({"old": backend(old, "imap"), "new": backend(new, "imap")}, cert) as ferry:
         yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
 
 
 def signs_in(url, ca=None):

@@ -11,9 +11,9 @@ import subprocess
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net, redisd
+from harness import net
 from harness.daemon import program, sanitizer_environment
-from harness.ferry import Ferry, backend
+from harness.ferry import backend, standing
 from harness.load import Load
 from harness.scene import Wire, connect, new_user
 
@@ -22,17 +22,11 @@ USER = pwd.getpwnam("nobody")
 
 @pytest.fixture(name="site", scope="module")
 def fixture_site(cert):
-    with FakeImap("old") as old, FakeImap("new") as new:
-        store = redisd.Redis(port=net.free_port())
-        ferry = Ferry(store, {"old": backend(old, "imap"), "new": backend(new, "imap")}, cert, {"migration": {"trigger": "manual"}})
+    with FakeImap("old") as old, FakeImap("new") as new, \
+            standing({"old": backend(old, "imap"), "new": backend(new, "imap")}, cert) as ferry:
         os.chown(ferry.folder, USER.pw_uid, USER.pw_gid)
         os.chmod(os.path.join(ferry.folder, "master.secret"), 0o644)
-        ferry.init()
         yield ferry
-        try:
-            ferry.close()
-        finally:
-            store.close()
 
 
 class Place:

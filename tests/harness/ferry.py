@@ -6,6 +6,7 @@
     ferry.wait_state("ann", "flipped")
 """
 import collections
+import contextlib
 import copy
 import imaplib
 import json
@@ -16,7 +17,7 @@ import ssl
 import subprocess
 import threading
 
-from . import dovecot, net, state
+from . import dovecot, net, redisd, state
 from .daemon import Daemon, program, sanitizer_environment, sanitizer_reports
 
 # Short terms, so that a test of what happens after them is short too.
@@ -283,3 +284,16 @@ class Ferry:
             self.check_source()
         finally:
             net.remove_folder(self.folder)
+
+
+@contextlib.contextmanager
+def standing(backends, cert=None, settings=None):
+    """imapferry on a Redis of its own, for all tests of a module: initialized, without a program yet, and nothing sets a
+    migration off unless settings say so."""
+    with contextlib.ExitStack() as stack:
+        store = redisd.Redis(port=net.free_port())
+        stack.callback(store.close)
+        ferry = Ferry(store, backends, cert, settings or {"migration": {"trigger": "manual"}})
+        stack.callback(ferry.close)
+        ferry.init()
+        yield ferry
