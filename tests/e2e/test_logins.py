@@ -6,7 +6,7 @@ import pytest
 
 from fakes.fake_imap import FakeImap
 from harness import compare, mail, net
-from harness.ferry import backend
+from harness.ferry import backend, standing
 from harness.scene import assert_equal, connect, fill, new_user, read, small
 
 FAST = {"proxy": {"connect_timeout": "700ms", "backend_timeout": "700ms", "tls_timeout": "700ms",
@@ -14,21 +14,34 @@ FAST = {"proxy": {"connect_timeout": "700ms", "backend_timeout": "700ms", "tls_t
 
 
 def stored(ferry):
-    """Everything in Redis, but for the counters of the proxies' leases."""
+    """Everything in Redis, but for what proxies write all the time to show that they live: of that, which they are."""
     client = ferry.redis.client(decode=False)
-    leases = b"imapferry:proxies"
-    return {key: client.dump(key) for key in client.keys("*") if key != leases}, set(client.hkeys(leases))
+    alive = (b"imapferry:proxies", b"imapferry:instances")
+    return {key: client.dump(key) for key in client.keys("*") if key not in alive}, [set(client.hkeys(key)) for key in alive]
+
+
+@pytest.fixture(scope="module")
+def fast_site(server, new, authority, cert):
+    """imapferry in front of `server`, for tests that need no fresh one: a login makes a job, which nobody takes."""
+    with standing({"old": backend(server, "imap"), "new": backend(new, ca=authority.ca)}, cert, FAST) as ferry:
+        yield ferry
+
+
+@pytest.fixture(scope="module")
+def fast_proxy(fast_site):
+    return fast_site.proxy()
+
+
+@pytest.fixture(scope="module")
+def hasty_proxy(fast_site):
+    return fast_site.proxy(proxy={"login_timeout": "2s"})
 
 
 @pytest.fixture
-def fake():
-    with FakeImap(name="old") as server:
-        yield server
-
-
-@pytest.fixture
-def ferry_on_fake(make_ferry, fake, new, authority):
-    return make_ferry({"old": backend(fake, "imap"), "new": backend(new, ca=authority.ca)}, FAST)
+def idle_site(fast_site):
+    """Nobody is signed in any more."""
+    net.wait_until("end of all sessions", lambda: not fast_site.redis.client().keys("imapferry:sessions:*"))
+    return fast_site
 
 
 # ---- wrong passwords
@@ -45,14 +58,14 @@ def test_wrong_password_writes_nothing(ferry, old):
 
 
 @pytest.mark.parametrize("name", [b"old\0", b"old\0new", b"old ", b"ol", b"\0", b""])
-def test_route_that_names_no_backend(ferry_on_fake, fake, name):
+def test_route_that_names_no_backend(fast_site, fast_proxy, fake, name):
     """A password goes nowhere but to a backend that the configuration has by just this name."""
-    proxy = ferry_on_fake.proxy()
-    client = ferry_on_fake.redis.client(decode=False)
-    client.hset("imapferry:route:ann", mapping={"backend": name, "state": "settled", "epoch": 3, "generation": 1})
-    with connect(proxy) as wire:
-        assert wire.login("ann", "hunter2").startswith(b"l1 NO [UNAVAILABLE]")
-        assert wire.login("bob", "secret", b"l2").startswith(b"l2 OK")
+    user = new_user()
+    fast_site.redis.client(decode=False).hset(f"imapferry:route:{user}", mapping={"backend": name, "state": "settled", "epoch": 3,
+                                                                                 "generation": 1})
+    with connect(fast_proxy) as wire:
+        assert wire.login(user, "hunter2").startswith(b"l1 NO [UNAVAILABLE]")
+        assert wire.login(new_user(), "secret", b"l2").startswith(b"l2 OK")
     assert not fake.heard(b"hunter2")
 
 
@@ -80,15 +93,14 @@ def test_too_many_wrong_passwords_end_the_connection(ferry, old):
     ("[CONTACTADMIN]", b"[CONTACTADMIN]"), ("[UNAVAILABLE]", b"[UNAVAILABLE]"),
     ("[ALERT]", b"[AUTHENTICATIONFAILED]"), ("[REFERRAL imap://evil.example/]", b"[UNAVAILABLE]"),
 ])
-def test_code_of_the_backend_is_passed_on(ferry_on_fake, fake, code, shown):
+def test_code_of_the_backend_is_passed_on(idle_site, fast_proxy, fake, code, shown):
     fake.misbehave("no", at="login", code=code)
-    proxy = ferry_on_fake.proxy()
-    before = stored(ferry_on_fake)
-    with connect(proxy) as wire:
+    before = stored(idle_site)
+    with connect(fast_proxy) as wire:
         answer = wire.login(new_user())
         assert answer.startswith(b"l1 NO " + shown), answer
         assert b"fake" not in answer and b"evil" not in answer, "the backend's own words were passed on"
-    assert stored(ferry_on_fake) == before
+    assert stored(idle_site) == before
 
 
 # ---- backends that are down or hang
@@ -98,15 +110,14 @@ PHASES = [(kind, at) for at in ("greeting", "capability", "login")
 
 
 @pytest.mark.parametrize("kind,at", PHASES)
-def test_backend_that_fails(ferry_on_fake, fake, kind, at):
-    proxy = ferry_on_fake.proxy()
-    before = stored(ferry_on_fake)
+def test_backend_that_fails(idle_site, fast_proxy, fake, kind, at):
+    before = stored(idle_site)
     fake.misbehave(kind, at=at)
     user = new_user()
-    with connect(proxy) as wire:
+    with connect(fast_proxy) as wire:
         answer = wire.login(user)
         assert answer.startswith(b"l1 NO [UNAVAILABLE]"), answer
-        assert stored(ferry_on_fake) == before
+        assert stored(idle_site) == before
         fake.behave()
         assert wire.login(user, tag=b"l2").startswith(b"l2 OK")
 
@@ -285,17 +296,17 @@ REFUSED = {  # what is sent -> what the lines that come back must begin with, ""
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_hostile_login(ferry_on_fake, fake, what):
+def test_hostile_login(fast_site, hasty_proxy, fake, what):
     """An answer of BAD, NO or BYE, nothing at the backend, and the next client is served."""
     sent, allowed = REFUSED[what]
-    proxy = ferry_on_fake.proxy(proxy={"login_timeout": "2s"})
-    with connect(proxy) as wire:
+    routes = set(fast_site.redis.client().keys("imapferry:route:*"))
+    with connect(hasty_proxy) as wire:
         wire.send(sent)
         first = wire.read_line()
         assert first.startswith(allowed), first
     assert not fake.commands("LOGIN|AUTHENTICATE|DELETE"), fake.lines
-    assert ferry_on_fake.redis.client().keys("imapferry:route:*") == []
-    still_serves(proxy)
+    assert set(fast_site.redis.client().keys("imapferry:route:*")) == routes
+    still_serves(hasty_proxy)
 
 
 def test_starttls_injection(make_ferry, old, new, authority):
@@ -309,15 +320,15 @@ def test_starttls_injection(make_ferry, old, new, authority):
     assert ferry.redis.client().keys("imapferry:route:*") == []
 
 
-def test_connection_that_says_nothing_is_closed(ferry_on_fake):
-    proxy = ferry_on_fake.proxy(proxy={"login_timeout": "500ms"})
+def test_connection_that_says_nothing_is_closed(fast_site):
+    proxy = fast_site.proxy(proxy={"login_timeout": "500ms"})
     with connect(proxy) as wire:
         assert wire.rest()[-1].startswith(b"* BYE")
 
 
-def test_slow_typist_is_closed_too(ferry_on_fake):
+def test_slow_typist_is_closed_too(fast_site):
     """The deadline is for the whole login, not for each byte."""
-    proxy = ferry_on_fake.proxy(proxy={"login_timeout": "1s"})
+    proxy = fast_site.proxy(proxy={"login_timeout": "1s"})
     with connect(proxy, timeout=0.1) as wire:
         for _ in range(100):
             try:
@@ -347,20 +358,19 @@ ODD_NAMES = ['a"b', "a\\b", "a b", "a%b", "a%sb", "a%{x}b", "a(b)", "a{5}", "a]b
              "route:other", "imapferry:store", "{user}", "NIL", "INBOX", "..", "+a+b", "[a-z]", "-a"]
 
 
-def test_odd_user_names(ferry_on_fake, fake):
+def test_odd_user_names(fast_site, fast_proxy, fake):
     """The name reaches the backend as it was typed, and has keys of its own in Redis."""
-    proxy = ferry_on_fake.proxy()
-    client = ferry_on_fake.redis.client()
+    client = fast_site.redis.client()
     for name in ODD_NAMES:
         before = set(client.keys("*"))
-        with connect(proxy) as wire:
+        with connect(fast_proxy) as wire:
             assert wire.login(name).startswith(b"l1 OK"), name
             assert (name, "user") in fake.logins
             made = set(client.keys("*")) - before
             routes = [k for k in made if k.startswith("imapferry:route:")]
             assert len(routes) == 1, (name, made)
             assert all(c.isalnum() or c in "@._-+=%" for c in routes[0].removeprefix("imapferry:route:")), made
-            status, answer = ferry_on_fake.ctl("user", "--", name)
+            status, answer = fast_site.ctl("user", "--", name)
             assert status == 0 and answer["state"] == "queued", (name, answer)
 
 
