@@ -4,6 +4,7 @@
 #include "lib/xalloc.h"
 
 #include "ahead.h"
+#include "bases.h"
 #include "copy.h"
 #include "delta.h"
 #include "doubles.h"
@@ -51,8 +52,6 @@ enum copy_step {
     END
 };
 
-enum { SOURCE, TARGET };
-
 struct copy {
     struct pair pair; /* first: progress() gets back from it */
     copy_fn fn;
@@ -66,9 +65,8 @@ struct copy {
     struct loop_task task; /* goes to the step, outside of any callback */
     unsigned opening;      /* sides; in ALIGN too */
     bool last;
-    struct stamp was; /* equal: the bases below may be used */
-    struct selected_base bases[2];
-    struct imap_seq gone; /* what the source lacked then; at the end, what it lacks now */
+    struct bases bases;
+    struct imap_seq gone; /* at the end: source UIDs that the source lacks */
     bool whole;
     uint64_t caught_up; /* changes at the target that its list knows of */
     unsigned round, aligned;
@@ -172,62 +170,6 @@ static void count_total(struct pair *p)
 
 /* --- OPEN --- */
 
-/* That of a bare one is not known: 0 counts for nothing. */
-static bool note_size(const struct ledger_row *row, uint32_t *size)
-{
-    if (row)
-        *size = row->size < UINT32_MAX ? (uint32_t)row->size : UINT32_MAX;
-    return row != NULL;
-}
-
-static bool source_knew(void *owner, uint32_t uid, uint32_t *size)
-{
-    const struct copy *c = owner;
-    return !imap_seq_has(&c->gone, uid) && note_size(ledger_find(c->pair.ledger, uid), size);
-}
-
-static bool target_knew(void *owner, uint32_t uid, uint32_t *size)
-{
-    const struct copy *c = owner;
-    return note_size(ledger_find_target(c->pair.ledger, uid), size);
-}
-
-static size_t count_gone(const struct copy *c, const struct ledger_row *rows, size_t n)
-{
-    size_t gone = 0;
-    for (size_t i = 0; c->gone.n > 0 && i < n; i++)
-        gone += imap_seq_has(&c->gone, rows[i].source_uid);
-    return gone;
-}
-
-/* What both sides were is known from the rows, if these were all that was there. */
-static bool rows_were_all(const struct copy *c, const struct ledger_row *rows, size_t n)
-{
-    const struct stamp *was = &c->was;
-    uint32_t source, target, uidnext;
-    return was->equal && was->source.uidnext > 0 && was->target.uidnext > 0 &&
-           was->source.messages == n - count_gone(c, rows, n) && was->target.messages == n &&
-           ledger_bound(c->pair.ledger, &source, &target) && source == was->source.uidvalidity &&
-           target == was->target.uidvalidity && !ledger_in_doubt(c->pair.ledger, &uidnext) &&
-           ledger_resent(c->pair.ledger)->n == 0 && ledger_to_retake(c->pair.ledger)->n == 0 &&
-           !fillers_may_be_there(c->pair.ledger) && !foreign_is_there(&c->pair);
-}
-
-/* False: all is to be listed. */
-static bool make_bases(struct copy *c)
-{
-    size_t n;
-    const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
-    bool changes = c->was.source.modseq > 0 && c->was.target.modseq > 0 &&
-                   imap_caps_has(imapc_caps(c->pair.source.imap), CAP_CONDSTORE) &&
-                   imap_caps_has(imapc_caps(c->pair.target.imap), CAP_CONDSTORE);
-    if (!rows_were_all(c, rows, n))
-        return false;
-    c->bases[SOURCE] = (struct selected_base){c->was.source, changes, source_knew, c};
-    c->bases[TARGET] = (struct selected_base){c->was.target, changes, target_knew, c};
-    return true;
-}
-
 static void copy_on_opened(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
@@ -250,19 +192,19 @@ static void on_source_opened(void *owner, enum copy_rc rc, const char *why)
 
 static void open_target(struct copy *c)
 {
-    selected_open(&c->pair.target, c->whole ? NULL : &c->bases[TARGET], copy_on_opened, c);
+    selected_open(&c->pair.target, c->whole ? NULL : &c->bases.target, copy_on_opened, c);
 }
 
 static void enter_open(struct copy *c)
 {
-    bool based = make_bases(c);
+    bool based = bases_make(&c->bases, &c->pair);
     if (based) /* all that was found is zones, and what is not listed anew has them still */
         findings_use(c->pair.findings, c->pair.waivers);
     else
         findings_clear(c->pair.findings, c->pair.waivers);
     c->whole = !based;
     c->opening = 2;
-    selected_open(&c->pair.source, based ? &c->bases[SOURCE] : NULL, on_source_opened, c);
+    selected_open(&c->pair.source, based ? &c->bases.source : NULL, on_source_opened, c);
     if (!c->target_waits)
         open_target(c);
 }
@@ -960,6 +902,7 @@ static void copy_stop(struct copy *c)
 
 static void copy_release(struct copy *c)
 {
+    imap_seq_free(&c->bases.gone);
     imap_seq_free(&c->gone);
     imap_seq_free(&c->pair.removable);
     oddities_free(&c->odd);
@@ -985,7 +928,6 @@ static void note_gone(struct copy *c)
 {
     size_t n;
     const struct ledger_row *rows = ledger_rows(c->pair.ledger, &n);
-    imap_seq_free(&c->gone);
     for (size_t i = 0; i < n; i++)
         if (!mbox_list_find(&c->pair.source.list, rows[i].source_uid))
             imap_seq_add(&c->gone, rows[i].source_uid, rows[i].source_uid);
@@ -1136,9 +1078,9 @@ struct copy *copy_start(const struct copy_request *request, copy_fn fn, void *ow
     c->rc = COPY_EQUAL;
     c->last = request->last;
     if (request->was)
-        c->was = *request->was;
+        c->bases.was = *request->was;
     if (request->gone)
-        imap_seq_join(&c->gone, request->gone);
+        imap_seq_join(&c->bases.gone, request->gone);
     if (request->removable)
         imap_seq_join(&p->removable, request->removable);
     p->removes_all = !request->removable;
