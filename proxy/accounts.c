@@ -150,7 +150,7 @@ static void doubt_sessions(struct account *a)
 }
 
 /* An answer may have told more already. */
-static bool is_old(const struct account *a, const struct event *e)
+static bool accounts_is_old(const struct account *a, const struct event *e)
 {
     return a->known &&
            (e->generation < a->generation || (e->generation == a->generation && e->epoch < a->epoch));
@@ -178,7 +178,7 @@ void accounts_event(struct proxy *p, const struct event *e)
         return;
     }
     a->news++;
-    if ((span_is(e->kind, "state") || span_is(e->kind, "view")) && !is_old(a, e))
+    if ((span_is(e->kind, "state") || span_is(e->kind, "view")) && !accounts_is_old(a, e))
         state_event(a, e);
     else if (span_is(e->kind, "evicted"))
         doubt_sessions(a);

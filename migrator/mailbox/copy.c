@@ -384,7 +384,7 @@ static void copy_on_source_read(struct pair *p)
     ahead_give_source(&CONTAINER_OF(p, struct copy, pair)->ahead, p);
 }
 
-static void ignore_end(void *owner, const struct imapc_end *e)
+static void copy_ignore_end(void *owner, const struct imapc_end *e)
 {
     (void)owner, (void)e; /* should it be down, the listing says so */
 }
@@ -433,7 +433,7 @@ static void on_read_back(void *owner, enum copy_rc rc, const char *why)
  * the STATUS that follows tells how it was before, and the next pass lists all of it again. */
 static void expunge_fillers(struct copy *c)
 {
-    const struct imapc_command cmd = {.data = copy_on_expunge_data, .end = ignore_end, .owner = c};
+    const struct imapc_command cmd = {.data = copy_on_expunge_data, .end = copy_ignore_end, .owner = c};
     const struct imap_seq *there = &ledger_fillers(c->pair.ledger)->there;
     struct uidset_place at = {0};
     struct buf set = {0};
@@ -711,7 +711,7 @@ static void enter_forget(struct copy *c)
 
 /* --- MOVE --- */
 
-static void on_moved(void *owner, enum copy_rc rc, const char *why)
+static void copy_on_moved(void *owner, enum copy_rc rc, const char *why)
 {
     struct copy *c = owner;
     uint64_t moved = c->foreign_result.moved;
@@ -728,7 +728,7 @@ static void enter_move(struct copy *c)
         c->foreign_result = (struct foreign_result){.moved = c->foreign_result.moved};
         copy_go(c, HEADERS);
     } else if (!has_given(c)) {
-        c->foreign = foreign_start(&c->pair, &c->foreign_terms, on_moved, c);
+        c->foreign = foreign_start(&c->pair, &c->foreign_terms, copy_on_moved, c);
     }
 }
 
