@@ -119,8 +119,8 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $< $(ARCHIVES) $(LIBS) -lcmocka
 
-# These play the other parts of the proxy themselves: what they define goes before what the archives have.
-PLAYED := $(patsubst %,$(BUILD)/unit/test_%,relay rest handover routing)
+# These play the other parts of the proxy themselves, or the clock: what they define goes before what the archives have.
+PLAYED := $(patsubst %,$(BUILD)/unit/test_%,relay rest handover routing tls_tickets)
 $(PLAYED): LDFLAGS += -Wl,--allow-multiple-definition
 
 # A unit test whose source did not change is only linked anew.

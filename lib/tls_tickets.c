@@ -246,6 +246,56 @@ static int tickets_on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_
     return encrypt ? ticket_seal(k, name, iv, cipher, mac) : ticket_open(ssl, k, name, iv, cipher, mac);
 }
 
+/* ---- how long a session goes on */
+
+enum { BEGAN_SIZE = 8 };
+
+bool ticket_goes_on(uint64_t began_s, uint64_t now_s)
+{
+    return began_s < now_s + TICKET_CLOCKS_S && now_s < began_s + TICKET_LIFE_S;
+}
+
+/* When it began stands in each of its tickets, encrypted with the rest. */
+static bool ticket_began(SSL_SESSION *session, uint64_t *_s)
+{
+    uint8_t *bytes;
+    size_t len;
+    uint64_t s = 0;
+    if (SSL_SESSION_get0_ticket_appdata(session, (void **)&bytes, &len) != 1 || len != BEGAN_SIZE)
+        return false;
+    for (size_t i = 0; i < BEGAN_SIZE; i++)
+        s = s << 8 | bytes[i];
+    *_s = s;
+    return true;
+}
+
+/* A session that is gone on with has it from its ticket. */
+static int tickets_on_give(SSL *ssl, void *arg)
+{
+    SSL_SESSION *session = SSL_get_session(ssl);
+    uint64_t s = clock_wall_ms() / 1000, began;
+    uint8_t bytes[BEGAN_SIZE];
+    (void)arg;
+    if (SSL_session_reused(ssl) && ticket_began(session, &began))
+        return 1;
+    for (size_t i = BEGAN_SIZE; i-- > 0; s >>= 8)
+        bytes[i] = (uint8_t)s;
+    return SSL_SESSION_set1_ticket_appdata(session, bytes, sizeof(bytes));
+}
+
+/* Where it is not gone on with, the handshake is whole, and gives another ticket. One that does not say when it began
+ * was given by a release of before. */
+static SSL_TICKET_RETURN tickets_on_take(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                         size_t len, SSL_TICKET_STATUS status, void *arg)
+{
+    bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    uint64_t began;
+    (void)ssl, (void)name, (void)len, (void)arg;
+    if (!opened || !ticket_began(session, &began) || !ticket_goes_on(began, clock_wall_ms() / 1000))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 void tls_policy_age(struct tls_policy *p, uint64_t now_ms)
 {
     ticket_keys_age(tls_shown_tickets(p->shown), now_ms);
@@ -258,4 +308,6 @@ void tls_tickets_use(SSL_CTX *ctx)
     SSL_CTX_set_timeout(ctx, TICKET_LIFE_S);
     if (SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tickets_on_key) != 1)
         tls_die("SSL_CTX_set_tlsext_ticket_key_evp_cb");
+    if (SSL_CTX_set_session_ticket_cb(ctx, tickets_on_give, tickets_on_take, NULL) != 1)
+        tls_die("SSL_CTX_set_session_ticket_cb");
 }

@@ -17,9 +17,11 @@ enum {
     TICKET_KEY_SIZE = 80, /* in a file, as nginx has it: name, HMAC, AES */
     TICKET_KEYS_MAX = 3,
     TICKET_AGE_MS = 60 * 60 * 1000, /* how often each copy of the keys is aged at least */
-    /* how long a ticket is good. In TLS 1.2 a session is not resumed for longer than this after it began; in TLS 1.3, where
-     * each resumption gives a ticket and has a key exchange of its own, a client that comes back each day goes on. */
+    /* how long a ticket is good, and a session is gone on with, from ticket to ticket, after the handshake in which the
+     * client was shown a certificate (RFC 8446 section 4.6.1): so each program looks at it once a day, and who has
+     * taken the secrets of a session has them for a day. A whole handshake a day costs nobody anything. */
     TICKET_LIFE_S = 24 * 60 * 60,
+    TICKET_CLOCKS_S = 5 * 60, /* so much may the clocks of proxies with the same keys differ */
 };
 
 struct ticket_key {
@@ -39,6 +41,8 @@ void ticket_keys_age(struct ticket_keys *k, uint64_t now_ms);
 /* Those of the files, one behind the other. A file holds one to three keys; together there are at most three.
  * Nobody but its owner may write it, and not everybody read it. False: *error is a text to free. */
 bool ticket_keys_load(char *const *files, size_t n, struct ticket_keys *_r, char **error) MUST_CHECK;
+/* May a session that began then be gone on with now? Both in seconds since 1970. */
+bool ticket_goes_on(uint64_t began_s, uint64_t now_s);
 /* NULL: none has the name. */
 const struct ticket_key *ticket_keys_find(const struct ticket_keys *k, const uint8_t name[16]);
 

@@ -99,10 +99,136 @@ static void test_a_file(void **state)
     io_dir_remove(&d);
 }
 
+/* ---- how long a session goes on */
+
+static uint64_t wall_s; /* 0: it is now */
+
+/* In place of the one of loop.c. OpenSSL has a clock of its own, which is right. */
+uint64_t clock_wall_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return wall_s > 0 ? wall_s * 1000 : (uint64_t)ts.tv_sec * 1000;
+}
+
+/* A client's program, which keeps its session. */
+struct program {
+    SSL_CTX *ctx;
+    SSL_SESSION *session; /* owned */
+};
+
+static struct program *listening;
+
+static int program_on_session(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    SSL_SESSION_free(listening->session);
+    listening->session = session;
+    return 1;
+}
+
+static struct program program_new(int version)
+{
+    struct program p = {.ctx = SSL_CTX_new(TLS_client_method())};
+    SSL_CTX_set_min_proto_version(p.ctx, version);
+    SSL_CTX_set_max_proto_version(p.ctx, version);
+    SSL_CTX_set_session_cache_mode(p.ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(p.ctx, program_on_session);
+    return p;
+}
+
+static void program_free(struct program *p)
+{
+    SSL_SESSION_free(p->session);
+    SSL_CTX_free(p->ctx);
+}
+
+/* A handshake of both; then each says something. Did it go on with its session? */
+static bool program_comes(struct program *p, struct tls_policy *policy)
+{
+    SSL *client = SSL_new(p->ctx);
+    struct tls *server = tls_new(policy, NULL);
+    enum tls_rc rc = TLS_WANT_MORE;
+    listening = p;
+    SSL_set_bio(client, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(client);
+    if (p->session)
+        SSL_set_session(client, p->session);
+    for (int i = 0; i < 10 && (rc == TLS_WANT_MORE || !SSL_is_init_finished(client)); i++) {
+        struct buf out = {0};
+        char *bytes;
+        SSL_do_handshake(client);
+        ERR_clear_error();
+        long len = BIO_get_mem_data(SSL_get_wbio(client), &bytes);
+        struct span in = span_of(bytes, (size_t)len);
+        if (rc == TLS_WANT_MORE)
+            rc = tls_handshake(server, &in, &out);
+        (void)BIO_reset(SSL_get_wbio(client));
+        if (out.len > 0)
+            BIO_write(SSL_get_rbio(client), out.mem + out.off, (int)out.len);
+        buf_free(&out);
+    }
+    assert_int_equal(rc, TLS_OK);
+    char plain[16];
+    (void)SSL_read(client, plain, sizeof plain); /* the ticket of TLS 1.3 stands behind the handshake */
+    ERR_clear_error();
+    bool reused = SSL_session_reused(client);
+    SSL_set_shutdown(client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(client);
+    tls_free(&server);
+    return reused;
+}
+
+static void goes_on_for_a_day(struct tls_policy *policy, struct tls_policy *other, int version)
+{
+    const uint64_t begin = 1800000000, hour = 3600;
+    struct program p = program_new(version);
+    wall_s = begin;
+    assert_false(program_comes(&p, policy));
+    for (uint64_t h = 1; h < 24; h++) { /* from ticket to ticket, here and at another proxy */
+        wall_s = begin + h * hour;
+        assert_true(program_comes(&p, h % 2 ? policy : other));
+    }
+    wall_s = begin + 24 * hour;
+    assert_false(program_comes(&p, policy));
+    wall_s += 23 * hour; /* that was the beginning of another one */
+    assert_true(program_comes(&p, other));
+    wall_s -= 23 * hour + TICKET_CLOCKS_S - 1; /* a clock that is behind */
+    assert_true(program_comes(&p, other));
+    wall_s -= 1; /* or was set back */
+    assert_false(program_comes(&p, policy));
+    wall_s += 1;
+    assert_true(program_comes(&p, policy));
+    program_free(&p);
+    wall_s = 0;
+}
+
+static void test_a_session_goes_on_for_a_day(void **state)
+{
+    struct io_dir d;
+    struct ticket_keys own;
+    char *error = NULL;
+    (void)state;
+    io_dir_make(&d);
+    io_certs(&d);
+    ticket_keys_make(&own, clock_boot_ms());
+    const struct conf_proxy c = {.tls_cert = (char *)io_file(&d, "good.pem"),
+                                 .tls_key = (char *)io_file(&d, "good.key"),
+                                 .tls_min = TLS_1_2};
+    struct tls_policy *p = tls_policy_server(&c, &own, &error), *q = tls_policy_server(&c, &own, &error);
+    assert_non_null(p);
+    assert_non_null(q);
+    goes_on_for_a_day(p, q, TLS1_2_VERSION);
+    goes_on_for_a_day(p, q, TLS1_3_VERSION);
+    tls_policy_free(&p);
+    tls_policy_free(&q);
+    io_dir_remove(&d);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_copies_agree),
-                                       cmocka_unit_test(test_a_policy_ages_without_handshakes),
-                                       cmocka_unit_test(test_a_file)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_copies_agree), cmocka_unit_test(test_a_policy_ages_without_handshakes),
+        cmocka_unit_test(test_a_file), cmocka_unit_test(test_a_session_goes_on_for_a_day)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
