@@ -35,19 +35,21 @@ static void instance_read_line(const char *path, char *out, size_t size)
     out[strcspn(out, "\n")] = '\0';
 }
 
-/* When a process began, in ticks since the boot; 0: there is none. The 22nd word of its stat (proc(5)); the
- * second one ends in the last parenthesis. */
+/* When a process began, in ticks since the boot; 0: there is none, or only what whoever started it has not asked for yet. The
+ * 22nd word of its stat (proc(5)); the second one ends in the last parenthesis, and the third says what it does. */
 static uint64_t started(long pid)
 {
     char path[40], text[1024];
     unsigned long long ticks = 0;
+    char does = 0;
 
     snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
     instance_read_line(path, text, sizeof(text));
     const char *behind = strrchr(text, ')');
-    if (!behind || sscanf(behind + 1,
-                          " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-                          &ticks) != 1)
+    if (!behind ||
+        sscanf(behind + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &does, &ticks) != 2 ||
+        does == 'Z' || does == 'X')
         return 0;
     return ticks;
 }
