@@ -15,6 +15,7 @@
  * channel.KIND.given         behind the last byte of a message
  * channel.KIND.answered      when it has answered and nobody has been told
  * bypass.sent, .answered     before and after the source is looked at again, in the freeze
+ * upgrade.WORD.sent          before a packet goes to the other process of an upgrade (proxy/upgrade.h)
  * journal.sent, .answered    before and after a flip is written to the disk (not: a probe)
  *
  * The environment says what happens:

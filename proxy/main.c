@@ -94,7 +94,7 @@ static void await_heirs(struct program *g)
     g->shared = false;
     g->listens_for_heirs = g->upgrade_fd >= 0;
     if (g->listens_for_heirs)
-        g->giver = giver_new(g->loop, g->upgrade_fd, g->sockets, g->token, program_on_giver, g);
+        g->giver = giver_new(g->loop, g->upgrade_fd, g->sockets, g->token, &g->tickets, program_on_giver, g);
     g->upgrade_fd = -1;
 }
 
@@ -267,7 +267,8 @@ static bool get_sockets(struct program *g, const struct identity *who, char **er
     const char *path = g->conf->proxy.upgrade_socket;
     if (!sockets_take_held(g->sockets, error))
         return false;
-    bool ok = !*path || heir_meet(path, who, g->token, g->sockets, &g->upgrade_fd, &g->heir, error);
+    bool ok =
+        !*path || heir_meet(path, who, g->token, g->sockets, &g->tickets, &g->upgrade_fd, &g->heir, error);
     g->shared = g->heir != NULL;
     return ok && sockets_bind(g->sockets, g->n_workers, error);
 }

@@ -70,7 +70,10 @@ static bool is_free(const struct sockaddr_storage *addr, socklen_t len)
     return ok;
 }
 
-static bool bind_tcp(const struct address *a, const char *url, size_t n, int *sockets, char **error)
+/* beside: another process of ours has the port at some address, until it drains, which may be this one too ("0.0.0.0" and
+ * "127.0.0.1"). That it is a process of ours is what the kernel looks at. */
+static bool bind_tcp(const struct address *a, const char *url, size_t n, bool beside, int *sockets,
+                     char **error)
 {
     struct addrinfo *found = NULL;
     struct sockaddr_storage addr;
@@ -79,7 +82,7 @@ static bool bind_tcp(const struct address *a, const char *url, size_t n, int *so
     socklen_t len = found->ai_addrlen;
     memcpy(&addr, found->ai_addr, len);
     freeaddrinfo(found);
-    if (!is_free(&addr, len))
+    if (!beside && !is_free(&addr, len))
         return sockets_failed(error, url, "can't listen");
     for (size_t i = 0; i < n; i++) {
         sockets[i] = bind_one(&addr, len);
@@ -270,20 +273,47 @@ bool sockets_take_held(struct sockets *s, char **error)
     return !wrong;
 }
 
-void sockets_take(struct sockets *s, const char *url, int fd)
+static struct sockets_group *group_named(const struct sockets *s, const char *url)
 {
-    struct sockets_group *g = NULL;
-
-    for (size_t i = 0; i < s->n && !g; i++)
+    for (size_t i = 0; i < s->n; i++)
         if (strcmp(s->groups[i].url, url) == 0)
-            g = &s->groups[i];
-    if (g && !g->held && accepts(fd))
-        group_add(g, fd);
-    else
-        close(fd);
+            return &s->groups[i];
+    return NULL;
 }
 
-static bool group_bind(struct sockets_group *g, size_t n, char **error)
+static void sockets_leave(struct sockets *s, int fd)
+{
+    union sockets_name name;
+
+    if (sockets_name_of(fd, &name) && (name.any.sa_family == AF_INET || name.any.sa_family == AF_INET6)) {
+        s->others = xreallocarray(s->others, s->n_others + 1, sizeof *s->others);
+        s->others[s->n_others++] = port_of(&name);
+    }
+    close(fd);
+}
+
+/* The spelling comes first: it is all that a port of 0 is known by, and nobody has to be asked what a name means. */
+void sockets_take(struct sockets *s, const char *url, int fd)
+{
+    struct sockets_group *g = accepts(fd) ? group_named(s, url) : NULL;
+
+    if (!g && accepts(fd))
+        g = group_for(s, fd);
+    if (g && !g->held)
+        group_add(g, fd);
+    else
+        sockets_leave(s, fd);
+}
+
+static bool is_beside(const struct sockets *s, uint16_t port)
+{
+    for (size_t i = 0; i < s->n_others; i++)
+        if (s->others[i] == port)
+            return true;
+    return false;
+}
+
+static bool group_bind(const struct sockets *s, struct sockets_group *g, size_t n, char **error)
 {
     struct address a;
 
@@ -292,7 +322,8 @@ static bool group_bind(struct sockets_group *g, size_t n, char **error)
     int *fds = xmalloc(n * sizeof *fds);
     for (size_t i = 0; i < n; i++)
         fds[i] = -1;
-    bool ok = a.path ? bind_unix(&a, g->url, fds, error) : bind_tcp(&a, g->url, n, fds, error);
+    bool ok = a.path ? bind_unix(&a, g->url, fds, error)
+                     : bind_tcp(&a, g->url, n, is_beside(s, a.port), fds, error);
     for (size_t i = 0; i < n; i++)
         if (ok && fds[i] >= 0)
             group_add(g, fds[i]);
@@ -306,7 +337,7 @@ static bool group_bind(struct sockets_group *g, size_t n, char **error)
 bool sockets_bind(struct sockets *s, size_t n_threads, char **error)
 {
     for (size_t i = 0; i < s->n; i++)
-        if (s->groups[i].n == 0 && !group_bind(&s->groups[i], n_threads, error))
+        if (s->groups[i].n == 0 && !group_bind(s, &s->groups[i], n_threads, error))
             return false;
     return true;
 }
@@ -392,5 +423,6 @@ void sockets_free(struct sockets **sp, bool ended)
         free(s->groups[i].fds);
     }
     free(s->groups);
+    free(s->others);
     free(s);
 }

@@ -23,6 +23,8 @@ struct sockets_group {
 struct sockets {
     struct sockets_group *groups; /* one a URL, in that order; owned */
     size_t n;
+    uint16_t *others; /* TCP ports at which the process before us listens by itself, until it drains; owned */
+    size_t n_others;
 };
 
 /* listen: has to live as long. */
@@ -30,7 +32,9 @@ struct sockets *sockets_new(const struct conf_list *listen);
 /* Those of the service manager, by its environment, which is taken away. False: *error to free: it holds one that no
  * URL names, or that nobody can listen at. */
 bool sockets_take_held(struct sockets *s, char **error) MUST_CHECK;
-/* One of another process; it is closed where no URL wants it. */
+/* One of another process, where it stands for this URL: it is that of the same URL here, else of the one that means the
+ * address that it is bound to, however it is spelled, and whatever it says now of how clients are spoken to. It is closed
+ * where there is none. */
 void sockets_take(struct sockets *s, const char *url, int fd);
 /* Binds what is still missing, for so many threads. False: *error to free. */
 bool sockets_bind(struct sockets *s, size_t n_threads, char **error) MUST_CHECK;

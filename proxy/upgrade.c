@@ -1,7 +1,13 @@
 /* Packets between the two processes. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "lib/fault.h"
+#include "lib/percent.h"
+#include "lib/xalloc.h"
 
 #include "upgrade_priv.h"
 
@@ -10,12 +16,23 @@ union fds_room {
     char bytes[CMSG_SPACE(UPGRADE_FDS_MAX * sizeof(int))];
 };
 
+/* For tests: the process may be stopped or killed here. */
+static void upgrade_pass(const char *text)
+{
+    char word[16];
+
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(text, " "), text);
+    FAULT_POINT("upgrade", word, "sent");
+    (void)word;
+}
+
 bool upgrade_send(int fd, const char *text, const int *fds, size_t n)
 {
     union fds_room room = {.bytes = {0}};
     struct iovec part = {.iov_base = (void *)text, .iov_len = strlen(text)};
     struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
 
+    upgrade_pass(text);
     if (n > 0) {
         m.msg_control = room.bytes;
         m.msg_controllen = CMSG_SPACE(n * sizeof(int));
@@ -85,6 +102,35 @@ bool upgrade_says(const struct upgrade_packet *p, const char *word, const char *
 bool upgrade_is_token(const char *text)
 {
     return strlen(text) == UPGRADE_TOKEN - 1 && strspn(text, "0123456789abcdef") == UPGRADE_TOKEN - 1;
+}
+
+void upgrade_write_tickets(struct buf *out, const struct ticket_keys *k)
+{
+    const uint8_t *bytes = (const uint8_t *)k->keys;
+
+    buf_printf(out, "tickets %" PRIu64 " ", k->next_ms);
+    for (size_t i = 0; i < k->n * TICKET_KEY_SIZE; i++)
+        buf_printf(out, "%02x", bytes[i]);
+}
+
+bool upgrade_read_tickets(const char *text, struct ticket_keys *_r)
+{
+    size_t digits = strcspn(text, " ");
+    struct span hex = span_str(text[digits] ? text + digits + 1 : "");
+    struct ticket_keys k = {.n = hex.len / (2 * TICKET_KEY_SIZE)};
+    uint8_t *bytes = (uint8_t *)k.keys;
+    bool ok = span_u64(span_of(text, digits), UINT64_MAX, &k.next_ms) && k.next_ms > 0 && k.n > 0 &&
+              k.n <= TICKET_KEYS_MAX && hex.len % (2 * TICKET_KEY_SIZE) == 0;
+
+    for (size_t i = 0; ok && i < hex.len / 2; i++) {
+        int byte = hex_byte(span_of(hex.p + 2 * i, 2), HEX_SMALL);
+        ok = byte >= 0;
+        bytes[i] = (uint8_t)byte;
+    }
+    if (ok)
+        *_r = k;
+    wipe(&k, sizeof k);
+    return ok;
 }
 
 bool upgrade_peer(int fd, uid_t *_uid, pid_t *_pid)

@@ -9,6 +9,7 @@
  *   hello 1 TOKEN               ->           its token for the id (instance.h)
  *                               <-   socket URL      with descriptors, as often as need be
  *                               <-   again           with the socket that they speak over
+ *                               <-   tickets MS HEX  the keys that it has made for TLS sessions, and when the next one is due
  *                               <-   id TOKEN        the last one of these: it tells its id no more, and can take it back
  *   ... binds what is new, gives up privileges, connects to the store ...
  *   serving                     ->
@@ -25,6 +26,7 @@
 
 #include "lib/loop.h"
 #include "lib/privileges.h"
+#include "lib/tls_tickets.h"
 
 #include "sockets.h"
 
@@ -41,11 +43,13 @@ enum heir_event {
 };
 typedef void (*heir_fn)(void *owner, enum heir_event ev);
 
-/* Looks for a process at path, and takes over what it has: into s, and *_again, the socket for the next upgrade.
- * Where there is none, *_heir is NULL, and *_again is bound at path, for who alone. Waits for some seconds at
+/* Looks for a process at path, and takes over what it has: into s, and *_again, the socket for the next upgrade; and *tickets
+ * become its own, so that clients go on with their TLS sessions.
+ * Where there is none, *_heir is NULL, and *_again is bound at path, for who alone; where it has died since it gave all, *_heir is
+ * NULL, too. Waits for some seconds at
  * most. Runs before the loop does. False: *error to free. */
 bool heir_meet(const char *path, const struct identity *who, const char *token, struct sockets *s,
-               int *_again, struct heir **_heir, char **error) MUST_CHECK;
+               struct ticket_keys *tickets, int *_again, struct heir **_heir, char **error) MUST_CHECK;
 /* Takes the file away, at the end of a process that nobody follows. */
 void upgrade_unlink(const char *path);
 /* The other one's token: the id is taken from it. */
@@ -67,9 +71,9 @@ enum giver_event {
 };
 /* token: the new one's; borrowed for the call. */
 typedef void (*giver_fn)(void *owner, enum giver_event ev, const char *token);
-/* Takes fd, which listens. s, token (ours): borrowed for as long. */
-struct giver *giver_new(struct loop *l, int fd, const struct sockets *s, const char *token, giver_fn fn,
-                        void *owner);
+/* Takes fd, which listens. s, token (ours), tickets: borrowed for as long. */
+struct giver *giver_new(struct loop *l, int fd, const struct sockets *s, const char *token,
+                        const struct ticket_keys *tickets, giver_fn fn, void *owner);
 /* NULL is fine. A new one that is on its way takes it for our death, and serves. */
 void giver_free(struct giver **g);
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/buf_room.h"
 #include "lib/log.h"
 #include "lib/xalloc.h"
 
@@ -26,8 +27,9 @@ struct giver {
     pid_t peer_pid;
     enum giver_state state;
     struct timer *deadline;
-    const struct sockets *sockets; /* borrowed */
-    const char *token;             /* borrowed */
+    const struct sockets *sockets;     /* borrowed */
+    const char *token;                 /* borrowed */
+    const struct ticket_keys *tickets; /* borrowed */
     char theirs[UPGRADE_TOKEN];
     giver_fn fn; /* NULL: freed */
     void *owner;
@@ -91,6 +93,20 @@ static bool send_group(int fd, const struct sockets_group *group)
     return ok;
 }
 
+static bool send_tickets(const struct giver *g)
+{
+    struct ticket_keys keys = *g->tickets;
+    struct buf text = {0};
+
+    buf_room(&text, UPGRADE_TEXT_MAX); /* so that it does not move */
+    ticket_keys_age(&keys, clock_boot_ms());
+    upgrade_write_tickets(&text, &keys);
+    bool ok = upgrade_send(g->peer_fd, buf_str(&text), NULL, 0);
+    wipe(&keys, sizeof keys);
+    buf_wipe(&text);
+    return ok;
+}
+
 static bool giver_lend(struct giver *g)
 {
     char text[sizeof "id " + UPGRADE_TOKEN];
@@ -99,7 +115,8 @@ static bool giver_lend(struct giver *g)
     for (size_t i = 0; ok && i < g->sockets->n; i++)
         ok = send_group(g->peer_fd, &g->sockets->groups[i]);
     snprintf(text, sizeof text, "id %s", g->token);
-    return ok && upgrade_send(g->peer_fd, "again", &g->fd, 1) && upgrade_send(g->peer_fd, text, NULL, 0);
+    return ok && upgrade_send(g->peer_fd, "again", &g->fd, 1) && send_tickets(g) &&
+           upgrade_send(g->peer_fd, text, NULL, 0);
 }
 
 static void giver_hello(struct giver *g, const char *theirs)
@@ -200,8 +217,8 @@ static void giver_on_connection(uv_poll_t *poll, int status, int events)
     close(fd);
 }
 
-struct giver *giver_new(struct loop *l, int fd, const struct sockets *s, const char *token, giver_fn fn,
-                        void *owner)
+struct giver *giver_new(struct loop *l, int fd, const struct sockets *s, const char *token,
+                        const struct ticket_keys *tickets, giver_fn fn, void *owner)
 {
     struct giver *g = xcalloc(1, sizeof *g);
 
@@ -210,6 +227,7 @@ struct giver *giver_new(struct loop *l, int fd, const struct sockets *s, const c
     g->peer_fd = -1;
     g->sockets = s;
     g->token = token;
+    g->tickets = tickets;
     g->fn = fn;
     g->owner = owner;
     g->deadline = timer_new(l, giver_on_deadline, g);

@@ -12,7 +12,7 @@
 
 #include "upgrade_priv.h"
 
-enum { ANSWER_MS = 3 * 1000, SLOW_MS = 10 * 1000, UPGRADE_BACKLOG = 8 };
+enum { ANSWER_MS = 3 * 1000, AGAIN_MS = 20, SLOW_MS = 10 * 1000, UPGRADE_BACKLOG = 8 };
 
 struct heir {
     int fd;
@@ -92,40 +92,51 @@ static enum upgrade_got heir_wait(int fd, uint64_t until, struct upgrade_packet 
     }
 }
 
-static const char *heir_take(struct heir *h, struct sockets *s, int *_again)
+/* What the other one gives; true where this is a part of it, which is taken. */
+static bool heir_take_part(struct upgrade_packet *p, struct sockets *s, struct ticket_keys *tickets,
+                           int *_again)
+{
+    const char *rest;
+
+    if (upgrade_says(p, "socket", &rest)) {
+        for (size_t i = 0; i < p->n_fds; i++)
+            sockets_take(s, rest, p->fds[i]);
+        return true;
+    }
+    if (upgrade_says(p, "again", NULL) && p->n_fds == 1 && *_again < 0) {
+        *_again = p->fds[0];
+        return true;
+    }
+    upgrade_drop_fds(p);
+    return upgrade_says(p, "tickets", &rest) && upgrade_read_tickets(rest, tickets);
+}
+
+static const char *heir_take(struct heir *h, struct sockets *s, struct ticket_keys *tickets, int *_again)
 {
     uint64_t until = clock_boot_ms() + ANSWER_MS;
     struct upgrade_packet p;
-    const char *rest;
+    const char *rest, *why = NULL;
     enum upgrade_got got;
 
-    while ((got = heir_wait(h->fd, until, &p)) == UPGRADE_GOT) {
-        if (upgrade_says(&p, "socket", &rest)) {
-            for (size_t i = 0; i < p.n_fds; i++)
-                sockets_take(s, rest, p.fds[i]);
-            continue;
-        }
-        bool again = upgrade_says(&p, "again", NULL) && p.n_fds == 1 && *_again < 0;
-        if (again)
-            *_again = p.fds[0];
-        else
-            upgrade_drop_fds(&p);
-        if (again)
-            continue;
-        if (upgrade_says(&p, "id", &rest) && upgrade_is_token(rest) && *_again >= 0) {
+    while ((got = heir_wait(h->fd, until, &p)) == UPGRADE_GOT && heir_take_part(&p, s, tickets, _again))
+        ;
+    if (got == UPGRADE_GOT) {
+        if (upgrade_says(&p, "id", &rest) && upgrade_is_token(rest) && *_again >= 0)
             memcpy(h->before, rest, UPGRADE_TOKEN);
-            return NULL;
-        }
-        return upgrade_says(&p, "busy", NULL) ? "another upgrade is on its way"
-                                              : "the process there says what can't be understood";
+        else
+            why = upgrade_says(&p, "busy", NULL) ? "another upgrade is on its way"
+                                                 : "the process there says what can't be understood";
     }
+    wipe(p.text, sizeof p.text); /* keys have stood there */
+    if (got == UPGRADE_GOT)
+        return why;
     h->died = got == UPGRADE_ENDED;
     return h->died ? "the process there has closed the connection"
                    : "the process there does not answer; end it before another one is started";
 }
 
 static bool heir_begin(struct heir *h, const char *path, const struct identity *who, const char *token,
-                       struct sockets *s, int *_again, char **error)
+                       struct sockets *s, struct ticket_keys *tickets, int *_again, char **error)
 {
     char *hello = xasprintf("hello 1 %s", token);
     const char *why = NULL;
@@ -135,14 +146,14 @@ static bool heir_begin(struct heir *h, const char *path, const struct identity *
         why = "the process there is another user's";
     else {
         (void)!upgrade_send(h->fd, hello, NULL, 0); /* where it is busy, it may have said so and closed */
-        why = heir_take(h, s, _again);
+        why = heir_take(h, s, tickets, _again);
     }
     free(hello);
     return why ? heir_failed(error, path, why) : true;
 }
 
 static bool heir_try(const char *path, const struct identity *who, const char *token, struct sockets *s,
-                     int *_again, struct heir **_heir, char **error)
+                     struct ticket_keys *tickets, int *_again, struct heir **_heir, char **error)
 {
     struct sockaddr_un addr;
 
@@ -163,20 +174,27 @@ static bool heir_try(const char *path, const struct identity *who, const char *t
     struct heir *h = xcalloc(1, sizeof *h);
     h->fd = fd;
     *_heir = h;
-    return heir_begin(h, path, who, token, s, _again, error);
+    return heir_begin(h, path, who, token, s, tickets, _again, error);
 }
 
+/* One that ends just now, for a reason of its own, may close the connection before it closes the socket at which we find it. */
 bool heir_meet(const char *path, const struct identity *who, const char *token, struct sockets *s,
-               int *_again, struct heir **_heir, char **error)
+               struct ticket_keys *tickets, int *_again, struct heir **_heir, char **error)
 {
+    uint64_t until = clock_boot_ms() + ANSWER_MS;
+
     *_again = -1;
-    bool ok = heir_try(path, who, token, s, _again, _heir, error);
-    if (ok || !*_heir || !(*_heir)->died || *_again >= 0)
-        return ok;
-    heir_free(_heir); /* it ended just now, for a reason of its own */
-    free(*error);
-    *error = NULL;
-    return heir_try(path, who, token, s, _again, _heir, error);
+    bool ok = heir_try(path, who, token, s, tickets, _again, _heir, error);
+    while (!ok && *_heir && (*_heir)->died && (*_again >= 0 || clock_boot_ms() < until)) {
+        heir_free(_heir);
+        free(*error);
+        *error = NULL;
+        if (*_again >= 0) /* it comes behind all listeners: nothing is missing but words */
+            return true;
+        poll(NULL, 0, AGAIN_MS);
+        ok = heir_try(path, who, token, s, tickets, _again, _heir, error);
+    }
+    return ok;
 }
 
 const char *heir_token_before(const struct heir *h)

@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include "lib/buf.h"
+
 #include "upgrade.h"
 
 enum { UPGRADE_TEXT_MAX = 1000, UPGRADE_FDS_MAX = 64 };
@@ -25,6 +27,9 @@ void upgrade_drop_fds(struct upgrade_packet *p);
 bool upgrade_says(const struct upgrade_packet *p, const char *word, const char **_rest);
 /* A token: 32 hexadecimal digits. */
 bool upgrade_is_token(const char *text);
+/* "tickets MS HEX", and what stands behind the first word of it. */
+void upgrade_write_tickets(struct buf *out, const struct ticket_keys *k);
+bool upgrade_read_tickets(const char *text, struct ticket_keys *_r) MUST_CHECK;
 bool upgrade_peer(int fd, uid_t *_uid, pid_t *_pid) MUST_CHECK;
 
 #endif

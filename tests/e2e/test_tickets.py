@@ -9,28 +9,9 @@ import tempfile
 import pytest
 
 from harness import net
-from harness.scene import port_of
+from harness.scene import TlsProgram, port_of
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-
-
-class Client:
-    """One program of a user: it keeps its session, as long as it is given one."""
-
-    def __init__(self, ca, version=ssl.TLSVersion.TLSv1_3):
-        self.context = ssl.create_default_context(cafile=ca)
-        self.context.minimum_version = self.context.maximum_version = version
-        self.session = None
-
-    def comes(self, proxy, listener=0, name="localhost"):
-        """Does it go on with its session?"""
-        with socket.create_connection(("127.0.0.1", port_of(proxy, listener)), timeout=20) as plain:
-            with self.context.wrap_socket(plain, server_hostname=name, session=self.session) as s:
-                assert s.recv(1000).startswith(b"* OK ")
-                s.sendall(b"a LOGOUT\r\n")
-                assert s.recv(1000).startswith(b"* BYE")
-                self.session = s.session
-                return s.session_reused
 
 
 def ticket_file(tls_site, name="ticket.key", keys=1, mode=0o600):
@@ -44,7 +25,7 @@ def ticket_file(tls_site, name="ticket.key", keys=1, mode=0o600):
 @pytest.mark.parametrize("version", VERSIONS, ids=("1.2", "1.3"))
 def test_all_threads_know_the_keys_and_a_reload_keeps_them(tls_site, authority, version):
     proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"threads": 3})
-    client = Client(authority.ca, version)
+    client = TlsProgram(authority.ca, version)
     assert not client.comes(proxy)
     assert all(client.comes(proxy) for _ in range(12))
     proxy.reload("reloaded")
@@ -57,7 +38,7 @@ def test_a_shared_file_holds_at_other_proxies_and_over_a_restart(tls_site, autho
     files = {"tls_ticket_files": [ticket_file(tls_site)]}
     first, second = (tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=files) for _ in range(2))
     alone = tls_site.proxy(listen=["imaps://127.0.0.1:0"])
-    client = Client(authority.ca, version)
+    client = TlsProgram(authority.ca, version)
     assert not client.comes(first)
     assert client.comes(second) and client.comes(first)
     first.stop()
@@ -75,7 +56,7 @@ def test_staff_rotate_keys_and_nobody_notices(tls_site, authority):
     assert os.stat(path).st_mode & 0o777 == 0o600 and os.path.getsize(path) == 80
     os.chmod(path, 0o640)
     proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy=settings)
-    old = Client(authority.ca, ssl.TLSVersion.TLSv1_2)
+    old = TlsProgram(authority.ca, ssl.TLSVersion.TLSv1_2)
     assert not old.comes(proxy)
     kept = old.session
     sizes = []
@@ -107,7 +88,7 @@ def test_key_files_that_are_refused(tls_site, authority):
     """Open to others, of another size, not there: an error before anything is changed."""
     path = ticket_file(tls_site, "odd.key")
     proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"], proxy={"tls_ticket_files": [path]})
-    client = Client(authority.ca)
+    client = TlsProgram(authority.ca)
     client.comes(proxy)
 
     def refused(why):
@@ -157,7 +138,7 @@ def test_no_early_data_and_no_renegotiation(tls_site, authority):
         assert b"Early data was not sent" in out and b"Reused, TLSv1.3" in out and b"e1 OK" not in out, out
     out = openssl(proxy, "-tls1_2", says=b"R\na LOGOUT\r\n", ca=authority.ca)
     assert b"RENEGOTIATING" in out and b"a OK" not in out, out
-    assert Client(authority.ca).comes(proxy) is False
+    assert TlsProgram(authority.ca).comes(proxy) is False
     proxy.stop()
 
 
@@ -166,14 +147,14 @@ def test_alpn(tls_site, authority):
     proxy = tls_site.proxy(listen=["imaps://127.0.0.1:0"])
     for version in VERSIONS:
         for offered, chosen in ((["imap"], "imap"), (["http/1.1", "imap", "h2"], "imap"), ([], None)):
-            client = Client(authority.ca, version)
+            client = TlsProgram(authority.ca, version)
             if offered:
                 client.context.set_alpn_protocols(offered)
             with socket.create_connection(("127.0.0.1", port_of(proxy)), timeout=20) as plain:
                 with client.context.wrap_socket(plain, server_hostname="localhost") as s:
                     assert s.selected_alpn_protocol() == chosen and s.recv(100).startswith(b"* OK ")
         for offered in (["http/1.1"], ["h2", "http/1.1"], ["imap4"], ["pop3", "smtp"]):
-            client = Client(authority.ca, version)
+            client = TlsProgram(authority.ca, version)
             client.context.set_alpn_protocols(offered)
             with socket.create_connection(("127.0.0.1", port_of(proxy)), timeout=20) as plain:
                 with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
@@ -192,7 +173,7 @@ def test_a_form_of_a_web_page_is_no_session(tls_site, authority):
     for listener in range(3):
         with socket.create_connection(("127.0.0.1", port_of(proxy, listener)), timeout=20) as s:
             if listener == 0:
-                s = Client(authority.ca).context.wrap_socket(s, server_hostname="localhost")
+                s = TlsProgram(authority.ca).context.wrap_socket(s, server_hostname="localhost")
             with s:
                 s.sendall(POST)
                 answer = b"".join(iter(lambda: s.recv(4096), b""))

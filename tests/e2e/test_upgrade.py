@@ -6,6 +6,7 @@ import pwd
 import re
 import signal
 import socket
+import ssl
 import subprocess
 
 import pytest
@@ -15,7 +16,7 @@ from harness import net
 from harness.daemon import program, sanitizer_environment
 from harness.ferry import backend, standing
 from harness.load import Load
-from harness.scene import Wire, connect, new_user
+from harness.scene import TlsProgram, Wire, connect, new_user
 
 USER = pwd.getpwnam("nobody")
 
@@ -39,8 +40,8 @@ class Place:
         self.listen = [f"imap://127.0.0.1:{self.port}"]
         self.options = dict({"threads": 2, "upgrade_socket": self.path, "id": os.path.basename(self.path)}, **options)
 
-    def start(self, wait=True, **options):
-        return self.site.proxy(self.listen, wait=wait, proxy={**self.options, **options})
+    def start(self, wait=True, env=None, **options):
+        return self.site.proxy(self.listen, wait=wait, env=env, proxy={**self.options, **options})
 
     def refused(self):
         path = self.site.config("refused", proxy=dict(self.options, listen=self.listen))
@@ -61,9 +62,12 @@ def ended(daemon):
 
 
 def stop(daemon):
-    """SIGSTOP, and waits until no thread of it runs any more."""
     daemon.signal(signal.SIGSTOP)
+    stands(daemon)
 
+
+def stands(daemon):
+    """Waits until no thread of it runs any more."""
     def stopped():
         states = []
         for thread in os.listdir(f"/proc/{daemon.pid}/task"):
@@ -182,6 +186,63 @@ def test_a_listener_more_and_one_less(site):
     assert not os.path.exists(path)
 
 
+def inodes(port):
+    """Of the sockets that listen at it."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        return {line.split()[9] for line in f if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")}
+
+
+def test_a_listener_that_is_spelled_otherwise(place):
+    """It is known by its address, and the new meaning holds at once: here that clients come by a balancer."""
+    first = place.start()
+    before = inodes(place.port)
+    assert len(before) == 2
+    place.listen = [f"imap://127.1:{place.port}?proxy_protocol"]
+    second = place.start(trusted=["127.0.0.0/8"], allow_plaintext=True)
+    ended(first)
+    assert inodes(place.port) == before
+    with Wire(f"imap://127.0.0.1:{place.port}") as wire:
+        wire.send(b"PROXY TCP4 192.0.2.7 192.0.2.8 4000 143\r\n")
+        wire.until(b"* OK")
+        assert wire.login(new_user()).startswith(b"l1 OK")
+    second.wait(r"event=login .* peer=192.0.2.7:4000 ")
+    with Wire(f"imap://127.0.0.1:{place.port}") as wire:
+        wire.line(b"a NOOP")
+        assert wire.rest() == []
+    second.stop()
+
+
+def test_a_wider_and_a_narrower_address(place):
+    """All addresses of the machine in place of one: that is another socket, which there is room for beside the one of before."""
+    daemon = place.start()
+    for host in ("0.0.0.0", "127.0.0.1", "[::]", "0.0.0.0"):
+        place.listen = [f"imap://{host}:{place.port}"]
+        following = place.start()
+        ended(daemon)
+        serves(place)
+        daemon = following
+    daemon.stop()
+
+
+@pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("1.2", "1.3"))
+def test_tls_sessions_go_on(site, authority, version):
+    """By the keys that the first of them has made, in the third too, and a ticket of the third is good at nobody else."""
+    place = Place(site)
+    place.listen.append(f"imaps://127.0.0.1:{net.free_port()}")
+    daemon = place.start()
+    client = TlsProgram(authority.ca, version)
+    assert not client.comes(daemon, 1)
+    for _ in range(2):
+        following = place.start()
+        ended(daemon)
+        daemon = following
+        assert client.comes(daemon, 1)
+    daemon.stop()
+    daemon = place.start()  # one that follows nobody
+    assert not client.comes(daemon, 1)
+    daemon.stop()
+
+
 def test_who_waits_in_the_queue_is_served_by_the_new_one(place):
     """The old one is stopped: what connects now waits in the kernel, and is not lost with it."""
     first = place.start()
@@ -291,6 +352,70 @@ def test_the_id_comes_back(site, place):
     first.stop()
 
 
+# ---- at each word
+
+OF_THE_NEW_ONE = ("hello", "serving", "drain")
+OF_THE_OLD_ONE = ("socket", "again", "tickets", "id", "yours", "draining")
+
+
+def at(word, action):
+    """Before it is said."""
+    return {"IMAPFERRY_FAULT": f"upgrade.{word}.sent:1:{action}"}
+
+
+def is_followed(place, daemon):
+    """It serves, and has all that the next one needs."""
+    serves(place)
+    following = place.start()
+    ended(daemon)
+    serves(place)
+    following.stop()
+
+
+@pytest.mark.parametrize("word", OF_THE_NEW_ONE)
+def test_the_new_one_stands_still(place, word):
+    first = place.start()
+    second = place.start(wait=False, env=at(word, "stop"))
+    stands(second)
+    serves(place)
+    second.signal(signal.SIGCONT)
+    second.wait("event=upgrade_done")
+    ended(first)
+    is_followed(place, second)
+
+
+@pytest.mark.parametrize("word", OF_THE_NEW_ONE)
+def test_the_new_one_is_killed(place, word):
+    first = place.start()
+    second = place.start(wait=False, env=at(word, "kill"))
+    assert second.process.wait(20) == -signal.SIGKILL
+    second.kill()
+    is_followed(place, first)
+
+
+@pytest.mark.parametrize("word", OF_THE_OLD_ONE)
+def test_the_old_one_stands_still(place, word):
+    first = place.start(env=at(word, "stop"))
+    second = place.start(wait=False)
+    stands(first)
+    if word in ("yours", "draining"):
+        serves(place)
+    first.signal(signal.SIGCONT)
+    second.wait("event=upgrade_done")
+    ended(first)
+    is_followed(place, second)
+
+
+@pytest.mark.parametrize("word", OF_THE_OLD_ONE)
+def test_the_old_one_is_killed(place, word):
+    """Whatever it had said by then: the new one has the sockets, or binds them."""
+    first = place.start(env=at(word, "kill"))
+    second = place.start()
+    assert first.process.wait(20) == -signal.SIGKILL
+    first.kill()
+    is_followed(place, second)
+
+
 # ---- who comes
 
 def test_two_at_once(place):
@@ -342,6 +467,30 @@ def test_called_off_while_the_new_one_stood_still(place):
         second.wait("event=upgrade_off .*goes on")
         assert second.process.wait(20) == 1
         assert not second.find("event=upgrade_done")
+    second.kill()
+
+
+KEY = b"5e" * 80
+
+
+@pytest.mark.parametrize("tickets", [b"", b"1", b"1 ", b"x " + KEY, b"0 " + KEY, b"1 " + KEY[1:], b"1 " + KEY[2:], b"1 " + b"zz" + KEY[2:],
+                                     b"1 " + KEY + KEY[:-2], b"1 " + KEY + b" "],
+                         ids=["none", "time", "empty", "word", "never", "half", "short", "digits", "two", "blank"])
+def test_ticket_keys_that_are_none(place, tickets):
+    """Of a process of the same user that is no proxy, or of a version that nobody knows: the new one does not start on them."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as old:
+        old.bind(place.path)
+        old.listen()
+        old.settimeout(20)
+        second = place.start(wait=False)
+        speaks, _ = old.accept()
+        with speaks:
+            speaks.settimeout(20)
+            assert speaks.recv(100).startswith(b"hello 1 ")
+            speaks.sendmsg([b"again"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [old.fileno()]))])
+            speaks.send(b"tickets " + tickets)
+            assert second.process.wait(20) == 1
+        assert second.find("says what can't be understood")
     second.kill()
 
 

@@ -156,3 +156,22 @@ def connect(proxy, listener=0, ca=None, greeting=True, timeout=15):
     if greeting:
         wire.greeting = wire.until(b"* ")[0]
     return wire
+
+
+class TlsProgram:
+    """One program of a user: it keeps its TLS session, as long as it is given one."""
+
+    def __init__(self, ca, version=ssl.TLSVersion.TLSv1_3):
+        self.context = ssl.create_default_context(cafile=ca)
+        self.context.minimum_version = self.context.maximum_version = version
+        self.session = None
+
+    def comes(self, proxy, listener=0, name="localhost"):
+        """Does it go on with its session?"""
+        with socket.create_connection(("127.0.0.1", port_of(proxy, listener)), timeout=20) as plain:
+            with self.context.wrap_socket(plain, server_hostname=name, session=self.session) as s:
+                assert s.recv(1000).startswith(b"* OK ")
+                s.sendall(b"a LOGOUT\r\n")
+                assert s.recv(1000).startswith(b"* BYE")
+                self.session = s.session
+                return s.session_reused
