@@ -264,12 +264,28 @@ static bool take_route(const struct store *s, const char *user, const struct rep
     return good;
 }
 
-/* "ok", generation, then nothing or these words; the deadline is ms from now. */
+/* "HERE NETWORK GOOD"; nothing: nobody has failed. */
+static bool take_failures(struct span text, struct route_failures *out)
+{
+    const uint8_t *first = text.len > 0 ? memchr(text.p, ' ', text.len) : NULL,
+                  *last = first ? memrchr(text.p, ' ', text.len) : NULL;
+    if (text.len == 0)
+        return true;
+    if (!first || first == last)
+        return false;
+    out->good = span_is(span_of(last + 1, text.len - (size_t)(last + 1 - text.p)), "1");
+    return span_u64(span_of(text.p, (size_t)(first - text.p)), UINT64_MAX, &out->here) &&
+           span_u64(span_of(first + 1, (size_t)(last - first - 1)), UINT64_MAX, &out->of_network);
+}
+
+/* "ok", generation, then nothing or these words; the deadline is ms from now. One word more tells of failures. */
 static bool take_where(const struct store *s, const char *user, const struct reply *r, struct route *out)
 {
     static const char *const names[] = {"backend", "state", "epoch", "source", "target", "deadline", "view"};
     bool good = span_u64(reply_str(reply_at(r, 1)), UINT64_MAX, &out->generation);
-    out->exists = reply_count(r) > 2;
+    out->exists = reply_count(r) > 3;
+    good =
+        good && take_failures(reply_str(reply_at(r, out->exists ? 2 + COUNTOF(names) : 2)), &out->failures);
     for (size_t k = 0; good && out->exists && k < COUNTOF(names); k++) {
         struct span word = reply_str(reply_at(r, 2 + k));
         size_t i = 0;
@@ -339,9 +355,12 @@ void route_read(struct store *s, const char *user, route_read_fn fn, void *owner
     route_run_read(s, "read", &a, user, fn, owner);
 }
 
-void route_where(struct store *s, const char *user, route_read_fn fn, void *owner)
+void route_where(struct store *s, const char *user, const struct route_trier *trier, route_read_fn fn,
+                 void *owner)
 {
     struct args a = {0};
     args_text(&a, user);
+    args_text(&a, trier ? trier->user : "");
+    args_text(&a, trier ? trier->network : "");
     run_read(s, "where", &a, user, take_where, fn, owner);
 }

@@ -60,6 +60,12 @@ struct route_progress {
     char tiers[64]; /* "T3:12" */
 };
 
+/* Failed passwords that are not forgotten (penalty.lua). */
+struct route_failures {
+    uint64_t here, of_network; /* of whoever tries, from the network; of all there */
+    bool good;                 /* it has signed in from there of late */
+};
+
 struct route {
     bool exists;
     char *backend; /* never NULL: the configured source where there is no record */
@@ -102,6 +108,7 @@ struct route {
     uint64_t flipped_ms; /* Redis time of the last flip, 0 = none */
     uint64_t now_ms;     /* Redis time when this was read */
     struct route_progress progress;
+    struct route_failures failures; /* by route_where() */
 };
 void route_free(struct route *r);
 /* Milliseconds from now_ms to the deadline, at least 1; 0 = there is no deadline. */
@@ -134,10 +141,15 @@ typedef void (*route_rows_fn)(void *owner, enum route_rc rc, const struct span *
 
 /* Reads a route and writes nothing, so user may be anything that somebody typed. */
 void route_read(struct store *s, const char *user, route_read_fn fn, void *owner);
+/* Who is about to try a password, and from which network, as a word. */
+struct route_trier {
+    const char *user, *network;
+};
 /* The same, but only what each login needs: backend, state, epoch, generation, source, target, view and
  * route_left_ms() are as read, and all else is as if there were no record (now_ms is 0, and the deadline is
- * in ms from it). */
-void route_where(struct store *s, const char *user, route_read_fn fn, void *owner);
+ * in ms from it). Where trier is not NULL, it is told what has failed of it; copied. */
+void route_where(struct store *s, const char *user, const struct route_trier *trier, route_read_fn fn,
+                 void *owner);
 
 /* ---- proxies ---- */
 

@@ -120,7 +120,7 @@ static void account_reads(struct queued *q)
 {
     struct account *a = CONTAINER_OF(q, struct account, read);
     a->read_news = a->news;
-    route_where(a->proxy->store, a->key, accounts_on_read, a);
+    route_where(a->proxy->store, a->key, NULL, accounts_on_read, a);
 }
 
 static void read_later(struct account *a, enum queue_rank rank)

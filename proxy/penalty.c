@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -199,16 +200,21 @@ static void penalty_count_here(struct penalty *p, const struct penalty_who *w)
 
 /* ---- Redis ---- */
 
+void penalty_network(const struct penalty_who *w, char text[PENALTY_NETWORK])
+{
+    for (size_t i = 0; i < NETWORK_KEY_SIZE; i++)
+        snprintf(text + 2 * i, 3, "%02x", w->network[i]);
+}
+
 static void penalty_ask(struct penalty *p, enum penalty_what what, const struct penalty_who *w,
                         uint64_t ahead_ms, route_penalty_fn fn, const void *who, void *owner,
                         store_drop_fn drop)
 {
     const struct conf_proxy *c = &p->conf->proxy;
-    struct buf network = {0};
-    for (size_t i = 0; i < NETWORK_KEY_SIZE; i++)
-        buf_printf(&network, "%02x", w->network[i]);
+    char network[PENALTY_NETWORK];
+    penalty_network(w, network);
     struct route_penalty_ask ask = {.user = w->user,
-                                    .network = buf_str(&network),
+                                    .network = network,
                                     .many = w->many,
                                     .memory_ms = c->login_delay_memory_ms,
                                     .first_ms = c->login_delay_ms,
@@ -216,7 +222,6 @@ static void penalty_ask(struct penalty *p, enum penalty_what what, const struct 
                                     .ahead_ms = ahead_ms,
                                     .free = PENALTY_FREE};
     route_penalty(p->store, what, &ask, fn, who, owner, drop);
-    buf_free(&network);
 }
 
 /* What all proxies have counted is what counts. */
@@ -238,6 +243,28 @@ static void penalty_learn(struct penalty *p, const struct penalty_who *w, const 
     penalty_learn_one(p, OF_PAIR, w, told->of_account);
     if (!w->many)
         penalty_learn_one(p, OF_NETWORK, w, told->of_network);
+}
+
+/* It may have been asked before what has failed here since. */
+static void penalty_raise(struct penalty *p, enum counted_kind kind, const struct penalty_who *w, uint64_t n)
+{
+    if (n > count_of(penalty_find(p, kind, w)))
+        penalty_learn_one(p, kind, w, n);
+}
+
+void penalty_heard(struct penalty *p, const struct penalty_who *w, const struct route_failures *f)
+{
+    if (p->conf->proxy.login_delay_ms == 0)
+        return;
+    penalty_raise(p, OF_PAIR, w, f->here);
+    if (w->many || f->of_network <= PENALTY_FREE)
+        return;
+    penalty_raise(p, OF_NETWORK, w, f->of_network);
+    if (f->good && f->here == 0 && !penalty_find(p, OF_PAIR, w)) {
+        struct counted *pair = penalty_get(p, OF_PAIR, w);
+        pair->good = true;
+        pair->ends_ms = clock_boot_ms() + p->conf->proxy.login_delay_memory_ms;
+    }
 }
 
 void penalty_turn(struct penalty *p, const struct penalty_who *w, uint64_t ahead_ms, route_penalty_fn fn,

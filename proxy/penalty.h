@@ -15,9 +15,10 @@
  * more is not counted: that is a mail program whose user has a new one.
  *
  * All proxies share what they know by Redis (lib/route/penalty.lua), which is asked by nobody who is not known to have
- * failed: a login without failures costs no call. What a thread knows is what failed at it, and what it was told
- * then; so a network that has failed elsewhere alone may try THROTTLE_TRIES passwords (throttle.h) here without waiting, once. Where Redis does not answer, the
- * thread goes by its own numbers. It keeps PENALTY_MAX of them, and Redis 100,000 (24 MB); those that would be forgotten
+ * failed: a login without failures costs no call. What a thread knows is what failed at it, what it was told
+ * then, and what it is told with a route that it reads for a login (route_where()). So a network that has failed elsewhere alone waits here
+ * too, but at accounts whose routes the thread has read of late (lately.h): at these it may try THROTTLE_TRIES passwords
+ * (throttle.h) without waiting, once. Where Redis does not answer, the thread goes by its own numbers. It keeps PENALTY_MAX of them, and Redis 100,000 (24 MB); those that would be forgotten
  * first make room. */
 #ifndef IMAPFERRY_PENALTY_H
 #define IMAPFERRY_PENALTY_H
@@ -47,6 +48,11 @@ void penalty_free(struct penalty **p);
 
 /* Has it failed, so that it has to wait for its turn? */
 bool penalty_knows(struct penalty *p, const struct penalty_who *w);
+/* How often it has failed, at whichever proxy. */
+void penalty_heard(struct penalty *p, const struct penalty_who *w, const struct route_failures *f);
+/* Its network as Redis is told of it: hexadecimal digits. */
+enum { PENALTY_NETWORK = 2 * NETWORK_KEY_SIZE + 1 };
+void penalty_network(const struct penalty_who *w, char text[PENALTY_NETWORK]);
 /* Asks Redis for its turn; store_forget(owner) has fn not called any more. What fn is told goes to penalty_told(),
  * with the same who and ahead_ms: how long to wait, in ms. PENALTY_LATE: that would be longer than ahead_ms. */
 #define PENALTY_LATE UINT64_MAX

@@ -230,7 +230,7 @@ static void ask_route(struct session *s)
 {
     s->login->remembered = false;
     session_enter(s, IN_ROUTING);
-    route_where(s->proxy->store, s->login->key, routing_on_route, s);
+    throttle_where(s, routing_on_route);
 }
 
 /* Holds the login back for a while; then the route is read again. */
@@ -358,6 +358,8 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
         return;
     }
     lately_read(s->proxy->lately, l->key, r);
+    if (!l->shown && !l->failed && throttle_heard(s, &r->failures))
+        return;
     if (!routing_take_route(s, r) || routing_failure_stands(s, tried))
         return;
     if (s->backend && s->at == l->at) {

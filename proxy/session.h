@@ -112,6 +112,7 @@ enum throttle_phase {
     THROTTLE_ASKING,  /* Redis for how long to wait */
     THROTTLE_WAITING, /* so long */
     THROTTLE_TRYING,
+    THROTTLE_IN_TURN, /* tried, too, and told to wait no more */
 };
 
 struct session {

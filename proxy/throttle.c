@@ -89,9 +89,9 @@ static uint64_t throttle_ahead_ms(const struct session *s)
 
 /* ---- turns ---- */
 
-static void throttle_try(struct session *s)
+static void throttle_try(struct session *s, enum throttle_phase how)
 {
-    s->throttle = THROTTLE_TRYING;
+    s->throttle = how;
     routing_try(s);
 }
 
@@ -104,7 +104,7 @@ static void throttle_wait(struct session *s, uint64_t ms)
         return;
     }
     if (ms == 0) {
-        throttle_try(s);
+        throttle_try(s, THROTTLE_IN_TURN);
         return;
     }
     if (noise_may_log(s->proxy->noise, NOISE_LOGINS, s->peer_ip))
@@ -150,8 +150,36 @@ static void throttle_step(struct session *s)
     if (penalty_knows(s->proxy->penalty, &w))
         throttle_ask(s, &w);
     else
-        throttle_try(s);
+        throttle_try(s, THROTTLE_TRYING);
     free(name);
+}
+
+void throttle_where(struct session *s, route_read_fn fn)
+{
+    char *name, network[PENALTY_NETWORK];
+    if (!s->tries) {
+        route_where(s->proxy->store, s->account->key, NULL, fn, s);
+        return;
+    }
+    struct penalty_who w = throttle_who(s, &name);
+    penalty_network(&w, network);
+    route_where(s->proxy->store, s->account->key, &(struct route_trier){.user = w.user, .network = network},
+                fn, s);
+    free(name);
+}
+
+bool throttle_heard(struct session *s, const struct route_failures *f)
+{
+    char *name;
+    if (s->throttle != THROTTLE_TRYING)
+        return false;
+    struct penalty_who w = throttle_who(s, &name);
+    penalty_heard(s->proxy->penalty, &w, f);
+    bool waits = penalty_knows(s->proxy->penalty, &w);
+    if (waits)
+        throttle_ask(s, &w);
+    free(name);
+    return waits;
 }
 
 void throttle_begin(struct session *s)
@@ -183,7 +211,7 @@ void throttle_wake(struct session *s)
         throttle_turn_here(s);
         break;
     case THROTTLE_WAITING:
-        throttle_try(s);
+        throttle_try(s, THROTTLE_IN_TURN);
         break;
     default: /* it has stood in the queue for too long */
         throttle_end(s);

@@ -170,6 +170,23 @@ def test_webmail_that_does_not_say_who_comes_is_not_slowed_down_for_all(proxies,
     assert not delays(proxy, user, mark)
 
 
+def test_a_thread_that_has_seen_nothing_fail_is_told_with_the_route(proxies, user):
+    """Not even its first password is tried before the wait that the other proxy's failures ask for; and no one else waits."""
+    ip, other = address(), address()
+    fail(proxies[0], ip, user, 6)
+    mark = proxies[1].mark()
+    guess(proxies[1], come(proxies[1], ip), user, b"first-here")
+    assert delays(proxies[1], user, mark) and delays(proxies[1], user, mark)[0] > 100
+    mark = proxies[1].mark()
+    assert login(come(proxies[1], other), user)[0].startswith(b"l OK") and not delays(proxies[1], user, mark)
+    for _ in range(14):
+        fail(proxies[0], other, new_user(), 1)
+    late = new_user()
+    mark = proxies[1].mark()
+    guess(proxies[1], come(proxies[1], other), late, b"first-here")
+    assert delays(proxies[1], late, mark)
+
+
 def calls_of(fake_site, user):
     """The functions that were called for this account, as Redis has them in its list of slow calls."""
     names = [e["command"].split() for e in fake_site.redis.client(decode=False).slowlog_get(100000)]

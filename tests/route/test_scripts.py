@@ -2341,6 +2341,30 @@ def test_a_network_waits_at_all_accounts_from_the_eleventh_failure_on(store):
     assert penalty(store, "turn", user="bob")[1] > 0
 
 
+@pytest.mark.parametrize("state", [None, "resting"])
+def test_a_look_for_the_route_tells_of_failures(store, state):
+    if state:
+        store.plant(state, source="s", target="t", view="1:ab")
+    plain = store.call("where", "ann")
+
+    def told(user="ann", network=HERE):
+        answer = store.call("where", "ann", user, network)
+        assert answer[:len(plain)] == plain
+        return answer[len(plain):]
+    assert not told()
+    penalty(store, "failed")
+    penalty(store, "failed")
+    assert told() == ["2 2 0"] and told("admin") == ["0 2 0"] and not told(network=THERE) and not told(network="")
+    penalty(store, "passed")
+    assert told() == ["0 2 1"]
+    for field, was in store.client.hgetall(store.key("penalty")).items():
+        n, since, _, good = was.split()
+        store.client.hset(store.key("penalty"), field, f"{n} {since} 1 {good}")
+    assert told() == ["0 0 0"]  # all is forgotten, and not swept yet
+    store.client.set(store.key("penalty"), "not ours")
+    assert not told()
+
+
 def test_many_people_at_one_address_are_told_apart(store):
     for n in range(50):
         assert penalty(store, "failed", user=f"u{n}", many=1)[3] == 0

@@ -25,7 +25,7 @@ struct fixture {
 
     struct buf said; /* to the client */
     route_read_fn route_fn;
-    unsigned reads, thaws, logins, entered, left, renamed, failed, relayed, wrong, right, throttled;
+    unsigned reads, thaws, logins, entered, left, renamed, failed, relayed, wrong, right, throttled, heard;
     const char *at; /* of the last sign-in */
     enum login_as as;
     backend_login_fn login_fn;
@@ -38,13 +38,19 @@ static struct fixture *f;
 
 /* ---- what a login asks others for ---- */
 
-void route_where(struct store *s, const char *user, route_read_fn fn, void *owner)
+void throttle_where(struct session *s, route_read_fn fn)
 {
-    (void)s;
-    assert_string_equal(user, "ann");
-    assert_ptr_equal(owner, &f->s);
+    assert_ptr_equal(s, &f->s);
+    assert_string_equal(s->account->key, "ann");
     f->reads++;
     f->route_fn = fn;
+}
+
+bool throttle_heard(struct session *s, const struct route_failures *failures)
+{
+    assert_ptr_equal(s, &f->s);
+    f->heard += failures->here;
+    return failures->here > 0;
 }
 
 bool route_is_engaged(enum route_state state)
@@ -849,6 +855,29 @@ static void test_auth_backend_of_another(void **state)
     assert_int_equal(f->as, LOGIN_AS_USER);
 }
 
+/* It waits for a turn then, in which routing_try() begins once more. */
+static void test_what_has_failed_elsewhere_is_heard_before_a_server_is_asked(void **state)
+{
+    (void)state;
+    struct route r = {.backend = (char *)"old",
+                      .source = (char *)"old",
+                      .target = (char *)"new",
+                      .view = (char *)"",
+                      .failures = {.here = 2}};
+    begin();
+    f->route_fn(&f->s, ROUTE_OK, &r);
+    assert_int_equal(f->heard, 2);
+    assert_int_equal(f->logins, 0);
+    routing_try(&f->s);
+    assert_int_equal(f->reads, 1); /* it is remembered */
+    assert_int_equal(f->logins, 1);
+    login_ends(LOGIN_OK, "");
+    f->enter_fn(&f->s, ROUTE_AGAIN, ROUTE_RESTING, 0);
+    f->route_fn(&f->s, ROUTE_OK, &r); /* the password is known to be right */
+    assert_int_equal(f->heard, 2);
+    assert_int_equal(f->entered, 2);
+}
+
 static void test_cancelled(void **state)
 {
     (void)state;
@@ -1044,6 +1073,7 @@ int main(void)
         ROUTING_TEST(test_an_account_or_network_is_full),
         ROUTING_TEST(test_auth_backend_refuses),
         ROUTING_TEST(test_auth_backend_of_another),
+        ROUTING_TEST(test_what_has_failed_elsewhere_is_heard_before_a_server_is_asked),
         ROUTING_TEST(test_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
