@@ -314,6 +314,7 @@ static void check_connected(struct side *s, const struct login_result *r)
         SIDE_LINE(s, CHECK_ERROR,
                   "It may want TLS first (imap+starttls://), or an administrator to allow AUTH=PLAIN.",
                   "it takes no password here (LOGINDISABLED)");
+    check_tokens(s, &r->caps);
 }
 
 static void on_first(void *owner, const struct login_result *r)

@@ -2,6 +2,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/sasl.h"
 #include "lib/xalloc.h"
 
 #include "migrator/site/one_server.h"
@@ -109,6 +110,30 @@ void check_shown(struct check *c)
         "are shown what the server that they are on can do, since it is not known of %s%s%s",
         from->caps.known ? "" : from->b->name, from->caps.known || to->caps.known ? "" : " and ",
         to->caps.known ? "" : to->b->name);
+}
+
+/* ---- how they may sign in ---- */
+
+static const struct sasl_mechanism *token_of_clients(const struct conf_proxy *p)
+{
+    for (const struct sasl_mechanism *m = sasl_mechanisms; m->name; m++)
+        if (m->kind == SASL_TOKEN && conf_offers(p, m))
+            return m;
+    return NULL;
+}
+
+/* A token goes by either of the mechanisms for one; a password finds its way to each server. */
+void check_tokens(struct side *s, const struct imap_caps *caps)
+{
+    const struct sasl_mechanism *m = token_of_clients(&s->c->conf->proxy);
+
+    if (!m || *s->b->auth_backend || sasl_choose(&(struct credential){.mechanism = m}, caps))
+        return;
+    SIDE_LINE(
+        s, CHECK_WARNING,
+        "Have the server take tokens (auth_mechanisms in Dovecot, with a passdb for them), or take their mechanisms out of "
+        "the option: their users can't sign in here, and an open session of theirs is not handed over.",
+        "takes no token (neither OAUTHBEARER nor XOAUTH2), and the proxy's mechanisms names %s", m->name);
 }
 
 /* ---- two names of one server ---- */

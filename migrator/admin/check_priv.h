@@ -116,6 +116,8 @@ void check_on_store(void *owner, enum store_state state, const char *detail);
 void check_on_reach(void *owner);
 
 void check_certificates(struct check *c);
+/* Do clients sign in by tokens that this server does not take? caps: of before a sign-in. */
+void check_tokens(struct side *s, const struct imap_caps *caps);
 /* Which capabilities clients are shown, and which they lose. */
 void check_shown(struct check *c);
 /* Do two names lead to one server? */

@@ -67,6 +67,17 @@ def test_a_site_that_is_well(make_ferry, authority, fakes):
     assert ferry.redis.client().hget("imapferry:backends", "old/by") == "user"
 
 
+def test_servers_that_take_no_tokens(make_ferry, cert, fakes):
+    """Where clients may bring some: one of the two mechanisms is enough, and who has its passwords checked elsewhere needs none."""
+    with FakeImap("tokens", cert=cert, capabilities=CAPABILITIES + " AUTH=OAUTHBEARER") as new:
+        ferry = make_ferry({"old": backend(fakes[0], "imap"), "new": backend(new, "imap"),
+                            "judged": backend(fakes[1], "imap", sign_in="master", auth_backend="new")})
+        status, lines, _ = check(ferry, proxy={"mechanisms": ["PLAIN", "XOAUTH2"]})
+        assert status == 0, lines
+        assert one(lines, "takes no token").startswith("warning old: ") and "XOAUTH2" in one(lines, "takes no token")
+        assert not [x for x in check(ferry)[1] if "token" in x]
+
+
 def test_what_is_wrong_with_each_backend_is_named(make_ferry, authority, fakes):
     """All at the same time, and the names of what failed: DNS, TCP, a CA, TLS where there is none, the other way round."""
     old, new = fakes
