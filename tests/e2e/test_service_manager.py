@@ -1,4 +1,5 @@
 """What daemons and a service manager tell each other: sockets that it holds, readiness, reloads, ends, the watchdog."""
+import ctypes
 import os
 import signal
 import socket
@@ -93,12 +94,62 @@ def test_the_manager_knows_the_new_process_before_the_old_one_ends(site):
         second.stop()
 
 
+class Stopped:
+    """One thread of a process, which stands still, as one does that hangs; the others go on."""
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+
+    def __init__(self, thread):
+        self.thread = thread
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+
+    def ptrace(self, what):
+        assert self.libc.ptrace(what, self.thread, None, None) == 0, os.strerror(ctypes.get_errno())
+
+    def __enter__(self):
+        self.ptrace(self.SEIZE)
+        self.ptrace(self.INTERRUPT)
+        os.waitpid(self.thread, 0x40000000)  # __WALL: threads too
+        return self
+
+    def __exit__(self, *_):
+        self.ptrace(self.DETACH)
+
+
+def threads_that_serve(proxy):
+    """Those that have a loop of their own, which the main thread has too."""
+    found = []
+    for thread in sorted(map(int, os.listdir(f"/proc/{proxy.pid}/task"))):
+        with open(f"/proc/{proxy.pid}/task/{thread}/wchan", encoding="ascii") as f:
+            if thread != proxy.pid and "epoll" in f.read():
+                found.append(thread)
+    return found
+
+
+def test_the_watchdog_hears_nothing_while_a_thread_hangs(site):
+    """One of three is enough: what it serves stands still. The main thread goes on, or the manager could not tell."""
+    with Manager(site.folder, watchdog_ms=800) as manager:
+        proxy = site.proxy(proxy={"threads": 3}, **manager.start())
+        manager.wait("WATCHDOG", "1")
+        net.wait_until("threads", lambda: len(threads_that_serve(proxy)) == 3)
+        for thread in threads_that_serve(proxy):
+            with Stopped(thread):
+                before = 10  # what was said already, and what the rounds before allow for
+                while manager.next(1.6) and before:  # twice the term
+                    before -= 1
+                assert before, "it goes on telling"
+            manager.wait("WATCHDOG", "1")
+        proxy.stop()
+
+
 def test_the_watchdog_is_told_that_daemons_live(site):
     with Manager(site.folder, watchdog_ms=600) as manager:
         proxy = site.proxy(proxy={"threads": 2}, **manager.start())
         for _ in range(3):
             assert manager.wait("WATCHDOG", "1", timeout=5)[0] == proxy.pid
         proxy.stop()
+        while manager.next(0):
+            pass  # what the proxy has said
         migrator = site.migrator(wrapper=manager.start()["wrapper"], env=manager.start()["env"])
-        assert manager.wait("WATCHDOG", "1", timeout=5)[0] == migrator.pid
+        assert manager.wait("WATCHDOG", "1", timeout=20)[0] == migrator.pid
         migrator.stop()
