@@ -4,14 +4,17 @@
 
 #include "base.h"
 
-/* Passwords pass through the daemons: from here on, no core file is written, and no other process of the same
- * user can look into the memory. It also raises the limit of descriptors as far as the system allows, and
- * returns how many there may be. */
+/* Passwords and keys pass through the programs, and OpenSSL, glibc and the kernel's calls have copies of them in their turn: so
+ * no page of this process belongs in a core file, from here on. The kernel writes none; no other process of the same
+ * user can look into the memory; and who takes a core all the same (root, by gcore; one who has raised the limit) gets registers and
+ * the names of the files alone, since /proc/self/coredump_filter leaves all memory out. To be called before anything is read. */
+void process_keep_secrets(void);
+/* Of that, the part that the kernel takes back where a process becomes another user, once more. */
+void process_hide(void);
+/* Raises the limit of descriptors as far as the system allows, and returns how many there may be. */
 size_t process_limit(void);
 /* Was it built with sanitizers? They have to do things that a daemon has no use for. */
 bool process_is_sanitized(void);
-/* Of that, the part about the memory once more: the kernel takes it back where a process becomes another user. */
-void process_hide(void);
 /* The sockets that the service manager has bound for us (sd_listen_fds(3)): so many from *_first on, not to be
  * inherited, and never waiting. *_names: what its unit calls each, to free, the texts too. The environment no longer tells
  * of them then. */

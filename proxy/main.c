@@ -451,6 +451,7 @@ int main(int argc, char **argv)
     const char *file;
     int status;
     char *error = NULL;
+    process_keep_secrets();
     if (!conf_arguments(argc, argv, CONF_PROXY, program_try, usage, &file, &status))
         return status;
     struct conf *conf = conf_load_tried(file, CONF_PROXY, trial_proxy, false, &error);

@@ -10,6 +10,7 @@
 
 #include "lib/account.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/seal.h"
 #include "lib/tls_tickets.h"
 #include "lib/trial.h"
@@ -598,6 +599,7 @@ int main(int argc, char **argv)
     if (end != CTL_ARGS_GOOD)
         return end == CTL_ARGS_HELPED ? ACTION_DONE : ACTION_USAGE;
     log_set_level(LOG_LEVEL_ERROR);
+    process_keep_secrets();
     c.conf = ctl_load(&c, file, &error);
     if (!c.conf) {
         ctl_print_error(c.args.json, error, NULL);

@@ -3,6 +3,8 @@ import base64
 import hashlib
 import itertools
 import os
+import re
+import subprocess
 
 import pytest
 
@@ -224,3 +226,46 @@ def test_passwords_of_the_site_are_in_no_core_file(make_ferry, cert):
     finally:
         ferry.close()
         store.close()
+
+
+def key_of(path):
+    """The numbers that a private key is made of, as they may lie in memory: from either end."""
+    text = subprocess.run(["openssl", "pkey", "-in", path, "-noout", "-text"], capture_output=True, text=True, check=True).stdout
+    numbers = re.findall(r"^(?:priv|prime\d|privateExponent):\n((?:[ ]+[0-9a-f:]+\n)+)", text, re.M)
+    assert numbers, text
+    whole = [bytes.fromhex(re.sub(r"[\s:]", "", x)).lstrip(b"\0") for x in numbers]
+    return [part for x in whole for part in (x[:24], x[::-1][:24])]
+
+
+def file_of(folder, name, data):
+    path = os.path.join(folder, name)
+    with open(path, "wb") as f:
+        f.write(data)
+    os.chmod(path, 0o600)
+    return path
+
+
+def test_no_memory_is_in_a_core_file(make_ferry, authority):
+    """Of somebody who takes one in spite of all, while keys are in use: those of a certificate, with what OpenSSL has made of them, of
+    tickets, of seals, and passwords. gcore obeys what the kernel is told."""
+    tickets, cert = os.urandom(80), authority.issue("rsa", rsa=2048)
+    with FakeImap("old", master=None) as old, FakeImap("new", master=None) as new:
+        ferry = make_ferry({"old": backend(old, "imap", master=False), "new": backend(new, "imap", master=False)},
+                           {"migration": {"trigger": "manual"}})
+        ferry.seal_keys()
+        user, password = new_user(), new_password(40)
+        old.passwords[user] = password
+        proxy = ferry.proxy(["imaps://127.0.0.1:0"],
+                            proxy={"threads": 2, "tls_cert": cert[0], "tls_key": cert[1],
+                                   "tls_ticket_files": [file_of(ferry.folder, "ticket.key", tickets)]})
+        with connect(proxy, 0, authority.ca) as wire:
+            assert wire.login(user, password.decode()).startswith(b"l1 OK")
+            migrator = ferry.migrator()
+            for daemon, needles in ((proxy, [*key_of(cert[1]), tickets[16:40], tickets[48:72], password[2:22]]),
+                                    (migrator, key_of(ferry.settings["seal"]["private_key_files"][0]))):
+                there = memory.holds(daemon.pid, needles, kept=True)
+                assert len(there) >= len(needles) // 2, "what is looked for is not even in use"
+                assert not memory.dumpable(daemon.pid)
+                core = memory.core_of(daemon.pid, ferry.folder)
+                assert core is None or (b"imapferry-" in core and not [x for x in needles if x in core])
+                daemon.stop()

@@ -2,7 +2,10 @@
 import array
 import itertools
 import mmap
+import os
 import re
+import shutil
+import subprocess
 
 GIB = 1 << 30
 THERE = 3 << 62  # of a page in pagemap: in memory, or swapped out
@@ -23,6 +26,40 @@ def mappings(pid, kept=False):
             elif line.startswith("VmFlags:") and pages > 0 and end - begin < GIB and (kept or " dd" not in line):
                 found.append((begin, end))
     return found
+
+
+ANONYMOUS, SHARED, OF_A_FILE, SHARED_OF_A_FILE = 1, 2, 4, 8  # of coredump_filter (core(5))
+
+
+def dumpable(pid):
+    """(begin, end, name) of what of it belongs into a core file, as the kernel and gcore see it; but for what all programs have (vdso)."""
+    with open(f"/proc/{pid}/coredump_filter", encoding="ascii") as f:
+        wanted = int(f.read(), 16)
+    found, head, anonymous = [], None, 0
+    with open(f"/proc/{pid}/smaps", encoding="utf-8", errors="replace") as f:
+        for line in f:
+            head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+) *(.*)", line) or head
+            if line.startswith("Anonymous:"):
+                anonymous = int(line.split()[1])
+            elif line.startswith("VmFlags:"):
+                begin, end, modes, inode, name = head.groups()
+                if modes.endswith("s"):
+                    kinds = SHARED if name.endswith("(deleted)") or name.startswith("/dev/zero") else SHARED_OF_A_FILE
+                else:
+                    kinds = (ANONYMOUS if anonymous else 0) | (OF_A_FILE if inode != "0" else 0)
+                if kinds & wanted and " dd" not in line and not name.startswith("[v"):
+                    found.append((int(begin, 16), int(end, 16), name))
+    return found
+
+
+def core_of(pid, folder):
+    """What gcore, which does as the kernel does, makes of it; None where there is none here."""
+    if not shutil.which("gcore"):
+        return None
+    path = os.path.join(folder, "taken")
+    subprocess.run(["gcore", "-o", path, str(pid)], capture_output=True, timeout=120, check=True)
+    with open(f"{path}.{pid}", "rb") as f:
+        return f.read()
 
 
 def written(pagemap, begin, end):
