@@ -47,6 +47,7 @@ struct redis {
     struct redis_scan scan;
     bool answered;            /* this connection brought an answer that is no error */
     struct pending_list sent; /* in the order of their answers */
+    struct loop_task flush;   /* sends the commands of a round of the loop as one write */
     struct pending_list lost; /* to be told REDIS_DOWN by the task */
     char *broken;             /* owned; to be told by the task before */
     char *told;               /* owned; the last failure that was told since it was up */
@@ -148,6 +149,7 @@ static void lose(struct redis *r, const char *why)
     r->phase = PHASE_DOWN;
     sentinel_cancel(&r->sentinel);
     dial_cancel(&r->dial);
+    loop_undefer(r->loop, &r->flush);
     stream_reset(&r->stream); /* what was not heard is asked again, and must not be heard later too */
     if (r->reader)
         redisReaderFree(r->reader);
@@ -336,6 +338,11 @@ static struct pending *pending_new(redis_fn fn, void *owner, uint64_t timeout_ms
     return p;
 }
 
+static void redis_on_flush(struct loop_task *task)
+{
+    stream_uncork(CONTAINER_OF(task, struct redis, flush)->stream);
+}
+
 static void send_command(struct redis *r, const struct span *argv, size_t argc, struct pending *p)
 {
     const char **words = xcalloc(argc, sizeof(*words));
@@ -351,6 +358,9 @@ static void send_command(struct redis *r, const struct span *argv, size_t argc, 
         abort(); /* out of memory: as everywhere */
     TAILQ_INSERT_TAIL(&r->sent, p, link);
     start_deadline(r, p->due_ms);
+    if (!r->flush.queued)
+        stream_cork(r->stream);
+    loop_defer(r->loop, &r->flush);
     stream_send(r->stream, bytes, (size_t)len);
     wipe(bytes, (size_t)len);
     free(bytes);
@@ -612,6 +622,7 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t 
     r->owner = owner;
     r->retry_ms = RETRY_MIN_MS;
     r->task.fn = redis_on_task;
+    r->flush.fn = redis_on_flush;
     TAILQ_INIT(&r->sent);
     TAILQ_INIT(&r->lost);
     r->retry = timer_new(l, on_retry, r);
@@ -646,6 +657,9 @@ void redis_free(struct redis **rp)
     loop_undefer(r->loop, &r->task);
     sentinel_cancel(&r->sentinel);
     dial_cancel(&r->dial);
+    if (r->flush.queued)
+        redis_on_flush(&r->flush);
+    loop_undefer(r->loop, &r->flush);
     stream_close(&r->stream, false);
     if (r->reader)
         redisReaderFree(r->reader);
