@@ -730,11 +730,13 @@ static void login_enter(struct backend_login *b, enum login_state state)
         start_handshake(b);
         break;
     case ID:
+        stream_cork(b->s);
         send_id(b);
         if (may_pipeline(b)) {
             memcpy(b->id_tag, b->tag, sizeof b->id_tag);
             login_enter(b, AUTH);
         }
+        stream_uncork(b->s);
         break;
     case AUTH:
         send_sign_in(b);

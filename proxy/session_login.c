@@ -31,6 +31,7 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
         .session_id = s->name,
         .site = store_id(s->proxy->store),
         .ttl = s->hops - 1,
+        .pipelined = true,
         .limits = limits_of_stream,
         .connect_timeout_ms = c->proxy.connect_timeout_ms,
         .step_timeout_ms = c->proxy.backend_timeout_ms,
