@@ -89,6 +89,7 @@ struct loop *loop_new(void)
     loop_must(uv_prepare_init(&l->uv, &l->prepare), "uv_prepare_init");
     loop_must(uv_prepare_start(&l->prepare, on_prepare), "uv_prepare_start");
     uv_unref((uv_handle_t *)&l->prepare);
+    keepalives_init(&l->keepalives, &l->uv);
     return l;
 }
 
@@ -119,6 +120,7 @@ void loop_free(struct loop **lp)
         uv_run(&l->uv, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&l->idle, NULL);
     uv_close((uv_handle_t *)&l->prepare, NULL);
+    keepalives_close(&l->keepalives);
     uv_walk(&l->uv, must_be_closing, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT) != 0) /* not 0 where a loop_stop() was still to be obeyed */
         ;
@@ -264,9 +266,10 @@ uint64_t random_u64(void)
 void random_hex(char *out, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
+    uint8_t *bytes = (uint8_t *)out + n; /* the second half: each byte is read before it is overwritten */
+    random_bytes(bytes, n);
     for (size_t i = 0; i < n; i++) {
-        uint8_t byte;
-        random_bytes(&byte, 1);
+        uint8_t byte = bytes[i];
         out[2 * i] = digits[byte >> 4];
         out[2 * i + 1] = digits[byte & 15];
     }

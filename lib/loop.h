@@ -9,6 +9,7 @@
 
 #include "buf.h"
 #include "deflate.h"
+#include "keepalive.h"
 #include "turns.h"
 
 enum {
@@ -36,10 +37,13 @@ struct loop {
     uv_prepare_t prepare;
     TAILQ_HEAD(loop_tasks, loop_task) tasks;
     size_t n_tasks;
-    size_t n_closing;   /* streams that nobody owns any more and that still send */
-    size_t n_sockets;   /* sockets of all streams, those included: how many descriptors they take */
-    uint64_t round;     /* counts the rounds of the loop, for what may be done once in each */
+    size_t n_closing; /* streams that nobody owns any more and that still send */
+    size_t n_sockets; /* sockets of all streams, those included: how many descriptors they take */
+    uint64_t round;   /* counts the rounds of the loop, for what may be done once in each */
+    uint64_t strangers_round;
+    unsigned strangers; /* streams read without a turn, in that round */
     struct turns turns; /* strangers who wait; some milliseconds of each round are theirs */
+    struct keepalives keepalives;
     uint64_t rested_ns; /* when the time for turns ended last */
 };
 

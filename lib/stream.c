@@ -16,8 +16,8 @@
  * A stream with a fence gives nothing to libuv: what the kernel doesn't take stays in s->queue, and a poll on
  * a descriptor of its own (epoll has one watcher for each) tells when it takes more.
  *
- * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something: that only puts
- * it in its line, and stream_on_turn() reads by itself. The engine of TLS is made when the first bytes are
+ * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something, but for the first
+ * few of a round: that only puts it in its line, and stream_on_turn() reads by itself. The engine of TLS is made when the first bytes are
  * there, so who never sends any costs none.
  *
  * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
@@ -51,13 +51,7 @@ enum {
     UNPACKED_A_ROUND = READS_A_ROUND * LOOP_READ_SIZE,
     UNPACKED_LEAST = 4096,
     STRANGER_READ = 4096, /* bytes in a turn */
-    /* Seconds without a byte until the kernel asks whether the peer is there still, between two questions,
-     * and how many without an answer end the connection. Below the 4 minutes after which common load
-     * balancers forget a connection, and above the 2 in which a mail server wakes the phones of those who are
-     * in IDLE. */
-    KEEPALIVE_IDLE = 180,
-    KEEPALIVE_BETWEEN = 30,
-    KEEPALIVE_TRIES = 4
+    STRANGERS_A_ROUND = 4 /* reads without a turn, while no stranger waits for one */
 };
 
 enum phase { CONNECTING, OPEN, FLUSHING, CLOSED };
@@ -103,7 +97,7 @@ struct stream {
     struct buf kept; /* unread bytes between callbacks */
     bool again;      /* give s->kept from the task */
     bool paused;
-    bool reading; /* libuv reads */
+    bool reading; /* libuv reads, or would tell that there is something */
     uint64_t round;
     unsigned reads; /* in this round */
     bool eof, eof_told;
@@ -120,6 +114,8 @@ struct stream {
     uint64_t wired;
     /* those of them that the peer's took, and when there were last more of them */
     uint64_t acked, acked_ms;
+    struct keepalive keepalive;
+    bool resets;           /* close() resets the connection */
     const uint64_t *fence; /* borrowed; NULL: none */
     uv_poll_t poll;        /* with a fence: tells when the kernel takes more */
     int poll_fd;
@@ -254,8 +250,10 @@ static void set_linger(struct stream *s, bool reset)
 {
     const struct linger l = {.l_onoff = reset};
     int fd;
-    if (s->uv.handle.type == UV_TCP && uv_fileno(&s->uv.handle, &fd) == 0)
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+    if (reset == s->resets || s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd) != 0)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+    s->resets = reset;
 }
 
 static void close_handles(struct stream *s)
@@ -271,6 +269,7 @@ static void close_handles(struct stream *s)
     s->phase = CLOSED;
     s->loop->n_sockets--;
     loop_undefer(s->loop, &s->task);
+    keepalive_off(&s->loop->keepalives, &s->keepalive, true);
     uv_close(&s->uv.handle, on_socket_closed);
     uv_close((uv_handle_t *)&s->timer, stream_on_timer_closed);
 }
@@ -561,13 +560,27 @@ static bool wants_reading(const struct stream *s)
     return !s->error && (s->handshaking || (!s->paused && s->kept.len <= s->limits.high_water));
 }
 
-/* libuv reads on as long as there is something: a fast peer would keep the loop from all others. */
-static bool may_read_now(struct stream *s)
+/* To wait takes libuv two system calls, and where hardly anybody comes nobody has to. */
+static bool needs_no_turn(struct loop *l)
 {
+    if (l->strangers_round != l->round)
+        l->strangers = 0;
+    l->strangers_round = l->round;
+    return !turns_ready(&l->turns) && l->strangers++ < STRANGERS_A_ROUND;
+}
+
+/* How much, in bytes. libuv reads on as long as there is something: a fast peer would keep the loop from all
+ * others. */
+static size_t may_read_now(struct stream *s)
+{
+    if (!wants_reading(s))
+        return 0;
+    if (s->turn.line)
+        return !s->handshaking && needs_no_turn(s->loop) ? STRANGER_READ : 0;
     if (s->round != s->loop->round)
         s->reads = 0;
     s->round = s->loop->round;
-    return !s->turn.line && s->reads++ < READS_A_ROUND;
+    return s->reads++ < READS_A_ROUND ? LOOP_READ_SIZE : 0;
 }
 
 /* Without a buffer libuv asks again in the next round. */
@@ -575,21 +588,30 @@ static void stream_on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *buf)
 {
     (void)suggested;
     struct stream *s = CONTAINER_OF(h, struct stream, uv);
-    *buf = may_read_now(s) ? uv_buf_init((char *)s->loop->read_buf, LOOP_READ_SIZE) : uv_buf_init(NULL, 0);
+    size_t n = may_read_now(s);
+    *buf = uv_buf_init(n > 0 ? (char *)s->loop->read_buf : NULL, (unsigned)n);
 }
 
 static void stream_on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf);
 
+static void stop_reading(struct stream *s)
+{
+    uv_read_stop(&s->uv.stream);
+    s->reading = false;
+}
+
+/* To stop and to begin again takes libuv two system calls, and most pauses are over before the peer says
+ * anything. So where nothing is known to wait, libuv goes on, and stops when it asks for a buffer. */
 static void update_reading(struct stream *s)
 {
     bool want = wants_reading(s);
     if (want == s->reading)
         return;
-    s->reading = want;
-    if (!want) {
-        uv_read_stop(&s->uv.stream);
+    if (!want && (s->eof || s->error || s->turn.waits))
+        stop_reading(s);
+    if (!want)
         return;
-    }
+    s->reading = true;
     int rc = uv_read_start(&s->uv.stream, stream_on_alloc, stream_on_read);
     if (rc == 0)
         return;
@@ -900,7 +922,9 @@ static void stream_on_read(uv_stream_t *uv, ssize_t n, const uv_buf_t *buf)
     struct stream *s = CONTAINER_OF(uv, struct stream, uv);
     (void)buf;
     if (n == UV_ENOBUFS) { /* ours */
-        if (s->turn.line)
+        if (!wants_reading(s))
+            stop_reading(s);
+        else if (s->turn.line)
             wait_for_turn(s);
     } else if (n < 0) {
         read_ended(s, (int)n);
@@ -997,41 +1021,39 @@ static uint16_t stream_text_of(const struct sockaddr_storage *a, char ip[INET6_A
     return ntohs(a->ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
 }
 
-static void note_peer(struct stream *s)
+static void note_peer(struct stream *s, const struct sockaddr *addr)
 {
-    struct sockaddr_storage a;
-    int len = sizeof(a);
-    if (s->uv.handle.type != UV_TCP || uv_tcp_getpeername(&s->uv.tcp, (struct sockaddr *)&a, &len) != 0)
-        return;
+    struct sockaddr_storage a = {0};
+    memcpy(&a, addr, addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
     s->peer_port = stream_text_of(&a, s->peer_ip);
     snprintf(s->peer, sizeof(s->peer), strchr(s->peer_ip, ':') ? "[%s]:%u" : "%s:%u", s->peer_ip,
              s->peer_port);
 }
 
-static void stream_set_number(int fd, int option, int value)
+static void note_accepted_peer(struct stream *s)
 {
-    setsockopt(fd, IPPROTO_TCP, option, &value, sizeof(value));
+    struct sockaddr_storage a;
+    int len = sizeof(a);
+    if (s->uv.handle.type == UV_TCP && uv_tcp_getpeername(&s->uv.tcp, (struct sockaddr *)&a, &len) == 0)
+        note_peer(s, (struct sockaddr *)&a);
 }
 
 /* Not where the stream has a silence: with TCP_USER_TIMEOUT the kernel gives up at the first question that
  * was lost (tcp(7)), and who has bytes on the way needs none. */
 static void set_keepalive(struct stream *s)
 {
-    const int on = s->limits.silence_ms == 0;
     int fd;
     if (s->uv.handle.type != UV_TCP || uv_fileno(&s->uv.handle, &fd) != 0)
         return;
-    stream_set_number(fd, TCP_KEEPIDLE, KEEPALIVE_IDLE);
-    stream_set_number(fd, TCP_KEEPINTVL, KEEPALIVE_BETWEEN);
-    stream_set_number(fd, TCP_KEEPCNT, KEEPALIVE_TRIES);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (s->limits.silence_ms == 0)
+        keepalive_later(&s->loop->keepalives, &s->keepalive, fd);
+    else
+        keepalive_off(&s->loop->keepalives, &s->keepalive, false);
 }
 
 static void opened(struct stream *s)
 {
     s->phase = OPEN;
-    if (s->uv.handle.type == UV_TCP)
-        uv_tcp_nodelay(&s->uv.tcp, 1);
     if (s->limits.abortive)
         set_linger(s, true);
     s->acked_ms = clock_boot_ms();
@@ -1039,7 +1061,6 @@ static void opened(struct stream *s)
         stream_set_silence(s, s->limits.silence_ms);
     else
         set_keepalive(s);
-    note_peer(s);
     update_reading(s);
 }
 
@@ -1051,6 +1072,7 @@ struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct
         close_handles(s);
         return NULL;
     }
+    note_accepted_peer(s);
     opened(s);
     return s;
 }
@@ -1064,6 +1086,8 @@ static void on_connect(uv_connect_t *req, int status)
         fail_uv(s, status);
         return;
     }
+    if (s->uv.handle.type == UV_TCP)
+        uv_tcp_nodelay(&s->uv.tcp, 1);
     opened(s);
     start_write_if_idle(s); /* a handshake that was begun before */
     if (!s->error && stream_deliver(s, STREAM_CONNECTED))
@@ -1074,6 +1098,7 @@ struct stream *stream_connect(struct loop *l, const struct sockaddr *addr, const
                               stream_fn fn, void *owner)
 {
     struct stream *s = stream_new(l, limits, fn, owner, UV_TCP);
+    note_peer(s, addr);
     int rc = uv_tcp_connect(&s->connect_req, &s->uv.tcp, addr, on_connect);
     if (rc != 0)
         fail_uv(s, rc);

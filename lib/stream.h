@@ -27,7 +27,7 @@
  * client, which keeps the peer's certificates. Bytes in a write belong to the write until its callback.
  * Closing is two-phase: stream_close() stops and unlinks at once, the memory goes with the last uv handle.
  *
- * A peer that has vanished while nothing is sent is noticed after five minutes (TCP keepalive): STREAM_ERROR.
+ * A peer that has vanished while nothing is sent is noticed after five minutes (keepalive.h): STREAM_ERROR.
  * There is no keepalive while the stream has a silence_ms.
  *
  * Secrets: buffers that hold plaintext are overwritten once the bytes went on (the loop's shared ones and
@@ -69,7 +69,7 @@ struct stream_limits {
 };
 
 /* Takes the next connection of a listening handle (uv_tcp_t or uv_pipe_t) of this loop; NULL where accept
- * fails. Reading starts at once. TCP_NODELAY is set. */
+ * fails. Reading starts at once. TCP_NODELAY is as the listening socket has it (tcp(7)), which saves a call for each. */
 struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct stream_limits *limits,
                              stream_fn fn, void *owner);
 /* Ends in STREAM_CONNECTED or STREAM_ERROR. */

@@ -32,6 +32,8 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
         rc = uv_tcp_open(&l->uv.tcp, socket);
     }
     l->open = true;
+    if (l->scheme != ADDRESS_IMAP_UNIX && rc == 0)
+        rc = uv_tcp_nodelay(&l->uv.tcp, 1); /* for all that are accepted */
     if (rc != 0)
         LOG(ERROR, "listen_failed", LOG_S("address", url), LOG_S("detail", uv_strerror(rc)));
 }

@@ -17,7 +17,7 @@ LAYERS = [
     ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names"]),
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
-    ("io", ["loop", "signals", "watchdog", "stream", "tls", "tls_*", "deflate", "dial", "http"]),
+    ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "dial", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
     ("dialog", ["backend_login", "learner"]),
 ]

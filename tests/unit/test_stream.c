@@ -1484,12 +1484,20 @@ static int descriptor_of(const char *peer)
     return -1;
 }
 
-/* Both ends ask whether the other is there; not where each question that is lost would be one too many. */
+static void await_keepalive(struct world *w)
+{
+    while (!TAILQ_EMPTY(&w->loop->keepalives.waiting))
+        uv_run(&w->loop->uv, UV_RUN_ONCE);
+}
+
+/* Both ends ask whether the other is there, once they are old enough; not where each question that is lost would be one too many. */
 static void test_keepalive(void **state)
 {
     struct world *w = *state;
+    w->loop->keepalives.after_ms = 1;
     join(w);
     int fds[] = {descriptor_of(stream_peer(w->b.s)), descriptor_of(stream_peer(w->a.s))};
+    await_keepalive(w);
     for (size_t i = 0; i < COUNTOF(fds); i++) {
         assert_int_equal(option_of(fds[i], SOL_SOCKET, SO_KEEPALIVE), 1);
         assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPIDLE), 180);
@@ -1501,6 +1509,7 @@ static void test_keepalive(void **state)
     assert_int_equal(option_of(fds[0], SOL_SOCKET, SO_KEEPALIVE), 0);
     assert_int_equal(option_of(fds[1], SOL_SOCKET, SO_KEEPALIVE), 1);
     stream_set_silence(w->a.s, 0);
+    await_keepalive(w);
     assert_int_equal(option_of(fds[0], SOL_SOCKET, SO_KEEPALIVE), 1);
     assert_int_equal(option_of(fds[0], IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
     stream_close(&w->a.s, false);
@@ -1508,7 +1517,19 @@ static void test_keepalive(void **state)
     w->limits.silence_ms = 8000;
     w->a.connected = w->accepted = false;
     join(w);
+    await_keepalive(w);
     assert_int_equal(option_of(descriptor_of(stream_peer(w->b.s)), SOL_SOCKET, SO_KEEPALIVE), 0);
+}
+
+/* Of two who wait, one that has closed meanwhile. */
+static void test_keepalive_of_one_that_has_closed(void **state)
+{
+    struct world *w = *state;
+    w->loop->keepalives.after_ms = 1;
+    join(w);
+    stream_close(&w->a.s, false);
+    await_keepalive(w);
+    assert_true(TAILQ_EMPTY(&w->loop->keepalives.waiting));
 }
 
 static void test_no_silence_any_more(void **state)
@@ -1537,6 +1558,7 @@ int main(void)
         PLAIN(test_silence),
         PLAIN(test_silence_of_a_peer_that_is_slow_already),
         PLAIN(test_keepalive),
+        PLAIN(test_keepalive_of_one_that_has_closed),
         PLAIN(test_no_silence_any_more),
         TLS(test_talk_tls),
         TLS(test_renewed_policy),
