@@ -12,7 +12,7 @@
 
 #include "base.h"
 
-enum { KEEPALIVE_AFTER = 20 * 1000 /* ms */ };
+enum { KEEPALIVE_AFTER = 5 * 1000 /* ms */ };
 
 /* A connection's, embedded in what has its descriptor; zeroed at first. */
 struct keepalive {

@@ -224,6 +224,11 @@ void timer_stop(struct timer *t)
     uv_timer_stop(&t->uv);
 }
 
+uint64_t timer_left_ms(const struct timer *t)
+{
+    return uv_timer_get_due_in(&t->uv);
+}
+
 bool timer_is_set(const struct timer *t)
 {
     return uv_is_active((const uv_handle_t *)&t->uv);

@@ -84,6 +84,7 @@ struct timer *timer_new(struct loop *l, timer_fn fn, void *owner);
 void timer_start(struct timer *t, uint64_t ms);
 void timer_stop(struct timer *t);
 bool timer_is_set(const struct timer *t);
+uint64_t timer_left_ms(const struct timer *t);
 void timer_free(struct timer **t);
 
 /* Random numbers from the kernel's generator; where it gives none, these functions end the process. */

@@ -63,6 +63,13 @@ struct write {
     struct buf bytes; /* owned */
 };
 
+/* Tells when the kernel takes more, on a descriptor of its own: epoll has one watcher for each. */
+struct stream_poll {
+    uv_poll_t uv;
+    int fd;
+    struct stream *s;
+};
+
 struct stream {
     union {
         uv_handle_t handle;
@@ -70,9 +77,11 @@ struct stream {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     } uv;
-    uv_timer_t timer;
-    uv_connect_t connect_req;
-    uv_shutdown_t shutdown_req;
+    struct timer *timer; /* of a deadline; owned; NULL without one */
+    union {
+        uv_connect_t connect;
+        uv_shutdown_t shutdown;
+    } req;
     unsigned open_handles;
     struct loop *loop;
     stream_fn fn;
@@ -115,19 +124,17 @@ struct stream {
     /* those of them that the peer's took, and when there were last more of them */
     uint64_t acked, acked_ms;
     struct keepalive keepalive;
-    bool resets;           /* close() resets the connection */
-    const uint64_t *fence; /* borrowed; NULL: none */
-    uv_poll_t poll;        /* with a fence: tells when the kernel takes more */
-    int poll_fd;
+    bool resets;              /* close() resets the connection */
+    const uint64_t *fence;    /* borrowed; NULL: none */
+    struct stream_poll *poll; /* with a fence; owned */
 
     char *error; /* owned; NULL = none */
     bool error_is_tls, error_told;
-    char peer[INET6_ADDRSTRLEN + 10], peer_ip[INET6_ADDRSTRLEN];
+    char *peer, *peer_ip; /* owned */
     uint16_t peer_port;
 };
 
 static void stream_on_task(struct loop_task *task);
-static void stream_on_timer(uv_timer_t *timer);
 static void stream_on_turn(struct turn *t);
 static void update_reading(struct stream *s);
 
@@ -201,11 +208,11 @@ static struct stream *stream_new(struct loop *l, const struct stream_limits *lim
     s->task.fn = stream_on_task;
     s->turn.fn = stream_on_turn;
     l->n_sockets++;
-    snprintf(s->peer, sizeof(s->peer), "%s", type == UV_NAMED_PIPE ? "unix" : "unknown");
+    s->peer = xstrdup(type == UV_NAMED_PIPE ? "unix" : "unknown");
+    s->peer_ip = xstrdup("");
     int rc = type == UV_NAMED_PIPE ? uv_pipe_init(&l->uv, &s->uv.pipe, 0) : uv_tcp_init(&l->uv, &s->uv.tcp);
     assert(rc == 0); /* no socket is made yet, so nothing can fail */
-    uv_timer_init(&l->uv, &s->timer);
-    s->open_handles = 2;
+    s->open_handles = 1;
     return s;
 }
 
@@ -219,6 +226,9 @@ static void stream_free(struct stream *s)
     buf_drop(s, &s->gathered, true);
     buf_drop(s, &s->queue, true);
     free(s->error);
+    free(s->peer);
+    free(s->peer_ip);
+    free(s->poll);
     free(s);
 }
 
@@ -233,16 +243,11 @@ static void on_socket_closed(uv_handle_t *h)
     handle_closed(CONTAINER_OF(h, struct stream, uv));
 }
 
-static void stream_on_timer_closed(uv_handle_t *h)
-{
-    handle_closed(CONTAINER_OF(h, struct stream, timer));
-}
-
 static void on_poll_closed(uv_handle_t *h)
 {
-    struct stream *s = CONTAINER_OF(h, struct stream, poll);
-    close(s->poll_fd);
-    handle_closed(s);
+    struct stream_poll *p = CONTAINER_OF(h, struct stream_poll, uv);
+    close(p->fd);
+    handle_closed(p->s);
 }
 
 /* With the time 0, close() resets the connection. */
@@ -261,7 +266,7 @@ static void close_handles(struct stream *s)
     if (s->phase == CLOSED)
         return;
     if (s->fence) {
-        uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+        uv_close((uv_handle_t *)&s->poll->uv, on_poll_closed);
         s->fence = NULL;
     }
     if (s->phase == FLUSHING)
@@ -271,7 +276,7 @@ static void close_handles(struct stream *s)
     loop_undefer(s->loop, &s->task);
     keepalive_off(&s->loop->keepalives, &s->keepalive, true);
     uv_close(&s->uv.handle, on_socket_closed);
-    uv_close((uv_handle_t *)&s->timer, stream_on_timer_closed);
+    timer_free(&s->timer);
 }
 
 /* --- sending --- */
@@ -390,7 +395,7 @@ static struct span try_now(struct stream *s, struct span bytes)
 
 static void on_writable(uv_poll_t *poll, int status, int events)
 {
-    struct stream *s = CONTAINER_OF(poll, struct stream, poll);
+    struct stream *s = CONTAINER_OF(poll, struct stream_poll, uv)->s;
     (void)events;
     uv_poll_stop(poll);
     if (status < 0)
@@ -411,7 +416,7 @@ static void stream_push(struct stream *s)
     if (s->queue.len == 0)
         buf_drop(s, &s->queue, s->tls == NULL);
     else if (!s->error)
-        uv_poll_start(&s->poll, UV_WRITABLE, on_writable);
+        uv_poll_start(&s->poll->uv, UV_WRITABLE, on_writable);
 }
 
 static void wire_send(struct stream *s, struct span bytes)
@@ -1024,10 +1029,13 @@ static uint16_t stream_text_of(const struct sockaddr_storage *a, char ip[INET6_A
 static void note_peer(struct stream *s, const struct sockaddr *addr)
 {
     struct sockaddr_storage a = {0};
+    char ip[INET6_ADDRSTRLEN];
     memcpy(&a, addr, addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-    s->peer_port = stream_text_of(&a, s->peer_ip);
-    snprintf(s->peer, sizeof(s->peer), strchr(s->peer_ip, ':') ? "[%s]:%u" : "%s:%u", s->peer_ip,
-             s->peer_port);
+    s->peer_port = stream_text_of(&a, ip);
+    free(s->peer);
+    free(s->peer_ip);
+    s->peer_ip = xstrdup(ip);
+    s->peer = xasprintf(strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip, s->peer_port);
 }
 
 static void note_accepted_peer(struct stream *s)
@@ -1079,7 +1087,7 @@ struct stream *stream_accept(struct loop *l, uv_stream_t *listener, const struct
 
 static void on_connect(uv_connect_t *req, int status)
 {
-    struct stream *s = CONTAINER_OF(req, struct stream, connect_req);
+    struct stream *s = CONTAINER_OF(req, struct stream, req.connect);
     if (s->phase == CLOSED)
         return;
     if (status < 0) {
@@ -1099,7 +1107,7 @@ struct stream *stream_connect(struct loop *l, const struct sockaddr *addr, const
 {
     struct stream *s = stream_new(l, limits, fn, owner, UV_TCP);
     note_peer(s, addr);
-    int rc = uv_tcp_connect(&s->connect_req, &s->uv.tcp, addr, on_connect);
+    int rc = uv_tcp_connect(&s->req.connect, &s->uv.tcp, addr, on_connect);
     if (rc != 0)
         fail_uv(s, rc);
     return s;
@@ -1112,7 +1120,7 @@ struct stream *stream_connect_unix(struct loop *l, const char *path, const struc
     if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) /* libuv would cut it off */
         fail_uv(s, UV_ENAMETOOLONG);
     else
-        uv_pipe_connect(&s->connect_req, &s->uv.pipe, path, on_connect);
+        uv_pipe_connect(&s->req.connect, &s->uv.pipe, path, on_connect);
     return s;
 }
 
@@ -1261,24 +1269,26 @@ void stream_still_mine(struct stream *s)
 
 void stream_set_fence(struct stream *s, const uint64_t *until_ms)
 {
-    int fd;
+    int fd, own;
     assert(!s->fence && s->phase == OPEN && s->writes == 0 && s->queue.len == 0);
     if (s->error)
         return;
-    if (uv_fileno(&s->uv.handle, &fd) != 0 || (s->poll_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+    if (uv_fileno(&s->uv.handle, &fd) != 0 || (own = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
         fail_uv(s, uv_translate_sys_error(errno));
         return;
     }
-    uv_poll_init(&s->loop->uv, &s->poll, s->poll_fd);
+    s->poll = xcalloc(1, sizeof(*s->poll));
+    *s->poll = (struct stream_poll){.fd = own, .s = s};
+    uv_poll_init(&s->loop->uv, &s->poll->uv, own);
     s->open_handles++;
     s->fence = until_ms;
 }
 
 /* --- the rest --- */
 
-static void stream_on_timer(uv_timer_t *timer)
+static void stream_on_timer(void *owner)
 {
-    struct stream *s = CONTAINER_OF(timer, struct stream, timer);
+    struct stream *s = owner;
     if (s->phase == FLUSHING)
         close_handles(s);
     else if (!s->error)
@@ -1287,14 +1297,15 @@ static void stream_on_timer(uv_timer_t *timer)
 
 static void start_timer(struct stream *s, uint64_t ms)
 {
-    uv_update_time(&s->loop->uv); /* the loop's clock stands still during a callback */
-    uv_timer_start(&s->timer, stream_on_timer, ms, 0);
+    if (!s->timer)
+        s->timer = timer_new(s->loop, stream_on_timer, s);
+    timer_start(s->timer, ms);
 }
 
 void stream_deadline(struct stream *s, uint64_t ms)
 {
     if (ms == 0)
-        uv_timer_stop(&s->timer);
+        timer_free(&s->timer);
     else
         start_timer(s, ms);
 }
@@ -1336,12 +1347,12 @@ bool stream_local(const struct stream *s, char ip[INET6_ADDRSTRLEN], uint16_t *p
 
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
-    struct stream *s = CONTAINER_OF(req, struct stream, shutdown_req);
+    struct stream *s = CONTAINER_OF(req, struct stream, req.shutdown);
     if (s->phase == CLOSED)
         return;
     if (status < 0 || s->eof)
         close_handles(s);
-    else if (uv_timer_get_due_in(&s->timer) > LINGER_MS)
+    else if (timer_left_ms(s->timer) > LINGER_MS)
         start_timer(s, LINGER_MS);
 }
 
@@ -1358,7 +1369,7 @@ static void start_flushing(struct stream *s)
     if (s->queue.len > 0 && !s->error)
         start_write(s);
     set_linger(s, false);
-    if (s->error || uv_shutdown(&s->shutdown_req, &s->uv.stream, on_shutdown) != 0) {
+    if (s->error || uv_shutdown(&s->req.shutdown, &s->uv.stream, on_shutdown) != 0) {
         close_handles(s);
         return;
     }

@@ -318,7 +318,7 @@ def test_nothing_passes_on_a_new_master_before_the_session_is_registered_there(m
         assert not w.buffer
         w.socket.setblocking(False)
         with pytest.raises(BlockingIOError):
-            w.socket.recv(1)
+            pytest.fail(f"it was told {w.socket.recv(4096)}, {proxy.tail()}")
         w.socket.settimeout(15)
     assert not sessions(ferry, user)
     hold.go.set()
