@@ -1,5 +1,7 @@
 """A migrator's host that loses its network for longer than the lease of its jobs: what it had sent stays in its kernel, and
-must not arrive once another migrator has done the work."""
+must not arrive once another migrator has done the work. And a proxy's host whose packets are lost in the middle of a
+switch-over, for shorter and for longer than its lease."""
+import re
 import signal
 
 import pytest
@@ -8,7 +10,7 @@ from harness import mail, net
 from harness.ferry import backend
 from harness.host import Host
 from harness.relay import UP, Relay
-from harness.scene import Wire, assert_equal, fill, new_user, read
+from harness.scene import Wire, assert_equal, connect, fill, new_user, read
 
 MESSAGES, SIZE = 18, 6000
 
@@ -133,3 +135,80 @@ def test_what_a_proxy_has_sent_to_the_server_that_is_left_does_not_arrive(make_f
     proxy.stop()
     for relay in (source, store, target):
         relay.close()
+
+
+class Proxied:
+    """A proxy on a host of its own, which reaches both servers and the store over its only line, as its clients reach it."""
+
+    def __init__(self, ferry, old, new, host):
+        self.relays = [Relay(("127.0.0.1", port), host=host.here) for port in (old.port["imap"], new.port["imap"], ferry.redis.port)]
+        source, target, store = self.relays
+        self.proxy = ferry.proxy(listen=[f"imap://{host.there}:0"], wrapper=host.wrapper, redis={"url": store.redis_url},
+                                 proxy={"allow_plaintext": True}, backends={"old": backend(source, "imap"), "new": backend(target, "imap")})
+
+    def session(self, user):
+        wire = connect(self.proxy, timeout=30)
+        assert wire.login(user).startswith(b"l1 OK")
+        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        return wire
+
+    def close(self):
+        for relay in self.relays:
+            relay.close()
+
+
+def is_stopped(daemon):
+    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as f:
+        return f.read().rpartition(")")[2].split()[0] == "T"
+
+
+def flags_of(server, user):
+    with mail.connect(server, user, "secret") as m:
+        m.select("INBOX", readonly=True)
+        return [set(re.search(rb"FLAGS \(([^)]*)\)", row)[1].split()) for row in m.uid("FETCH", "1:*", "(FLAGS)")[1]]
+
+
+def answered(wire, tag):
+    """Whether the client was told OK; None where the connection ended first."""
+    while (line := wire.read_line()) is not None:
+        if line.startswith(tag):
+            return line.startswith(tag + b"OK")
+    return None
+
+
+@pytest.mark.writes_source
+@pytest.mark.parametrize("point", ["freeze", "flip", "flipped"])
+@pytest.mark.parametrize("lasts", ["short", "long"])
+def test_packets_of_a_proxy_are_lost_in_a_switch_over(make_ferry, old, new, host, point, lasts):
+    """short: its lease outlives that, and the client stays connected, over the flip too. long: the account moves without that proxy.
+    What the client says meanwhile comes to the proxy behind it: told OK, it holds on the new server."""
+    long = lasts == "long"
+    ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap")},
+                       {"proxy": {"lease": "1s" if long else "9s", "lease_long": "2s" if long else "20s"},
+                        "migrator": {"job_lease": "20s"}, "migration": {"trigger": "manual", "freeze_budget": "20s"}})
+    user = new_user("lost")
+    fill(old, user, mail.sample(3, 20, [("INBOX",)]))
+    proxied = Proxied(ferry, old, new, host)
+    wire = proxied.session(user)
+    assert wire.command(b"f", b"UID STORE 1:* +FLAGS.SILENT (before)")[-1].startswith(b"f OK")
+    migrator = ferry.migrator(env={"IMAPFERRY_FAULT": f"script.{point}.answered:1:stop"})
+    assert ferry.ctl("migrate", user, "--now")[0] == 0
+    net.wait_until(point, lambda: is_stopped(migrator), timeout=40)
+    host.cut()
+    migrator.signal(signal.SIGCONT)
+    wire.line(b"g UID STORE 1:* +FLAGS.SILENT (after)")
+    if long:
+        ferry.wait_state(user, "flipped", timeout=60)
+    else:
+        net.wait_until("packets that are lost", lambda: any(host.unsent(r.number) > 0 for r in proxied.relays))
+    host.heal()
+    told = answered(wire, b"g ")
+    ferry.wait_state(user, "flipped", timeout=60)
+    assert told or (long and told is None), told
+    found = flags_of(new, user)
+    assert len(found) == 20 and all(b"before" in flags for flags in found)
+    assert not told or all(b"after" in flags for flags in found)
+    again = proxied.session(user)
+    assert again.command(b"l", b"UID STORE 1:* +FLAGS.SILENT (last)")[-1].startswith(b"l OK")
+    assert all(b"last" in flags for flags in flags_of(new, user))
+    proxied.close()

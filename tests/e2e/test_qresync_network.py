@@ -14,7 +14,7 @@ import pytest
 from e2e import test_qresync_hostile as other
 from e2e import test_view_hostile as hostile
 from e2e.test_qresync_hostile import FLOOR, usual
-from harness import net
+from harness import net, sentinel
 from harness.relay import Relay
 from harness.scene import connect
 
@@ -145,6 +145,36 @@ def test_a_store_that_goes_away(scene, how, word):
         check_told(w.until(b"a "))
         assert time.monotonic() - start < AWAY + 3
         assert w.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+
+
+@pytest.mark.parametrize("ask,word", [(OLD, b" SELECT "), (OLD, b" SEARCH "), (OLD, b" FETCH "), (NEW, b" FETCH ")])
+@pytest.mark.parametrize("when", ["behind it", "meanwhile"])
+def test_redis_fails_over_in_it(make_ferry, monkeypatch, ask, word, when):
+    """By a real Sentinel. The backend answers behind the failover, or while there is no master: the client is told all once the session
+    is registered at the new one, and its next commands pass."""
+    monkeypatch.setattr(hostile, "CAPABILITIES", hostile.CAPABILITIES + b" CONDSTORE QRESYNC")
+    settings = dict(SETTINGS, backend_timeout="30s", lease="500ms", store_timeout="1s")
+    with sentinel.Group() as group:
+        scene = other.Scene(lambda backends, _: make_ferry(backends, {"proxy": settings}, store=group))
+        with contextlib.closing(scene.server), contextlib.closing(scene.old), scene.wires:
+            scene.server.answer = usual
+            w = scene.wire(timeout=30)
+            scene.server.answer = held = Held(word)
+            w.line(b"a " + ask)
+            assert held.came.wait(10)
+            group.kill_master()
+            if when == "meanwhile":
+                held.go.set()
+            group.wait_failover()
+            sessions = f"imapferry:sessions:{scene.user}"
+            net.wait_until("the session at the new master", lambda: group.client().hgetall(sessions))
+            held.go.set()
+            told = w.until(b"a ")
+            if ask is OLD:
+                check_told(told)
+            else:
+                assert told[-1].startswith(b"a OK"), told
+            assert w.command(b"n", b"NOOP")[-1].startswith(b"n OK")
 
 
 @pytest.mark.parametrize("does", ["resets", "ends its side"])
