@@ -347,6 +347,15 @@ static void preauth_end_command(struct session *s)
     forbid_long_id(s);
 }
 
+/* Its sender waits for "+", and says nothing more of it: the command is over. */
+static void refuse_literal(struct session *s, const char *status, const char *text)
+{
+    imap_line_refuse(&s->preauth->lines);
+    preauth_say_refused(s, status, text);
+    if (s->preauth)
+        forbid_long_id(s);
+}
+
 static void announce_literal(struct session *s, const struct imap_line_item *item)
 {
     struct preauth *p = s->preauth;
@@ -360,8 +369,7 @@ static void announce_literal(struct session *s, const struct imap_line_item *ite
         session_say(s, "+ OK");
         return;
     }
-    imap_line_refuse(&p->lines);
-    preauth_say_refused(s, p->status, p->text);
+    refuse_literal(s, p->status, p->text);
 }
 
 static void preauth_take_text(struct session *s, const struct imap_line_item *item)
@@ -406,8 +414,7 @@ static void take_bad(struct session *s, const struct imap_line_item *item)
     if (item->first && !imap_cmd_parse(item->text, &p->cmd, &why))
         (void)why; /* the tag is usable all the same */
     if (item->refusable && p->expects == COMMAND) {
-        imap_line_refuse(&p->lines);
-        preauth_say_refused(s, BAD, item->why);
+        refuse_literal(s, BAD, item->why);
         return;
     }
     session_say(s, "%s BAD %s", item->text.len > 0 ? p->cmd.tag : "*", item->why);
