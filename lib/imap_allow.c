@@ -122,12 +122,19 @@ static bool skip_section(struct walk *w)
            allow_refuse(w->why, "Invalid character behind a section");
 }
 
+/* All items that have one begin with a letter; in a set a bracket hides nothing of what stands behind it. */
+static bool may_have_section(const struct walk *w, size_t begin)
+{
+    uint8_t c = w->part.p[begin] | 0x20;
+    return w->sections && c >= 'a' && c <= 'z';
+}
+
 static bool allow_read_atom(struct walk *w, struct span *_name)
 {
     size_t begin = w->at;
     *_name = span_of(NULL, 0);
     while (w->at < w->part.len && !is_one_of(w, w->at, " ()")) {
-        if (w->part.p[w->at] != '[' || !w->sections || _name->p) {
+        if (w->part.p[w->at] != '[' || !may_have_section(w, begin) || _name->p) {
             if (!read_atom_byte(w))
                 return false;
             continue;

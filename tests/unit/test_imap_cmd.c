@@ -288,6 +288,7 @@ static void test_hidden(void **state)
         {"a STARTTLS", "Already logged in"},
         {"a FETCH 1 MODSEQ", "MODSEQ is not offered here"},
         {"a FETCH 1 (UID modseq)", "MODSEQ is not offered here"},
+        {"a FETCH 2BINARY.SIZE[ HIGHESTMODSEQ x] UID", "HIGHESTMODSEQ is not offered here"},
         {"a FETCH 1:* FLAGS (CHANGEDSINCE 5)", "CHANGEDSINCE is not offered here"},
         {"a UID FETCH 1:* (FLAGS) (CHANGEDSINCE 5 VANISHED)", "CHANGEDSINCE is not offered here"},
         {"a UID FETCH 1:* (FLAGS) (VANISHED CHANGEDSINCE 5)", "VANISHED is not offered here"},
