@@ -6,6 +6,7 @@
 # make check-fresh      make demo and make check on bare Debian 12 and 13 (root; see tests/fresh.sh); ONLY=trixie
 # make check-long       what make check leaves out of tests/e2e: more servers, seeds and moments (tests/e2e/long_cases.py)
 # make check-valgrind   both daemons through a migration under valgrind
+# make check-tsan       a proxy of several threads under ThreadSanitizer, with all going on at once; SECONDS=60 (tests/tsan.py)
 # make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
@@ -29,8 +30,8 @@
 # make install          DESTDIR= PREFIX=
 # make clean
 #
-# SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san; WERROR=1 makes warnings
-# errors. BUILD=DIR builds elsewhere.
+# SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san, SAN=thread with TSan into build/tsan;
+# WERROR=1 makes warnings errors. BUILD=DIR builds elsewhere.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -43,6 +44,9 @@ ifeq ($(SAN),1)
 FAULTS  ?= 1
 BUILD   ?= build/san
 OPT     := -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+else ifeq ($(SAN),thread)
+BUILD   ?= build/tsan
+OPT     := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 else
 BUILD   ?= build
 OPT     := -O2 -g
@@ -180,6 +184,12 @@ check-valgrind:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/valgrind.py
 
+# With the addresses that TSan knows: kernels of late put programs elsewhere.
+check-tsan:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN=thread BUILD=build/tsan all
+	@IMAPFERRY_BUILD=$(abspath build/tsan) SECONDS=$(SECONDS) setarch -R $(PYTHON) -B tests/tsan.py
+
 check-faults:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -277,4 +287,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view bench-wire

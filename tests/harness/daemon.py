@@ -21,12 +21,13 @@ def program(name):
 
 
 def sanitizer_environment(report, leaks=True):
-    """The environment in which ASan, LSan (leaks) and UBSan write what they find to files that begin with `report`. A test
+    """The environment in which ASan, LSan (leaks), TSan and UBSan write what they find to files that begin with `report`. A test
     that measures memory adds options by IMAPFERRY_ASAN_OPTIONS."""
     common = f"log_path={report}:halt_on_error=1:abort_on_error=0:exitcode=99"
     return dict(os.environ,
                 ASAN_OPTIONS=f"{common}:detect_leaks={int(leaks)}:detect_stack_use_after_return=0:"
                 + os.environ.get("IMAPFERRY_ASAN_OPTIONS", ""),
+                TSAN_OPTIONS=f"log_path={report}:halt_on_error=0:exitcode=99:second_deadlock_stack=1",
                 UBSAN_OPTIONS=f"{common}:print_stacktrace=1", LSAN_OPTIONS="exitcode=99",
                 MALLOC_PERTURB_="165")
 
