@@ -8,13 +8,17 @@
 #include "imap_id.h"
 #include "imap_line.h"
 #include "imap_resp.h"
+#include "imap_url.h"
 #include "imap_write.h"
 #include "log.h"
+#include "reach.h"
 #include "sasl.h"
 #include "xalloc.h"
 
 enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
-enum { SILENT_MS = 5000 /* without a greeting: said, while it is waited for */ };
+enum {
+    SILENT_MS = 5000 /* without a word: the next address is tried, or it is said while it is waited for */
+};
 
 enum login_state {
     DIALING,
@@ -51,7 +55,9 @@ struct backend_login {
     void *owner; /* borrowed */
 
     enum login_state state;
-    struct dial *dial;
+    struct reach *reach;
+    bool
+        answered; /* the server at this address does what it should, as far as can be seen before a sign-in */
     struct stream *s; /* owned */
     struct imap_line line;
     size_t untagged; /* lines in this state */
@@ -71,7 +77,8 @@ struct backend_login {
     bool refused;            /* ... which has come */
     struct buf challenge;    /* ... with this JSON object; empty: with none */
 
-    bool ended; /* with this: */
+    bool referred; /* another address is on its way, to which the server has sent us */
+    bool ended;    /* with this: */
     enum login_rc rc;
     char code[CODE_MAX];
     char *detail; /* owned */
@@ -104,7 +111,7 @@ static void wipe_command(struct backend_login *b)
 
 static void login_free(struct backend_login *b)
 {
-    dial_cancel(&b->dial);
+    reach_free(&b->reach);
     stream_close(&b->s, b->ended && b->rc == LOGIN_REFUSED);
     wipe_command(b);
     imap_line_wipe(&b->line);
@@ -134,8 +141,49 @@ static const char *const state_names[] = {
     [COMPRESS] = "compress",
 };
 
+/* As before the first greeting. */
+static void login_begin_anew(struct backend_login *b)
+{
+    static const struct imap_line_limits limits = {
+        .line = LINE_MAX_BYTES, .parts = 64, .literal = LINE_MAX_BYTES, .nonsync_max = LINE_MAX_BYTES};
+    wipe_command(b);
+    imap_line_wipe(&b->line);
+    imap_line_init(&b->line, LINE_RESPONSES, &limits);
+    stream_close(&b->s, false);
+    b->state = DIALING;
+    b->caps = (struct imap_caps){0};
+    b->ended = b->referred = b->answered = b->caps_known = false;
+    b->silent_ms = 0;
+    *b->tag = *b->id_tag = *b->code = '\0';
+    free(b->detail);
+    b->detail = NULL;
+}
+
+/* It ended before anything secret was sent: is there another address? */
+static bool login_goes_on(struct backend_login *b)
+{
+    char *all;
+    if (b->referred) {
+        login_begin_anew(b);
+        return true;
+    }
+    if (b->answered || !b->s || (b->rc != LOGIN_UNAVAILABLE && b->rc != LOGIN_INSECURE))
+        return false;
+    if (reach_next(b->reach, b->rc == LOGIN_INSECURE ? DIAL_TLS_FAILED : DIAL_UNREACHABLE, b->detail, &all)) {
+        login_begin_anew(b);
+        return true;
+    }
+    free(b->detail);
+    b->detail = all;
+    if (reach_rc(b->reach) == DIAL_TLS_FAILED)
+        b->rc = LOGIN_INSECURE;
+    return false;
+}
+
 static void conclude(struct backend_login *b)
 {
+    if (login_goes_on(b))
+        return;
     struct login_result r = {.rc = b->rc, .phase = state_names[b->state]};
     char code[CODE_MAX];
     memcpy(code, b->code, sizeof(code));
@@ -463,7 +511,7 @@ static void start_handshake(struct backend_login *b)
     }
     wipe_command(b);
     b->caps = (struct imap_caps){0};
-    stream_secure(b->s, b->policy, b->backend->address.host);
+    stream_secure(b->s, b->policy, reach_name(b->reach));
 }
 
 static void write_id_pair(struct backend_login *b, const char *key, const char *value, bool *first)
@@ -509,9 +557,13 @@ static bool may_pipeline(const struct backend_login *b)
 static void after_caps(struct backend_login *b)
 {
     bool wants_id = b->client_ip || b->session_id || b->site || b->ttl > 0;
-    if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s))
+    if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s)) {
         login_enter(b, STARTTLS);
-    else if (b->as == LOGIN_AS_NOBODY)
+        return;
+    }
+    b->answered = true;
+    reach_answered(b->reach);
+    if (b->as == LOGIN_AS_NOBODY)
         login_finish(b, LOGIN_OK, xstrdup(""));
     else if (wants_id && imap_caps_has(&b->caps, CAP_ID))
         login_enter(b, ID);
@@ -587,8 +639,35 @@ static bool is_authenticated_but_not_connected(struct span text)
     return is;
 }
 
+/* Is it the user who signs in, or a name of the same one? */
+static bool login_is_for_us(const struct backend_login *b, const struct imap_url *url)
+{
+    return !*url->user || (b->user && strcmp(url->user, b->user) == 0) ||
+           span_is(b->credential.authcid, url->user);
+}
+
+/* Only the route says where an account lives. So this is followed to another address of the same backend, which
+ * has the same mail, and nowhere else. */
+static void login_refer(struct backend_login *b, struct span text)
+{
+    struct imap_url url;
+    b->referred =
+        imap_url_parse(text, &url) && login_is_for_us(b, &url) && reach_refer(b->reach, url.host, url.port);
+    if (b->referred)
+        LOG(INFO, "referral", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
+            LOG_S("to", url.host));
+    login_finish(b, LOGIN_UNAVAILABLE,
+                 b->referred
+                     ? xstrdup("")
+                     : quote_backend(b,
+                                     "the backend refers to what is no other address of its own (or leads "
+                                     "round), which is not followed",
+                                     text));
+}
+
 static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
 {
+    struct span url;
     if (b->state == ID) {
         login_enter(b, AUTH);
         return;
@@ -602,6 +681,10 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
         return;
     }
     bool no = r->status == STATUS_NO;
+    if (no && (b->state == AUTH || b->state == PROXYAUTH) && imap_code_is(r->code, "REFERRAL", &url)) {
+        login_refer(b, url);
+        return;
+    }
     enum login_rc rc = LOGIN_UNAVAILABLE;
     if (b->state == STARTTLS)
         rc = LOGIN_INSECURE;
@@ -694,15 +777,26 @@ static void login_reply(struct backend_login *b, struct span line)
         reply_untagged(b, &r, line);
 }
 
+static uint64_t login_patience_ms(const struct backend_login *b)
+{
+    uint64_t third = b->step_timeout_ms / 3;
+    return third < SILENT_MS ? third : SILENT_MS;
+}
+
 /* A server may take its time. A port that speaks TLS waits for us for ever, and whoever waits for this login
  * should know before all of the step time-out is over. */
 static void await_greeting(struct backend_login *b)
 {
-    uint64_t third = b->step_timeout_ms / 3;
-
-    b->silent_ms = third < SILENT_MS ? third : SILENT_MS;
+    b->silent_ms = login_patience_ms(b);
     if (b->silent_ms > 0)
         stream_deadline(b->s, b->silent_ms);
+}
+
+/* Where another address may be better, nobody waits for long. */
+static uint64_t login_step_ms(const struct backend_login *b)
+{
+    uint64_t ms = login_patience_ms(b);
+    return ms == 0 || b->answered || !reach_has_more(b->reach) ? b->step_timeout_ms : ms;
 }
 
 static void login_enter(struct backend_login *b, enum login_state state)
@@ -711,7 +805,7 @@ static void login_enter(struct backend_login *b, enum login_state state)
         LOG_S("from", state_names[b->state]), LOG_S("to", state_names[state]));
     b->state = state;
     b->untagged = 0;
-    stream_deadline(b->s, b->step_timeout_ms);
+    stream_deadline(b->s, login_step_ms(b));
     switch (state) {
     case DIALING:
         break;
@@ -800,7 +894,7 @@ static void on_timeout(struct backend_login *b)
     uint64_t waited = b->silent_ms;
 
     b->silent_ms = 0;
-    if (b->state != GREETING || waited == 0) {
+    if (b->state != GREETING || waited == 0 || reach_has_more(b->reach)) {
         ended_without_a_word(b, "no answer in time");
         return;
     }
@@ -849,7 +943,6 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
 static void login_dialled(void *owner, enum dial_rc rc, struct stream *s, const char *detail)
 {
     struct backend_login *b = owner;
-    b->dial = NULL;
     b->s = s;
     if (rc == DIAL_OK) {
         stream_set_owner(s, login_event, b);
@@ -880,12 +973,19 @@ static void choose_own_id(struct backend_login *b, const struct login_request *r
 static void dial_with_header(struct backend_login *b, const struct login_request *r)
 {
     struct buf header = {0};
-    b->dial = dial_start(b->loop, &r->backend->address, r->policy, &r->limits, r->connect_timeout_ms,
-                         login_dialled, b);
-    if (r->backend->proxy_protocol == PROXY_PROTOCOL_NONE)
-        return;
-    proxyproto_write(&header, r->backend->proxy_protocol == PROXY_PROTOCOL_V1 ? 1 : 2, r->ends);
-    dial_begin_with(b->dial, buf_span(&header));
+    if (r->backend->proxy_protocol != PROXY_PROTOCOL_NONE)
+        proxyproto_write(&header, r->backend->proxy_protocol == PROXY_PROTOCOL_V1 ? 1 : 2, r->ends);
+    b->reach = reach_start(b->loop,
+                           &(struct reach_request){.backend = r->backend,
+                                                   .policy = r->policy,
+                                                   .outage = r->outage,
+                                                   .user = r->user,
+                                                   .place = r->place,
+                                                   .first = buf_span(&header),
+                                                   .limits = r->limits,
+                                                   .connect_timeout_ms = r->connect_timeout_ms,
+                                                   .all_ms = r->connect_timeout_ms + r->step_timeout_ms},
+                           login_dialled, b);
     buf_free(&header);
 }
 
@@ -914,9 +1014,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
     else if (request->as == LOGIN_AS_MASTER)
         copy_master_password(b);
     choose_own_id(b, request);
-    static const struct imap_line_limits limits = {
-        .line = LINE_MAX_BYTES, .parts = 64, .literal = LINE_MAX_BYTES, .nonsync_max = LINE_MAX_BYTES};
-    imap_line_init(&b->line, LINE_RESPONSES, &limits);
+    login_begin_anew(b);
     dial_with_header(b, request);
     return b;
 }

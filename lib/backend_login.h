@@ -1,4 +1,4 @@
-/* backend_login: the dialog from a dialled backend to an authenticated connection: greeting, CAPABILITY,
+/* backend_login: the dialog from a backend to an authenticated connection, by one of its addresses (reach.h): greeting, CAPABILITY,
  * STARTTLS where the address says so (RFC 3501 6.2.1; refused when not offered: nothing secret is ever sent
  * before TLS where TLS was configured), ID, sign-in, CAPABILITY again unless it stands in the tagged OK.
  *
@@ -22,6 +22,10 @@
  * |            | says so            |                                          |                                    |
  * | COMPRESS   | COMPRESS DEFLATE   | the tagged answer, whatever it is        | done                               |
  *
+ * Where the connection fails in one of the states before ID, it begins anew with the next address of the backend, as long as the
+ * two time-outs together are not over; while there is another that is not known to be dead, each of these states may last
+ * 5 s, or a third of step_timeout. Behind that an address has answered, and what it says holds.
+ *
  * Where the backend has proxy_protocol, the connection begins with a PROXY header, before TLS.
  *
  * Each state but DIALING has step_timeout, for all of it and not for each line, a cap on the length of a
@@ -37,16 +41,20 @@
  * nothing.
  *
  * NO to a sign-in is LOGIN_REFUSED, unless its code says that the user is not at fault: UNAVAILABLE, INUSE,
- * LIMIT, SERVERBUG, CONTACTADMIN (RFC 5530), REFERRAL (RFC 2221; never followed). BAD is LOGIN_UNAVAILABLE.
+ * LIMIT, SERVERBUG, CONTACTADMIN (RFC 5530), REFERRAL (RFC 2221). BAD is LOGIN_UNAVAILABLE.
  * "User is authenticated but not connected" in any of them is LOGIN_REFUSED: Exchange says so after wrong
- * credentials. */
+ * credentials.
+ *
+ * A REFERRAL is followed, twice at most, to another address of the same backend, where the sign-in begins anew with the
+ * same credentials. One to anywhere else, another backend among them, is LOGIN_UNAVAILABLE: which backend an account
+ * lives on is what its route says, and nothing that a server says. */
 #ifndef IMAPFERRY_BACKEND_LOGIN_H
 #define IMAPFERRY_BACKEND_LOGIN_H
 
-#include "dial.h"
 #include "imap_caps.h"
 #include "options.h"
 #include "proxyproto.h"
+#include "reach.h"
 #include "sasl.h"
 
 enum login_rc {
@@ -70,6 +78,8 @@ enum login_as {
 struct login_request {
     const struct conf_backend *backend; /* must live until the callback */
     struct tls_policy *policy;          /* of the backend; may be NULL for plain schemes */
+    struct outage *outage; /* what is known of its addresses (health.h); borrowed; NULL: nothing is */
+    const char *place;     /* the only one of these to go to (reach.h), copied; NULL: all */
     enum login_as as;
     struct credential credential; /* LOGIN_AS_USER: copied, wiped when done, as the master's is */
     /* LOGIN_AS_MASTER: for whom; LOGIN_AS_USER: the same as the credential's authzid, where it has one. Both are told by

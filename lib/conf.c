@@ -648,7 +648,7 @@ void conf_free(struct conf **_c)
     migration_rules_free(&c->migration);
     address_free(&c->redis.address);
     for (size_t i = 0; i < c->n_backends; i++) {
-        address_free(&c->backends[i].address);
+        conf_free_addresses(&c->backends[i]);
         wipe_free(&c->backends[i].master_password);
         wipe_free(&c->backends[i].doveadm_key);
     }

@@ -107,30 +107,7 @@ static char *secret_of(const struct conf_source *src, struct conf_place at, cons
 
 /* --- addresses --- */
 
-/* Takes text for an address of one of the schemes; forms tells a person which. */
-static bool take_address(const struct conf_source *src, struct conf_place at, const char *text,
-                         const char *const *prefixes, const char *what, const char *forms, struct address *_r)
-{
-    size_t shown = strchr(text, '@') ? strcspn(text, ":") : strlen(text); /* it may hold a password */
-    bool known = false;
-    char *why = NULL;
-
-    for (; *prefixes; prefixes++)
-        known = known || !strncmp(text, *prefixes, strlen(*prefixes));
-    if (known && address_parse(text, _r, &why))
-        return true;
-    if (known)
-        conf_fail(src, at, "%s", why);
-    else
-        conf_fail(src, at, "\"%.*s%s\" is not %s; expected %s", (int)shown, text, text[shown] ? "..." : "",
-                  what, forms);
-    free(why);
-    return false;
-}
-
-static const char *const imap_prefixes[] = {"imaps://", "imap+starttls://", "imap://", "imap+unix://", NULL};
 static const char *const redis_prefixes[] = {"redis://", "rediss://", "unix://", "sentinel://", NULL};
-#define IMAP_FORMS "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] or imap+unix:///path"
 
 /* A password is given once: in the URL, or in a file. */
 static bool load_redis_password(const struct conf_source *src, const char *option, const char *file,
@@ -163,10 +140,10 @@ static bool check_redis(struct conf *c, const struct conf_source *src)
     struct conf_place at = place("redis", NULL, "url");
     size_t n = strlen(r->prefix);
 
-    bool ok = take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
-                           "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N] or "
-                           "sentinel://host[:port],host[:port]/NAME",
-                           &r->address);
+    bool ok = conf_take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
+                                "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N] or "
+                                "sentinel://host[:port],host[:port]/NAME",
+                                &r->address);
     bool unusable = r->address.host && r->address.port == 0;
     for (size_t i = 0; i < r->address.n_hosts; i++)
         unusable = unusable || r->address.hosts[i].port == 0;
@@ -332,21 +309,12 @@ static bool check_pins(const struct conf_backend *b, const struct conf_source *s
 static bool check_backend(struct conf *c, struct conf_backend *b, const struct conf_source *src,
                           enum conf_role role)
 {
-    struct conf_place at = place("backend", b->name, "address");
-
     bool ok = true, by_master = b->sign_in != SIGN_IN_PASSTHROUGH || *b->auth_backend;
 
     if (!conf_check_is_name(b->name))
         ok = conf_fail(src, place("backend", b->name, NULL),
                        "its name is not 1 to 64 letters, digits and \"._-\"");
-    if (!take_address(src, at, b->url, imap_prefixes, "a backend address", IMAP_FORMS, &b->address))
-        ok = false;
-    else if (!b->address.path && b->address.port == 0)
-        ok = conf_fail(src, at, "port 0 cannot be connected to");
-    if (b->address.proxy_protocol)
-        ok = conf_fail(src, at,
-                       "\"?proxy_protocol\" is for listeners; to send a PROXY header to this server, say "
-                       "proxy_protocol = \"v2\"");
+    ok = conf_check_addresses(b, src) && ok;
     ok = check_sign_in(b, src) && ok;
     ok = check_auth_backend(c, b, src) && ok;
     ok = check_capabilities(b, src) && ok;
@@ -366,8 +334,7 @@ static bool check_listen(const struct conf *c, const struct conf_source *src, si
 {
     struct conf_place at = {"proxy", NULL, "listen", nth};
 
-    return take_address(src, at, c->proxy.listen.items[nth], imap_prefixes, "an address to listen on",
-                        IMAP_FORMS, _r);
+    return conf_take_imap_address(src, at, c->proxy.listen.items[nth], "an address to listen on", _r);
 }
 
 /* resolve: names are looked up, as a start does; else only what is spelled alike is told. */
@@ -574,14 +541,19 @@ static bool check_seal(const struct conf *c, const struct conf_source *src, enum
     return ok;
 }
 
-/* at: of the section; its option is set here. */
-static bool same_server(const struct address *x, const struct address *y)
+/* Has one of them an address of the other? */
+static bool share_address(const struct conf_backend *x, const struct conf_backend *y)
 {
-    if (x->path || y->path)
-        return x->path && y->path && !strcmp(x->path, y->path);
-    return x->host && y->host && !strcasecmp(x->host, y->host) && x->port == y->port;
+    const struct address *a, *b;
+
+    for (size_t i = 0; (a = backend_address(x, i)); i++)
+        for (size_t k = 0; (b = backend_address(y, k)); k++)
+            if (conf_same_server(a, b))
+                return true;
+    return false;
 }
 
+/* at: of the section; its option is set here. */
 static bool check_pair(const struct conf *c, const struct conf_source *src, struct conf_place at,
                        const char *source, const char *target)
 {
@@ -597,7 +569,7 @@ static bool check_pair(const struct conf *c, const struct conf_source *src, stru
         return false;
     if (!strcmp(source, target))
         return conf_fail(src, at, "is the same backend as source");
-    if (same_server(&conf_backend(c, source)->address, &conf_backend(c, target)->address))
+    if (share_address(conf_backend(c, source), conf_backend(c, target)))
         return conf_fail(
             src, at, "\"%s\" has the same address as \"%s\": an account can't move from a server to itself",
             target, source);

@@ -28,6 +28,22 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
  * files, as far as the role needs them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
+/* Frees what was made of the option address. */
+void conf_free_addresses(struct conf_backend *b);
+/* Checks the option address, and makes b->address and b->others of it. */
+bool conf_check_addresses(struct conf_backend *b, const struct conf_source *src) MUST_CHECK;
+/* Makes them once more, of what was checked; what is there is overwritten. */
+void conf_make_addresses(struct conf_backend *b);
+/* Takes text for an address of one of the schemes (NULL-terminated); forms tells a person which. */
+bool conf_take_address(const struct conf_source *src, struct conf_place at, const char *text,
+                       const char *const *prefixes, const char *what, const char *forms,
+                       struct address *_r) MUST_CHECK;
+/* Takes text for an address of IMAP. what it is, such as "a backend address". */
+bool conf_take_imap_address(const struct conf_source *src, struct conf_place at, const char *text,
+                            const char *what, struct address *_r) MUST_CHECK;
+/* Do two addresses, as they are spelled, lead to one server? */
+bool conf_same_server(const struct address *x, const struct address *y);
+
 /* Checks by what users may sign in at a proxy. */
 bool conf_check_sasl(const struct conf *c, const struct conf_source *src) MUST_CHECK;
 

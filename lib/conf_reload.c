@@ -92,7 +92,7 @@ struct conf *conf_copy(const struct conf *c)
     keep_password(&to->redis.address.password, c->redis.address.password);
     keep_password(&to->redis.address.sentinel_password, c->redis.address.sentinel_password);
     for (size_t i = 0; i < to->n_backends; i++) {
-        parse_again(&to->backends[i].address, to->backends[i].url);
+        conf_make_addresses(&to->backends[i]);
         to->backends[i].master_password = to->backends[i].doveadm_key = NULL;
         keep_password(&to->backends[i].master_password, c->backends[i].master_password);
         keep_password(&to->backends[i].doveadm_key, c->backends[i].doveadm_key);
@@ -144,8 +144,18 @@ static bool reload_is_empty(const struct option *o, const void *x)
     return o->type == OPTION_STRING ? !**(char *const *)x : ((const struct conf_list *)x)->n == 0;
 }
 
+/* What is there of them, a policy of TLS say, goes by the scheme. */
+static bool have_one_scheme(const struct conf_list *x, const struct conf_list *y)
+{
+    const char *end = x->n > 0 ? strstr(x->items[0], "://") : NULL;
+
+    return end && y->n > 0 && !strncmp(x->items[0], y->items[0], (size_t)(end - x->items[0]) + 3);
+}
+
 static bool may_take(const struct option *o, const void *x, const void *y)
 {
+    if (o->reload == RELOAD_ADDRESSES)
+        return have_one_scheme(x, y);
     return o->reload == RELOAD_YES ||
            (o->reload == RELOAD_FILE && reload_is_empty(o, x) == reload_is_empty(o, y));
 }
@@ -236,6 +246,17 @@ static void reload_secret(const char *file, char **password, char **fresh)
         exchange(password, fresh, sizeof(char *));
 }
 
+/* Made of what was exchanged. */
+static void reload_addresses(struct conf *c)
+{
+    for (size_t i = 0; i < c->n_backends; i++) {
+        if (c->backends[i].urls.n == 0)
+            continue;
+        conf_free_addresses(&c->backends[i]);
+        conf_make_addresses(&c->backends[i]);
+    }
+}
+
 /* The password of the file is read anew where the file is the same, too. */
 static void reload_secrets(struct conf *c, struct conf *fresh)
 {
@@ -264,6 +285,8 @@ void conf_reload(struct conf *c, struct conf *fresh, conf_change_fn fn, void *ow
             reload_section(s->name, NULL, (char *)c + s->offset, (char *)fresh + s->offset, &to);
     }
     reload_secrets(c, fresh);
+    reload_addresses(c);
+    reload_addresses(fresh);
 }
 
 /* --- what the log is told --- */

@@ -3,14 +3,8 @@
 #include <stdlib.h>
 
 #include "dial.h"
+#include "lookup.h"
 #include "xalloc.h"
-
-/* A question to the resolver. It can't always be called back, so it lives on its own and a late answer finds
- * no dial. */
-struct lookup {
-    uv_getaddrinfo_t req;
-    struct dial *d; /* NULL: nobody waits any more */
-};
 
 struct dial {
     struct loop *loop;
@@ -29,23 +23,14 @@ struct dial {
     size_t n_addrs, next;
     struct stream *s; /* the attempt under way; owned */
     bool shaking;     /* ... is in its TLS handshake */
-    char trying[80];  /* for a text */
+    char trying[120]; /* for a text: LOOKUP_TEXT_SIZE, or a path */
     enum dial_rc rc;  /* of the failures so far: TLS_FAILED tells more than the others and stays */
     char *detail;     /* owned */
 };
 
-static void forget_lookup(struct dial *d)
-{
-    if (!d->lookup)
-        return;
-    d->lookup->d = NULL;
-    uv_cancel((uv_req_t *)&d->lookup->req);
-    d->lookup = NULL;
-}
-
 static void dial_free(struct dial *d)
 {
-    forget_lookup(d);
+    lookup_cancel(&d->lookup);
     stream_close(&d->s, false);
     timer_free(&d->timer);
     buf_free(&d->first);
@@ -138,18 +123,6 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
     }
 }
 
-static void name_attempt(struct dial *d, const struct sockaddr *addr)
-{
-    char ip[INET6_ADDRSTRLEN] = "?";
-    if (addr->sa_family == AF_INET6) {
-        uv_ip6_name((const struct sockaddr_in6 *)addr, ip, sizeof(ip));
-        snprintf(d->trying, sizeof(d->trying), "[%s]:%u", ip, d->port);
-    } else {
-        uv_ip4_name((const struct sockaddr_in *)addr, ip, sizeof(ip));
-        snprintf(d->trying, sizeof(d->trying), "%s:%u", ip, d->port);
-    }
-}
-
 static uint64_t ms_left(const struct dial *d)
 {
     uint64_t now = clock_boot_ms();
@@ -163,59 +136,39 @@ static void try_next(struct dial *d)
         return;
     }
     uint64_t share = ms_left(d) / (d->n_addrs - d->next);
-    const struct sockaddr *addr = (const struct sockaddr *)&d->addrs[d->next++];
-    name_attempt(d, addr);
+    const struct sockaddr_storage *addr = &d->addrs[d->next++];
+    lookup_text(addr, d->trying);
     d->shaking = false;
-    d->s = stream_connect(d->loop, addr, &d->limits, dial_stream_event, d);
+    d->s = stream_connect(d->loop, (const struct sockaddr *)addr, &d->limits, dial_stream_event, d);
     stream_deadline(d->s, share > 0 ? share : 1);
 }
 
-static void keep_addresses(struct dial *d, const struct addrinfo *list)
+static void keep_addresses(struct dial *d, const struct sockaddr_storage *addrs, size_t n)
 {
-    enum { MOST = 16 }; /* a name with more is somebody's joke */
-    d->addrs = xcalloc(MOST, sizeof(*d->addrs));
-    for (; list && d->n_addrs < MOST; list = list->ai_next) {
-        if (list->ai_family == AF_INET || list->ai_family == AF_INET6)
-            memcpy(&d->addrs[d->n_addrs++], list->ai_addr, list->ai_addrlen);
-    }
+    d->addrs = xcalloc(n, sizeof(*d->addrs));
+    memcpy(d->addrs, addrs, n * sizeof(*d->addrs));
+    d->n_addrs = n;
 }
 
-static void lookup_done(struct dial *d, int status, const struct addrinfo *list)
+static void on_looked_up(void *owner, int status, const struct sockaddr_storage *addrs, size_t n)
 {
+    struct dial *d = owner;
     d->lookup = NULL;
-    if (status == 0)
-        keep_addresses(d, list);
-    if (d->n_addrs == 0)
-        dial_note_failure(
-            d, DIAL_UNREACHABLE,
-            xasprintf("%s: the name can't be resolved (%s): see how it is spelled, and this host's DNS",
-                      d->host, status != 0 ? uv_strerror(status) : "it has no address"));
+    if (n > 0)
+        keep_addresses(d, addrs, n);
+    else
+        dial_note_failure(d, DIAL_UNREACHABLE, dial_unresolved_text(d->host, status));
     try_next(d);
-}
-
-static void on_getaddrinfo(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
-{
-    struct lookup *k = CONTAINER_OF(req, struct lookup, req);
-    if (k->d)
-        lookup_done(k->d, status, list);
-    uv_freeaddrinfo(list);
-    free(k);
 }
 
 static void look_up(struct dial *d)
 {
-    char port[8];
-    snprintf(port, sizeof(port), "%u", d->port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    d->lookup = xcalloc(1, sizeof(*d->lookup));
-    d->lookup->d = d;
-    int rc = uv_getaddrinfo(&d->loop->uv, &d->lookup->req, on_getaddrinfo, d->host, port, &hints);
-    if (rc == 0)
+    int status;
+    d->lookup = lookup_start(d->loop, d->host, d->port, on_looked_up, d, &status);
+    if (d->lookup)
         return;
-    /* A name that can't even be asked for; dial_start() may not call back, so the timer does, at once. */
-    free(d->lookup);
-    d->lookup = NULL;
-    dial_note_failure(d, DIAL_UNREACHABLE, xasprintf("%.100s: %s", d->host, uv_strerror(rc)));
+    /* dial_start() may not call back, so the timer does, at once. */
+    dial_note_failure(d, DIAL_UNREACHABLE, xasprintf("%.100s: %s", d->host, uv_strerror(status)));
     timer_start(d->timer, 0);
 }
 
@@ -229,15 +182,12 @@ static void dial_timeout(void *owner)
     dial_finish(d, d->rc);
 }
 
-static bool literal_address(struct dial *d)
+static bool dial_is_literal(struct dial *d)
 {
-    struct sockaddr_storage a = {0};
-    if (uv_ip4_addr(d->host, d->port, (struct sockaddr_in *)&a) != 0 &&
-        uv_ip6_addr(d->host, d->port, (struct sockaddr_in6 *)&a) != 0)
+    struct sockaddr_storage a;
+    if (!lookup_literal(d->host, d->port, &a))
         return false;
-    d->addrs = xcalloc(1, sizeof(a));
-    d->addrs[0] = a;
-    d->n_addrs = 1;
+    keep_addresses(d, &a, 1);
     return true;
 }
 
@@ -249,6 +199,13 @@ static void start_unix(struct dial *d)
 
 struct dial *dial_start(struct loop *l, const struct address *address, struct tls_policy *policy,
                         const struct stream_limits *limits, uint64_t timeout_ms, dial_fn fn, void *owner)
+{
+    return dial_start_at(l, address, NULL, policy, limits, timeout_ms, fn, owner);
+}
+
+struct dial *dial_start_at(struct loop *l, const struct address *address, const struct sockaddr_storage *at,
+                           struct tls_policy *policy, const struct stream_limits *limits, uint64_t timeout_ms,
+                           dial_fn fn, void *owner)
 {
     struct dial *d = xcalloc(1, sizeof(*d));
     *d = (struct dial){.loop = l,
@@ -265,9 +222,11 @@ struct dial *dial_start(struct loop *l, const struct address *address, struct tl
     assert(policy || !wants_tls(d));
     d->timer = timer_new(l, dial_timeout, d);
     timer_start(d->timer, timeout_ms);
+    if (at)
+        keep_addresses(d, at, 1);
     if (d->scheme == ADDRESS_IMAP_UNIX || d->scheme == ADDRESS_REDIS_UNIX)
         start_unix(d);
-    else if (literal_address(d))
+    else if (at || dial_is_literal(d))
         try_next(d);
     else
         look_up(d);
@@ -277,6 +236,12 @@ struct dial *dial_start(struct loop *l, const struct address *address, struct tl
 void dial_begin_with(struct dial *d, struct span bytes)
 {
     buf_add_span(&d->first, bytes);
+}
+
+char *dial_unresolved_text(const char *host, int status)
+{
+    return xasprintf("%s: the name can't be resolved (%s): see how it is spelled, and this host's DNS", host,
+                     status != 0 ? uv_strerror(status) : "it has no address");
 }
 
 void dial_cancel(struct dial **d)

@@ -21,9 +21,16 @@ typedef void (*dial_fn)(void *owner, enum dial_rc rc, struct stream *s, const ch
  * as long as the stream. address is borrowed for the call. */
 struct dial *dial_start(struct loop *l, const struct address *address, struct tls_policy *policy,
                         const struct stream_limits *limits, uint64_t timeout_ms, dial_fn fn, void *owner);
+/* The same to one address that the name of address was found to have; that name is what the certificate has to be
+ * for. */
+struct dial *dial_start_at(struct loop *l, const struct address *address, const struct sockaddr_storage *at,
+                           struct tls_policy *policy, const struct stream_limits *limits, uint64_t timeout_ms,
+                           dial_fn fn, void *owner);
 /* To be called right behind dial_start(): these bytes (copied) are the first ones on the connection, before
  * TLS: a PROXY header. */
 void dial_begin_with(struct dial *d, struct span bytes);
+/* Why a name led nowhere, as a text for people, to free; status is that of a lookup. */
+char *dial_unresolved_text(const char *host, int status);
 /* Nulls *d; no callback comes after it. *d may be NULL. */
 void dial_cancel(struct dial **d);
 

@@ -75,10 +75,22 @@ const struct option options[] = {
      .text =
          "Migrate even though Redis is set up so that it may forget routes (no append-only file, an eviction "
          "policy). A forgotten route sends a user back to the server that their mail has left: for tests only."},
-    {"backend", "address", OPTION_STRING, offsetof(struct conf_backend, url),
-     .example = "\"imaps://%s.example.org\"",
-     .text = "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] (not encrypted) or "
-             "imap+unix:///path. With TLS the certificate is always verified against the host."},
+    {"backend", "address", OPTION_LIST, offsetof(struct conf_backend, urls),
+     .example = "\"imaps://%s.example.org\"", .reload = RELOAD_ADDRESSES,
+     .text =
+         "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] (not encrypted) or "
+         "imap+unix:///path. With TLS the certificate is always verified against the host. Where the same mail can be "
+         "reached by several servers, all of them, as {\"imaps://a.example.org\", \"imaps://b.example.org\"}, with one "
+         "scheme; the addresses of a name count as several, too. They are tried in this order: the next one "
+         "where one can't be connected to, shows no certificate that is believed, or does not greet. Such a "
+         "one is left alone until it answers again, for which it is looked at after a second, and then less and less often, "
+         "up to once a minute. When no address has answered to five logins in a row, further ones are answered NO "
+         "[UNAVAILABLE] at once until one does (breaker_open and breaker_closed in the log, \"imapferryctl status\")."},
+    {"backend", "spread", OPTION_BOOL, offsetof(struct conf_backend, spread), .def = "false",
+     .reload = RELOAD_YES,
+     .text =
+         "Spread users over the addresses: each begins at one of them, by the login name and so always at the same one while "
+         "the list stays the same, and goes on with those behind it where that one does not answer."},
     {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
      .reload = RELOAD_YES,
      .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where empty."},

@@ -40,8 +40,11 @@ struct conf_redis {
 
 struct conf_backend {
     char *name;             /* first: the title of the section */
-    char *url;              /* option "address" */
-    struct address address; /* from url */
+    struct conf_list urls;  /* option "address": one or more that lead to the same mail */
+    struct address address; /* from the first one; all have its scheme */
+    struct address *others; /* from those behind it; owned; backend_address() */
+    size_t n_others;
+    bool spread; /* users begin at different ones */
     char *ca_file;
     struct conf_list pin; /* conf_pin() */
     enum tls_version tls_min;
@@ -66,6 +69,12 @@ struct conf_backend {
     char *doveadm_key;
     enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */
 };
+
+/* The nth address of a backend; NULL: there are no more. */
+static inline const struct address *backend_address(const struct conf_backend *b, size_t nth)
+{
+    return nth == 0 ? &b->address : nth <= b->n_others ? &b->others[nth - 1] : NULL;
+}
 
 /* Which name in a client's certificate is its login name. */
 enum client_name { CLIENT_NAME_EMAIL, CLIENT_NAME_COMMON };
@@ -185,6 +194,8 @@ enum reload {
     /* The new value is taken, and the file or files that it names are read anew; but a value that was empty
      * stays empty, and one that was not empty can't become empty. */
     RELOAD_FILE,
+    /* A list of addresses: the new value is taken where it has the scheme of the old one. */
+    RELOAD_ADDRESSES,
 };
 
 struct option {

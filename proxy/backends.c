@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "backends.h"
+#include "breakers.h"
 
 /* Where something is not known yet, another thread, proxy or migrator may just be finding out. */
 enum { READ_EVERY_MS = 10 * 1000, READ_SOON_MS = 200, READ_UNKNOWN_MS = 2000 };
@@ -13,6 +14,7 @@ enum { READ_EVERY_MS = 10 * 1000, READ_SOON_MS = 200, READ_UNKNOWN_MS = 2000 };
 struct known {
     const struct conf_backend *conf;
     struct tls_policy *tls; /* owned; NULL without TLS */
+    struct health *health;  /* owned */
     struct caps_record record;
     bool told_unknown;
     struct caps_record told; /* what was logged last */
@@ -26,6 +28,8 @@ struct backends {
     bool settled;
     backends_fn fn;
     void *owner;
+    struct tally *tally; /* borrowed */
+    struct breakers *breakers;
     struct timer *timer;
     struct known *rows; /* one a backend of the configuration */
     size_t n;
@@ -33,14 +37,40 @@ struct backends {
 
 static void backends_on_timer(void *owner);
 
-struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, backends_fn fn,
-                              void *owner, char **error)
+static struct known *backends_row_of(const struct backends *b, const struct conf_backend *backend)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (b->rows[i].conf == backend)
+            return &b->rows[i];
+    return NULL;
+}
+
+static void backends_count(struct backends *b, const struct known *k, enum tally_of of)
+{
+    if (k - b->rows < TALLY_WORDS)
+        tally_add(b->tally, of, k->conf->name);
+}
+
+static void backends_on_breaker(void *owner, const struct conf_backend *backend)
+{
+    struct backends *b = owner;
+    struct known *k = backends_row_of(b, backend);
+    bool open = health_is_open(k->health);
+    if (open)
+        backends_count(b, k, TALLY_BREAKERS);
+    breakers_set(b->breakers, (size_t)(k - b->rows), backend->name, open);
+}
+
+struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, struct tally *tally,
+                              backends_fn fn, void *owner, char **error)
 {
     struct backends *b = xcalloc(1, sizeof *b);
     b->fn = fn;
     b->owner = owner;
     b->loop = l;
     b->first = first;
+    b->tally = tally;
+    b->breakers = breakers_new(l, conf->n_backends);
     b->timer = timer_new(l, backends_on_timer, b);
     b->rows = xcalloc(conf->n_backends, sizeof *b->rows);
     b->n = conf->n_backends;
@@ -50,6 +80,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool firs
         k->conf = &conf->backends[i];
         if (address_has_tls(&k->conf->address))
             ok = (k->tls = tls_policy_backend(k->conf, error)) != NULL;
+        k->health = health_new(l, k->conf, k->tls, backends_on_breaker, b);
     }
     if (!ok)
         backends_free(&b);
@@ -65,19 +96,14 @@ void backends_free(struct backends **bp)
     learner_free(&b->learner);
     if (b->store)
         store_forget(b->store, b);
-    for (size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++) {
+        health_free(&b->rows[i].health);
         tls_policy_free(&b->rows[i].tls);
+    }
+    breakers_free(&b->breakers);
     timer_free(&b->timer);
     free(b->rows);
     free(b);
-}
-
-static struct known *backends_row_of(const struct backends *b, const struct conf_backend *backend)
-{
-    for (size_t i = 0; i < b->n; i++)
-        if (b->rows[i].conf == backend)
-            return &b->rows[i];
-    return NULL;
 }
 
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend)
@@ -94,8 +120,24 @@ void backends_renew(struct backends *b, const char *name, struct tls_policy **fr
         }
 }
 
+struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend)
+{
+    return health_outage(backends_row_of(b, backend)->health);
+}
+
+bool backends_refuses(struct backends *b, const struct conf_backend *backend)
+{
+    struct known *k = backends_row_of(b, backend);
+    bool refuses = health_refuses(k->health);
+    if (refuses)
+        backends_count(b, k, TALLY_REFUSED_AT_ONCE);
+    return refuses;
+}
+
 void backends_renewed(struct backends *b)
 {
+    for (size_t i = 0; i < b->n; i++)
+        health_again(b->rows[i].health);
     if (b->learner)
         learner_again(b->learner);
 }
@@ -272,9 +314,10 @@ static void backends_on_looked(void *owner)
     backends_read_hash(b);
 }
 
-void backends_read(struct backends *b, struct store *s)
+void backends_read(struct backends *b, struct store *s, const char *incarnation)
 {
     b->store = s;
+    breakers_store(b->breakers, s, incarnation);
     backends_read_hash(b);
     if (b->first && !b->learner)
         b->learner = learner_new(s, backends_policy_of, backends_on_looked, b);

@@ -99,6 +99,16 @@ static bool meets(const struct address *listener, const struct address *backend)
     return listener->port == backend->port && meets_tcp(listener, backend);
 }
 
+/* An address of the backend that leads to the listener; NULL: none. */
+static const struct address *myself_met(const struct address *listener, const struct conf_backend *b)
+{
+    const struct address *a;
+    for (size_t i = 0; (a = backend_address(b, i)); i++)
+        if ((a->host || a->path) && (listener->port || listener->path) && meets(listener, a))
+            return a;
+    return NULL;
+}
+
 static bool myself_check_backend(const struct conf_backend *b, const char *listening, char **error)
 {
     struct address listener;
@@ -107,15 +117,15 @@ static bool myself_check_backend(const struct conf_backend *b, const char *liste
         free(fault);
         return true;
     }
-    bool is_me = meets(&listener, &b->address);
+    const struct address *me = myself_met(&listener, b);
     address_free(&listener);
-    if (is_me) {
-        char *text = address_text(&b->address);
+    if (me) {
+        char *text = address_text(me);
         *error = xasprintf("backend \"%s\": %s is this proxy itself, which listens on %s", b->name, text,
                            listening);
         free(text);
     }
-    return !is_me;
+    return !me;
 }
 
 bool myself_check(const struct conf *c, const struct sockets *listening, char **error)
@@ -139,8 +149,7 @@ void myself_try(const struct conf *c, struct conf_source *src)
             continue;
         }
         for (size_t b = 0; b < c->n_backends; b++)
-            if ((c->backends[b].address.host || c->backends[b].address.path) &&
-                (listener.port || listener.path) && meets(&listener, &c->backends[b].address))
+            if (myself_met(&listener, &c->backends[b]))
                 conf_object(src, "proxy", NULL, "listen", i,
                             "\"%s\" is the address of backend \"%s\": a proxy can't be its own server",
                             l->items[i], c->backends[b].name);

@@ -70,7 +70,7 @@ static void proxy_on_store(void *owner, enum store_state state, const char *deta
         return;
     set_pace(p);
     if (state == STORE_UP)
-        backends_read(p->backends, p->store);
+        backends_read(p->backends, p->store, lease_incarnation(p->lease));
     if (state == STORE_UP && p->thread == 0)
         route_counts_read(p->store, proxy_on_counts, p);
 }
@@ -251,7 +251,7 @@ static bool load_keys(struct proxy *p, const struct ticket_keys *tickets, char *
         return false;
     if (*c->seal.public_key_file && !(p->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
-    p->backends = backends_new(p->loop, c, p->thread == 0, on_backends_settled, p, error);
+    p->backends = backends_new(p->loop, c, p->thread == 0, p->tally, on_backends_settled, p, error);
     return p->backends != NULL;
 }
 

@@ -465,6 +465,15 @@ static void routing_sign_in(struct session *s)
     bool elsewhere = *l->at->auth_backend && !l->checked;
     const struct conf_backend *b = elsewhere ? conf_backend(c, l->at->auth_backend) : l->at;
     session_enter(s, IN_SIGNIN);
+    if (backends_refuses(s->proxy->backends, b)) {
+        routing_on_signed_in(s,
+                             &(struct login_result){.rc = LOGIN_UNAVAILABLE,
+                                                    .code = "",
+                                                    .challenge = "",
+                                                    .detail = "none of its addresses answers (breaker_open)",
+                                                    .phase = "dialing"});
+        return;
+    }
     l->dialog =
         session_login_start(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
 }

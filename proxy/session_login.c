@@ -22,6 +22,7 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
     struct login_request request = {
         .backend = at,
         .policy = backends_tls(s->proxy->backends, at),
+        .outage = backends_outage(s->proxy->backends, at),
         .as = as,
         .credential = credential,
         .user = user,

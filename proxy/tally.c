@@ -7,7 +7,7 @@
 
 #include "tally.h"
 
-enum { WORDS_MAX = 64, LOG_MS = 60 * 60 * 1000 };
+enum { LOG_MS = 60 * 60 * 1000 };
 
 struct sum {
     const char *why; /* borrowed */
@@ -17,11 +17,11 @@ struct sum {
 struct tally {
     unsigned thread;
     struct timer *timer; /* owned */
-    struct sum sums[TALLY_COUNT][WORDS_MAX];
+    struct sum sums[TALLY_COUNT][TALLY_WORDS];
     size_t n[TALLY_COUNT];
 };
 
-static const char *const of_words[TALLY_COUNT] = {"ends", "handovers"};
+static const char *const of_words[TALLY_COUNT] = {"ends", "handovers", "breakers", "refused_at_once"};
 
 static void log_sums(struct tally *t, enum tally_of of)
 {
@@ -73,7 +73,7 @@ void tally_add(struct tally *t, enum tally_of of, const char *why)
     size_t i = 0;
     while (i < t->n[of] && strcmp(t->sums[of][i].why, why) != 0)
         i++;
-    assert(i < WORDS_MAX);
+    assert(i < TALLY_WORDS);
     if (i == t->n[of])
         t->sums[of][t->n[of]++].why = why;
     t->sums[of][i].count++;

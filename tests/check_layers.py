@@ -13,13 +13,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # lib/ from the bottom up: files by name without .c or .h. A pattern that names no file yet is a place kept free.
 LAYERS = [
-    ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "xalloc", "process", "privileges", "sandbox", "sandbox_*", "reasons", "metrics", "fault", "turns"]),
+    ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "xalloc", "process", "privileges", "sandbox", "sandbox_*", "reasons", "metrics", "fault", "turns", "outage"]),
     ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names"]),
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
-    ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "dial", "http"]),
+    ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
-    ("dialog", ["backend_login", "learner"]),
+    ("dialog", ["backend_login", "health", "learner"]),
 ]
 RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}
 

@@ -9,7 +9,10 @@
 #include "actions_priv.h"
 #include "holdup.h"
 
-enum { SHOWN_MS = 24 * 3600 * 1000 /* for which what is silent is shown */ };
+enum {
+    SHOWN_MS = 24 * 3600 * 1000,  /* for which what is silent is shown */
+    BREAKER_STALE_MS = 30 * 1000, /* a proxy tells of an open breaker each ten seconds */
+};
 
 static json_t *action_status_part(struct run *r, const char *name)
 {
@@ -136,6 +139,29 @@ static void action_status_on_proxies(void *owner, enum redis_rc rc, const struct
             json_array_append_new(list, o);
     }
     json_object_set_new(r->data, "proxies", list);
+    action_status_answered(r, rc);
+}
+
+/* Pairs: "<incarnation> <backend>", when it was told. */
+static void action_status_on_breakers(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct run *r = owner;
+    json_t *list = json_array();
+
+    for (size_t i = 0; rc == REDIS_OK && i + 1 < reply_count(reply); i += 2) {
+        struct span member = reply_str(reply_at(reply, i));
+        const uint8_t *blank = member.len > 0 ? memchr(member.p, ' ', member.len) : NULL;
+        char *told = xspandup(reply_str(reply_at(reply, i + 1)));
+        if (blank && strtoull(told, NULL, 10) + BREAKER_STALE_MS >= r->now_ms) {
+            size_t n = (size_t)(blank - member.p);
+            json_t *o = json_object();
+            json_object_set_new(o, "proxy", json_text(span_of(member.p, n)));
+            json_object_set_new(o, "backend", json_text(span_of(blank + 1, member.len - n - 1)));
+            json_array_append_new(list, o);
+        }
+        free(told);
+    }
+    json_object_set_new(r->data, "breakers", list);
     action_status_answered(r, rc);
 }
 
@@ -278,13 +304,14 @@ void report_status(struct run *r)
 {
     static const struct {
         redis_fn fn;
-        const char *words[3];
+        const char *words[2];
         size_t n;
     } rows[] = {
         {action_status_on_proxies, {"HGETALL", "proxies"}, 2},     {on_jobs, {"XLEN", "jobs"}, 2},
         {action_status_on_bulk, {"XLEN", "jobs:bulk"}, 2},         {on_later, {"ZCARD", "later"}, 2},
         {action_status_on_migrators, {"HGETALL", "migrators"}, 2},
     };
+    char *breakers = store_key(r->store, "breakers");
 
     describe_store(r);
     action_status_part(r, "accounts");
@@ -295,6 +322,9 @@ void report_status(struct run *r)
     route_counts_read(r->store, on_counts, r);
     store_durability(r->store, action_status_on_durability, r);
     action_status_ask(r, action_status_on_time, 1, (const char *[]){"TIME"});
+    action_status_ask(r, action_status_on_breakers, 5,
+                      (const char *[]){"ZRANGE", breakers, "0", "-1", "WITHSCORES"});
+    free(breakers);
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         char *key = store_key(r->store, "%s", rows[i].words[1]);
         action_status_ask(r, rows[i].fn, rows[i].n, (const char *[]){rows[i].words[0], key});

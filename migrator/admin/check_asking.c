@@ -12,12 +12,19 @@ void check_ask(struct asking *a, struct side *s, enum login_as as, const char *u
 void check_ask_at(struct asking *a, struct side *s, const struct conf_backend *b, uint64_t answer_ms,
                   enum login_as as, const char *user, backend_login_fn fn)
 {
+    check_ask_place(a, s, b, NULL, answer_ms, as, user, fn);
+}
+
+void check_ask_place(struct asking *a, struct side *s, const struct conf_backend *b, const char *place,
+                     uint64_t answer_ms, enum login_as as, const char *user, backend_login_fn fn)
+{
     *a = (struct asking){.side = s, .as = as, .began_ms = clock_boot_ms()};
     s->c->pending++;
     a->login = backend_login_start(
         s->c->loop,
         &(struct login_request){.backend = b,
                                 .policy = s->tls,
+                                .place = place,
                                 .as = as,
                                 .credential = credential_of_password(user, b->master_password),
                                 .user = user,

@@ -305,8 +305,9 @@ static void check_connected(struct side *s, const struct login_result *r)
     bool disabled = imap_caps_has(&r->caps, CAP_LOGINDISABLED),
          plain = imap_caps_has(&r->caps, CAP_AUTH_PLAIN);
 
-    SIDE_LINE(s, CHECK_OK, "", "%s answers%s", s->b->url,
-              address_has_tls(&s->b->address) ? ", its certificate is good" : "");
+    if (!s->each)
+        SIDE_LINE(s, CHECK_OK, "", "%s answers%s", s->b->urls.items[0],
+                  address_has_tls(&s->b->address) ? ", its certificate is good" : "");
     if (!address_has_tls(&s->b->address) && !check_is_local(&s->b->address))
         SIDE_LINE(s, CHECK_WARNING, "Use imaps:// or imap+starttls:// where the server can.",
                   "passwords and mail go there unencrypted");
@@ -315,6 +316,45 @@ static void check_connected(struct side *s, const struct login_result *r)
                   "It may want TLS first (imap+starttls://), or an administrator to allow AUTH=PLAIN.",
                   "it takes no password here (LOGINDISABLED)");
     check_tokens(s, &r->caps);
+}
+
+/* ---- each of several addresses ---- */
+
+static const char *check_each_url(const struct asking *a)
+{
+    return a->side->b->urls.items[a - a->side->each];
+}
+
+/* The first one that answers is what the rest is asked of. */
+static void check_on_each(void *owner, const struct login_result *r)
+{
+    struct asking *a = owner;
+    struct side *s = a->side;
+
+    check_take(a, r, on_held);
+    check_part(a);
+    if (r->rc == LOGIN_OK)
+        SIDE_LINE(s, CHECK_OK, "", "%s answers%s", check_each_url(a),
+                  address_has_tls(&s->b->address) ? ", its certificate is good" : "");
+    else
+        SIDE_LINE(s, CHECK_ERROR, advice_of(s, r), "%s: %s (%s)", check_each_url(a), r->detail, r->phase);
+    check_ended(s->c);
+}
+
+static void check_each(struct side *s)
+{
+    const struct address *a;
+
+    if (s->b->n_others == 0)
+        return;
+    s->n_each = s->b->urls.n;
+    s->each = xcalloc(s->n_each, sizeof *s->each);
+    for (size_t i = 0; (a = backend_address(s->b, i)); i++) {
+        char *place = a->path ? xstrdup(a->path)
+                              : xasprintf(strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
+        check_ask_place(&s->each[i], s, s->b, place, CHECK_ANSWER_MS, LOGIN_AS_NOBODY, NULL, check_on_each);
+        free(place);
+    }
 }
 
 static void on_first(void *owner, const struct login_result *r)
@@ -346,6 +386,8 @@ static void side_start(struct side *s)
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else
         check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, on_first);
+    if (!error && !s->c->login)
+        check_each(s);
     free(error);
 }
 
@@ -388,6 +430,11 @@ void check_side_drop(struct side *s)
     check_drop_asking(&s->replica);
     check_numbers_drop(s);
     check_header_drop(s);
+    for (size_t i = 0; i < s->n_each; i++)
+        check_drop_asking(&s->each[i]);
+    free(s->each);
+    s->each = NULL;
+    s->n_each = 0;
     for (size_t i = 0; i < HELD_MOST; i++) {
         check_drop_asking(&s->plain.all[i]);
         check_drop_asking(&s->signed_in.all[i]);

@@ -151,7 +151,7 @@ static void check_pair_leads(struct check *c, const struct side *from, const str
     char *common = reached ? xstrdup(a->path ? a->path : from->peer) : one_server_resolved(from->b, to->b);
     if (common)
         check_line(c, c->rest, "addresses", CHECK_ERROR, advice, "%s (%s) and %s (%s) lead to one server, %s",
-                   from->b->name, from->b->url, to->b->name, to->b->url, common);
+                   from->b->name, from->b->urls.items[0], to->b->name, to->b->urls.items[0], common);
     else if (one_server_is_likely(from->peer, to->peer))
         check_line(c, c->rest, "addresses", CHECK_WARNING,
                    "See that these are two servers, and not two ports of one.",

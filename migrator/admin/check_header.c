@@ -45,18 +45,18 @@ static void header_say_failed(struct check_header *h)
             s, CHECK_ERROR,
             "Say proxy_protocol = \"v2\" (or \"v1\") in its section, or name a port where it expects no header.",
             "%s expects a PROXY header at this port, and is sent none: it answers where it gets one (%s)",
-            s->b->url, header_word(h->works));
+            s->b->urls.items[0], header_word(h->works));
     else if (h->works->proxy_protocol == PROXY_PROTOCOL_NONE)
         SIDE_LINE(
             s, CHECK_ERROR,
             "Take proxy_protocol out of its section, or name the port where it expects a header (an inet_listener with haproxy = yes "
             "in Dovecot).",
             "%s expects no PROXY header at this port, and is sent one (proxy_protocol = \"%s\"): it answers without it",
-            s->b->url, header_word(s->b));
+            s->b->urls.items[0], header_word(s->b));
     else
         SIDE_LINE(s, CHECK_ERROR, "Say that in its section.",
-                  "%s does not take a PROXY header of %s, and takes one of %s (proxy_protocol)", s->b->url,
-                  header_word(s->b), header_word(h->works));
+                  "%s does not take a PROXY header of %s, and takes one of %s (proxy_protocol)",
+                  s->b->urls.items[0], header_word(s->b), header_word(h->works));
 }
 
 static void header_judge(struct check_header *h)
@@ -71,7 +71,7 @@ static void header_judge(struct check_header *h)
             "Take proxy_protocol out of its section, or name the port where it expects a header: whoever gets there without "
             "one could claim any address.",
             "%s greets without a PROXY header too, so it does not expect the one that it is sent (proxy_protocol = \"%s\")",
-            s->b->url, header_word(s->b));
+            s->b->urls.items[0], header_word(s->b));
     else
         SIDE_LINE(s, CHECK_OK, "", "expects a PROXY header, and takes ours (%s)", header_word(s->b));
 }
@@ -123,7 +123,7 @@ void check_header_after(struct side *s, const struct login_result *r, const char
     enum proxy_protocol has = s->b->proxy_protocol;
 
     h->failed = true;
-    h->fault = xasprintf("%s: %s (%s)", s->b->url, r->detail, r->phase);
+    h->fault = xasprintf("%s: %s (%s)", s->b->urls.items[0], r->detail, r->phase);
     h->advice = advice;
     header_ask(h, has == PROXY_PROTOCOL_NONE ? PROXY_PROTOCOL_V2 : PROXY_PROTOCOL_NONE);
     header_ask(h, has == PROXY_PROTOCOL_V1 ? PROXY_PROTOCOL_V2 : PROXY_PROTOCOL_V1);

@@ -44,6 +44,8 @@ struct side {
     json_t *exists;         /* owned; NULL: not asked */
     struct caps_record caps;
     struct asking first, master;
+    struct asking *each; /* owned; one an address, where there are several; NULL: there is one */
+    size_t n_each;
     struct asking replica; /* the administrator of a Cyrus; see check_numbers.c */
     struct buf replica_said;
     struct channel_knock *knock;
@@ -92,6 +94,9 @@ void check_ask(struct asking *a, struct side *s, enum login_as as, const char *u
 /* The same of a backend that is not quite that of the side, and with another time for each answer. */
 void check_ask_at(struct asking *a, struct side *s, const struct conf_backend *b, uint64_t answer_ms,
                   enum login_as as, const char *user, backend_login_fn fn);
+/* ... and at one of its places alone (reach.h); NULL: any. */
+void check_ask_place(struct asking *a, struct side *s, const struct conf_backend *b, const char *place,
+                     uint64_t answer_ms, enum login_as as, const char *user, backend_login_fn fn);
 void check_take(struct asking *a, const struct login_result *r, stream_fn fn);
 /* Says LOGOUT, and does not wait for the end: for check_part() nobody does. */
 void check_leave(struct asking *a);

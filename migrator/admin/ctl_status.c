@@ -248,6 +248,48 @@ static char *how_it_is(const struct proxy_line *l, const char *now)
                      l->silent);
 }
 
+/* The first of its backend in the list. */
+static bool ctl_status_is_first(json_t *list, size_t at)
+{
+    const char *backend = ctl_text_of(json_array_get(list, at), "backend");
+
+    for (size_t i = 0; i < at; i++)
+        if (!strcmp(ctl_text_of(json_array_get(list, i), "backend"), backend))
+            return false;
+    return true;
+}
+
+/* How many threads of each proxy refuse logins for a backend. */
+static void write_breaker(struct buf *out, json_t *list, size_t at)
+{
+    struct proxy_line *lines = xcalloc(json_array_size(list), sizeof(*lines));
+    const char *backend = ctl_text_of(json_array_get(list, at), "backend");
+    size_t n = 0, i;
+    json_t *o;
+
+    json_array_foreach(list, i, o)
+    {
+        if (!strcmp(ctl_text_of(o, "backend"), backend))
+            ctl_status_line_of(lines, &n, ctl_text_of(o, "proxy"))->alive++;
+    }
+    ctl_write_label(out, "");
+    buf_printf(out, "%s DOES NOT ANSWER, so its users can't sign in: ", backend);
+    for (i = 0; i < n; i++) {
+        buf_printf(out, "%s%s (%zu thread%s)", i ? ", " : "", lines[i].id, lines[i].alive,
+                   lines[i].alive == 1 ? "" : "s");
+        free(lines[i].id);
+    }
+    buf_add_str(out, "\n");
+    free(lines);
+}
+
+static void write_breakers(struct buf *out, json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (ctl_status_is_first(list, i))
+            write_breaker(out, list, i);
+}
+
 static void write_proxies(struct buf *out, json_t *list, const char *now)
 {
     struct proxy_line *lines = xcalloc(json_array_size(list) + 1, sizeof(*lines));
@@ -341,5 +383,6 @@ void ctl_write_status(struct buf *out, const json_t *o)
     buf_printf(out, "%" PRIu64 " of logins, %" PRIu64 " bulk, %" PRIu64 " to be tried again later\n",
                ctl_number_of(jobs, "logins"), ctl_number_of(jobs, "bulk"), ctl_number_of(jobs, "later"));
     write_proxies(out, json_object_get(o, "proxies"), now);
+    write_breakers(out, json_object_get(o, "breakers"));
     write_migrators(out, json_object_get(o, "migrators"), now);
 }

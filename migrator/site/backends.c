@@ -9,6 +9,7 @@
 
 struct backends_slot {
     struct tls_policy *tls; /* owned; NULL for schemes without TLS */
+    struct health *health;  /* owned */
     uint32_t used, late;    /* late: of those used, by late looks */
     bool look_last;         /* the last one was reserved for a look */
     struct pace pace;
@@ -156,6 +157,11 @@ void backends_give_lane(struct backends *b, const struct conf_backend *source,
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend)
 {
     return slot_of(b, backend)->tls;
+}
+
+struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend)
+{
+    return health_outage(slot_of(b, backend)->health);
 }
 
 struct pace *backends_pace(const struct backends *b, const struct conf_backend *backend)
@@ -324,6 +330,7 @@ void backends_renew(struct backends *b, struct tls_policy **fresh)
         if (s->tls && fresh[i])
             tls_policy_renew(s->tls, &fresh[i]);
         refusal_again(&s->refusal);
+        health_again(s->health);
     }
     loop_defer(b->loop, &b->task);
 }
@@ -341,13 +348,11 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
     for (size_t i = 0; i < conf->n_backends; i++) {
         const struct conf_backend *c = &conf->backends[i];
         pace_init(&b->slots[i].pace, c->max_messages_per_second, c->max_bytes_per_second, clock_boot_ms());
-        if (!address_has_tls(&c->address))
-            continue;
-        b->slots[i].tls = tls_policy_backend(c, error);
-        if (!b->slots[i].tls) {
+        if (address_has_tls(&c->address) && !(b->slots[i].tls = tls_policy_backend(c, error))) {
             backends_free(&b);
             return NULL;
         }
+        b->slots[i].health = health_new(l, c, b->slots[i].tls, NULL, NULL);
     }
     return b;
 }
@@ -363,6 +368,7 @@ void backends_free(struct backends **bp)
     loop_undefer(b->loop, &b->task);
     for (size_t i = 0; i < b->conf->n_backends; i++) {
         assert(b->slots[i].used == 0);
+        health_free(&b->slots[i].health);
         if (b->slots[i].tls)
             tls_policy_free(&b->slots[i].tls);
         free(b->slots[i].refused);

@@ -12,6 +12,7 @@
 
 #include "lib/backend_login.h"
 #include "lib/conf.h"
+#include "lib/health.h"
 #include "lib/loop.h"
 #include "lib/reasons.h"
 
@@ -24,6 +25,8 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
 /* All reservations must have been given back. */
 void backends_free(struct backends **b);
 struct tls_policy *backends_tls(const struct backends *b, const struct conf_backend *backend);
+/* What is known of its addresses, for a login_request. */
+struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend);
 
 /* After a reload of the configuration: takes the policies (one a backend, NULL: as it is) of connections from
  * now on, and obeys its numbers anew; a backend that rests may be tried at once. */

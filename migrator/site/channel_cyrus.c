@@ -324,6 +324,7 @@ static void cyrus_dial(struct channel *c)
     const struct login_request r = {
         .backend = c->backend,
         .policy = backends_tls(c->m->backends, c->backend),
+        .outage = backends_outage(c->m->backends, c->backend),
         .as = LOGIN_AS_USER,
         .credential = credential_of_password(c->backend->master_user, c->backend->master_password),
         .user = c->backend->master_user,

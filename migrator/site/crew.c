@@ -240,6 +240,7 @@ static struct imapc *crew_dial(struct crew_slot *s, enum half half)
     struct login_request r = {
         .backend = b,
         .policy = backends_tls(c->m->backends, b),
+        .outage = backends_outage(c->m->backends, b),
         .as = master ? LOGIN_AS_MASTER : LOGIN_AS_USER,
         .credential = c->credential,
         .user = c->login,

@@ -29,25 +29,37 @@ static bool one_socket(const char *a, const char *b)
     return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
+/* A connection does not tell by which of them it came. */
+static bool share_socket(const struct conf_backend *a, const struct conf_backend *b)
+{
+    const struct address *x, *y;
+
+    for (size_t i = 0; (x = backend_address(a, i)); i++)
+        for (size_t k = 0; (y = backend_address(b, k)); k++)
+            if (one_socket(x->path, y->path))
+                return true;
+    return false;
+}
+
 bool one_server_reached(const struct conf_backend *a, const char *a_peer, const struct conf_backend *b,
                         const char *b_peer)
 {
     char x[PLACE_SIZE], y[PLACE_SIZE];
 
     if (a->address.path || b->address.path)
-        return a->address.path && b->address.path && one_socket(a->address.path, b->address.path);
+        return a->address.path && b->address.path && share_socket(a, b);
     return strchr(a_peer, ':') && !strcmp(one_server_plain(a_peer, x), one_server_plain(b_peer, y));
 }
 
 /* ---- by name */
 
-static struct addrinfo *one_server_look_up(const struct conf_backend *b)
+static struct addrinfo *one_server_look_up(const struct address *a)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *list = NULL;
     char port[8];
 
-    snprintf(port, sizeof(port), "%u", b->address.port);
-    return b->address.host && getaddrinfo(b->address.host, port, &hints, &list) == 0 ? list : NULL;
+    snprintf(port, sizeof(port), "%u", a->port);
+    return a->host && getaddrinfo(a->host, port, &hints, &list) == 0 ? list : NULL;
 }
 
 /* As stream_peer() writes it. */
@@ -85,7 +97,7 @@ static char *one_server_common(const struct addrinfo *a, const struct addrinfo *
     return NULL;
 }
 
-char *one_server_resolved(const struct conf_backend *a, const struct conf_backend *b)
+static char *one_server_of_two(const struct address *a, const struct address *b)
 {
     struct addrinfo *x = one_server_look_up(a), *y = x ? one_server_look_up(b) : NULL;
     char *common = y ? one_server_common(x, y) : NULL;
@@ -94,6 +106,17 @@ char *one_server_resolved(const struct conf_backend *a, const struct conf_backen
         freeaddrinfo(x);
     if (y)
         freeaddrinfo(y);
+    return common;
+}
+
+char *one_server_resolved(const struct conf_backend *a, const struct conf_backend *b)
+{
+    const struct address *x, *y;
+    char *common = NULL;
+
+    for (size_t i = 0; !common && (x = backend_address(a, i)); i++)
+        for (size_t k = 0; !common && (y = backend_address(b, k)); k++)
+            common = one_server_of_two(x, y);
     return common;
 }
 

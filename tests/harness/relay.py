@@ -2,6 +2,7 @@
 
     relay = Relay(("127.0.0.1", port))     # or the path of a UNIX socket; self.port is where it listens
     relay.stall()      nothing passes any more, connections stay open        relay.resume()
+    relay.refuse()     no new connection
     relay.cut()        connections are reset, new ones too                   relay.heal()
     relay.cut_after(n, "up")   when n bytes have passed in this direction, all connections together, the one that
                                passes them is reset, once; n counts from now
@@ -67,6 +68,12 @@ class Relay:
         self._is_cut = True
         self.reset()
 
+    def refuse(self):
+        """New connections, for good; those that are there go on."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
     def heal(self):
         self._is_cut = False
         self._open.set()
@@ -104,9 +111,7 @@ class Relay:
             self._reset_pair(pair)
 
     def close(self):
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self.refuse()
         self._open.set()
         self.reset()
 

@@ -1053,6 +1053,51 @@ static void heard_is(struct heard *h, const char *taken, const char *left)
     buf_free(&h->taken), buf_free(&h->left);
 }
 
+#define LISTS(a, b)                                                                                          \
+    "backend \"a\" { address = " a " }\nbackend \"b\" { address = " b " }\n"                                 \
+    "migration { source = \"a\" target = \"b\" }\n"
+
+static void addresses_are(const struct conf_backend *b, const char *hosts)
+{
+    struct buf all = {0};
+    const struct address *a;
+    for (size_t i = 0; (a = backend_address(b, i)); i++)
+        buf_printf(&all, "%s:%u ", a->host, a->port);
+    assert_string_equal(buf_str(&all), hosts);
+    buf_free(&all);
+}
+
+static void test_several_addresses(void **state)
+{
+    struct heard h;
+    (void)state;
+    struct conf *c = load(LISTS("{\"imaps://x\", \"imaps://y:1993\"}", "\"imap://z\""), CONF_MIGRATOR);
+    const struct conf_backend *a = conf_backend(c, "a"), *b = conf_backend(c, "b");
+    addresses_are(a, "x:993 y:1993 ");
+    addresses_are(b, "z:143 ");
+    struct conf *copy = conf_copy(c);
+    reload_into(c, &h,
+                xstrdup(LISTS("{\"imaps://y:1993\"}", "{\"imap://z\", \"imap://w\", \"imap://[::1]\"}")));
+    heard_is(&h, "backend:a.address backend:b.address ", "");
+    addresses_are(a, "y:1993 ");
+    addresses_are(b, "z:143 w:143 ::1:143 ");
+    addresses_are(conf_backend(copy, "a"), "x:993 y:1993 ");
+    conf_free(&copy);
+    /* Another scheme needs what was made of the first one's: a policy of TLS, or none. */
+    reload_into(c, &h, xstrdup(LISTS("\"imap://y:1993\"", "{\"imap://z\"}")));
+    heard_is(&h, "backend:b.address ", "backend:a.address ");
+    addresses_are(a, "y:1993 ");
+    conf_free(&c);
+
+    refused(LISTS("{\"imaps://x\", \"imap://y\"}", "\"imap://z\""), 1,
+            "has another scheme than \"imaps://x\"");
+    refused(LISTS("{\"imaps://x\", \"imaps://X:993\"}", "\"imap://z\""), 1, "is given twice");
+    refused(LISTS("{\"imaps://x\", \"foo\"}", "\"imap://z\""), 1, "\"foo\" is not a backend address");
+    refused(LISTS("{}", "\"imap://z\""), 1, "names no address");
+    refused(LISTS("{\"imap://x\", \"imap://z\"}", "{\"imap://w\", \"imap://z\"}"), 3,
+            "\"b\" has the same address as \"a\"");
+}
+
 /* What is taken, what waits for a restart, and pointers to sections that hold. */
 static void test_reload(void **state)
 {
@@ -1075,11 +1120,11 @@ static void test_reload(void **state)
                                       "", "max_connections = 3 retired = true",
                                       "window = {\"Mon 01:00-02:00\"} verify = \"sample\""),
                           s1));
-    heard_is(&h, "backend:b.max_connections backend:b.retired migration.window ",
-             "backend:c. backend:a.address rule:*@z. migration.verify ");
+    heard_is(&h, "backend:a.address backend:b.max_connections backend:b.retired migration.window ",
+             "backend:c. rule:*@z. migration.verify ");
     assert_ptr_equal(conf_backend(c, "a"), a);
     assert_string_equal(a->master_password, "two");
-    assert_string_equal(a->address.host, "a");
+    assert_string_equal(a->address.host, "elsewhere");
     assert_true(b->retired);
     assert_int_equal(b->max_connections, 3);
     assert_int_equal(c->migration.window.n, 1);
@@ -1091,7 +1136,8 @@ static void test_reload(void **state)
                                       "rule \"*@z\" { source = \"b\" target = \"a\" }\n", "", ""),
                           s2));
     heard_is(&h,
-             "backend:a.master_password_file backend:b.max_connections backend:b.retired migration.window ",
+             "backend:a.address backend:a.master_password_file backend:b.max_connections backend:b.retired "
+             "migration.window ",
              "");
     assert_string_equal(a->master_password, "three");
 
@@ -1355,6 +1401,7 @@ int main(void)
         cmocka_unit_test(test_files_by_role),
         cmocka_unit_test(test_secret),
         cmocka_unit_test(test_a_copy_is_whole),
+        cmocka_unit_test(test_several_addresses),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_of_rules),
         cmocka_unit_test(test_proxy_needs),

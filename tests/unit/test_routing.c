@@ -31,7 +31,7 @@ struct fixture {
     backend_login_fn login_fn;
     struct route_enter enter;
     route_enter_fn enter_fn;
-    bool may_pass, lease, no_share;
+    bool may_pass, lease, no_share, refuses;
     uint64_t generation, masters;
 };
 static struct fixture *f;
@@ -159,6 +159,12 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
 void backend_login_cancel(struct backend_login **b)
 {
     *b = NULL;
+}
+
+bool backends_refuses(struct backends *b, const struct conf_backend *backend)
+{
+    (void)b, (void)backend;
+    return f->refuses;
 }
 
 void backends_learned(struct backends *b, const struct conf_backend *backend, const struct imap_caps *seen)
@@ -574,6 +580,27 @@ static void test_a_wrong_password(void **state)
     assert_int_equal(f->entered, 0);
     assert_int_equal(f->wrong, 3); /* THROTTLED says nothing of the password */
     assert_int_equal(f->right, 0);
+}
+
+/* A backend of which it is known that it does not answer: nobody connects, and the text is that of a failure. */
+static void test_the_breaker(void **state)
+{
+    (void)state;
+    f->refuses = true;
+    begin();
+    route_is("old", ROUTE_RESTING);
+    is_unavailable();
+    assert_int_equal(f->logins, 0);
+    begin(); /* by the route that is remembered: it is read again, since that may be another one now */
+    assert_int_equal(f->s.state, IN_ROUTING);
+    route_is("old", ROUTE_RESTING);
+    says(UNAVAILABLE);
+    assert_int_equal(f->logins, 0);
+    begin();
+    f->refuses = false;
+    route_is("new", ROUTE_FLIPPED);
+    assert_int_equal(f->logins, 1);
+    assert_string_equal(f->at, "new");
 }
 
 static void test_a_limit_of_ours(void **state)
@@ -1069,6 +1096,7 @@ int main(void)
         ROUTING_TEST(test_does_not_wait_for_ever),
         ROUTING_TEST(test_the_judge_in_a_closed_freeze),
         ROUTING_TEST(test_auth_backend),
+        ROUTING_TEST(test_the_breaker),
         ROUTING_TEST(test_a_limit_of_ours),
         ROUTING_TEST(test_an_account_or_network_is_full),
         ROUTING_TEST(test_auth_backend_refuses),

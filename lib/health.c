@@ -1,0 +1,197 @@
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "health.h"
+#include "log.h"
+#include "xalloc.h"
+
+enum { HEALTH_CONNECT_MS = 10 * 1000, HEALTH_STEP_MS = 10 * 1000 };
+
+/* One place is looked at. */
+struct look {
+    struct health *h;
+    char *place; /* owned */
+    struct backend_login *login;
+    TAILQ_ENTRY(look) link;
+};
+
+struct health {
+    struct loop *loop;
+    const struct conf_backend *backend;
+    struct tls_policy *tls;
+    health_fn fn;
+    void *owner; /* borrowed, as the two above */
+    struct outage outage;
+    struct timer *timer;   /* the next look; owned */
+    struct loop_task task; /* something has become another: looks when the next look is due */
+    uint64_t refused;      /* while the breaker is open */
+    TAILQ_HEAD(looks, look) looks;
+};
+
+/* ---- what the log is told ---- */
+
+static void health_say_open(struct health *h, const char *detail)
+{
+    h->refused = 0;
+    LOG(ERROR, "breaker_open", LOG_S("backend", h->backend->name), LOG_S("detail", detail),
+        LOG_S("effect", "logins are refused at once until an address answers, for which they are looked at"));
+}
+
+static void health_on_event(void *owner, enum outage_event ev, const char *place, const char *detail)
+{
+    struct health *h = owner;
+    switch (ev) {
+    case OUTAGE_DEAD:
+        LOG(WARN, "address_dead", LOG_S("backend", h->backend->name), LOG_S("address", place),
+            LOG_S("detail", detail),
+            LOG_S("effect", "it is looked at from time to time, and used when no other is left"));
+        break;
+    case OUTAGE_ALIVE:
+        LOG(INFO, "address_alive", LOG_S("backend", h->backend->name), LOG_S("address", place));
+        break;
+    case OUTAGE_OPENED:
+        health_say_open(h, detail);
+        break;
+    case OUTAGE_CLOSED:
+        LOG(INFO, "breaker_closed", LOG_S("backend", h->backend->name),
+            LOG_U("ms", clock_boot_ms() - h->outage.opened_ms), LOG_U("refused", h->refused));
+        break;
+    }
+    if ((ev == OUTAGE_OPENED || ev == OUTAGE_CLOSED) && h->fn)
+        h->fn(h->owner, h->backend);
+    loop_defer(h->loop, &h->task);
+}
+
+/* ---- looks ---- */
+
+static void look_end(struct look *k)
+{
+    TAILQ_REMOVE(&k->h->looks, k, link);
+    backend_login_cancel(&k->login);
+    free(k->place);
+    free(k);
+}
+
+/* What came of it is in the struct outage already, unless the backend has no such address any more. */
+static void health_on_looked(void *owner, const struct login_result *r)
+{
+    struct look *k = owner;
+    struct health *h = k->h;
+    struct stream *s = r->stream;
+    k->login = NULL;
+    if (r->rc == LOGIN_OK) {
+        stream_send(s, "z LOGOUT\r\n", 10);
+        stream_close(&s, true);
+    }
+    outage_looked(&h->outage, k->place);
+    look_end(k);
+    loop_defer(h->loop, &h->task);
+}
+
+static void look_at(struct health *h, const char *place)
+{
+    struct look *k = xcalloc(1, sizeof *k);
+    k->h = h;
+    k->place = xstrdup(place);
+    TAILQ_INSERT_TAIL(&h->looks, k, link);
+    k->login =
+        backend_login_start(h->loop,
+                            &(struct login_request){.backend = h->backend,
+                                                    .policy = h->tls,
+                                                    .outage = &h->outage,
+                                                    .place = k->place,
+                                                    .as = LOGIN_AS_NOBODY,
+                                                    .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
+                                                    .connect_timeout_ms = HEALTH_CONNECT_MS,
+                                                    .step_timeout_ms = HEALTH_STEP_MS},
+                            health_on_looked, k);
+}
+
+static void health_look(struct health *h)
+{
+    uint64_t wait_ms;
+    const char *place;
+    while ((place = outage_next_look(&h->outage, clock_boot_ms(), &wait_ms)))
+        look_at(h, place);
+    if (wait_ms > 0)
+        timer_start(h->timer, wait_ms);
+    else
+        timer_stop(h->timer);
+}
+
+static void health_on_timer(void *owner)
+{
+    health_look(owner);
+}
+
+static void health_on_task(struct loop_task *task)
+{
+    health_look(CONTAINER_OF(task, struct health, task));
+}
+
+/* ---- life ---- */
+
+struct health *health_new(struct loop *l, const struct conf_backend *backend, struct tls_policy *tls,
+                          health_fn fn, void *owner)
+{
+    struct health *h = xcalloc(1, sizeof *h);
+    *h = (struct health){.loop = l,
+                         .backend = backend,
+                         .tls = tls,
+                         .fn = fn,
+                         .owner = owner,
+                         .outage = {.fn = health_on_event, .owner = h, .has_breaker = fn != NULL},
+                         .task = {.fn = health_on_task}};
+    h->timer = timer_new(l, health_on_timer, h);
+    TAILQ_INIT(&h->looks);
+    return h;
+}
+
+static void health_drop_looks(struct health *h)
+{
+    struct look *k;
+    while ((k = TAILQ_FIRST(&h->looks)))
+        look_end(k);
+}
+
+void health_free(struct health **hp)
+{
+    struct health *h = *hp;
+    *hp = NULL;
+    if (!h)
+        return;
+    health_drop_looks(h);
+    loop_undefer(h->loop, &h->task);
+    timer_free(&h->timer);
+    outage_forget_all(&h->outage);
+    free(h);
+}
+
+struct outage *health_outage(struct health *h)
+{
+    return &h->outage;
+}
+
+bool health_is_open(const struct health *h)
+{
+    return h->outage.open;
+}
+
+bool health_refuses(struct health *h)
+{
+    h->refused += h->outage.open;
+    return h->outage.open;
+}
+
+void health_again(struct health *h)
+{
+    bool was_open = h->outage.open;
+    uint64_t opened_ms = h->outage.opened_ms;
+    health_drop_looks(h);
+    outage_forget_all(&h->outage);
+    timer_stop(h->timer);
+    if (!was_open)
+        return;
+    h->outage.opened_ms = opened_ms;
+    health_on_event(h, OUTAGE_CLOSED, "", "");
+}
