@@ -13,6 +13,7 @@ LONG = {
     "test_qresync": {"test_what_others_changed": "T0"},
     "test_qresync_moved": {"test_way_back_in_the_middle": "T1|T2-SELECT-UID"},
     "test_tiers": {"test_channel_that_does_it_after_the_flip": "minNextUid"},
+    "test_upgrade": {"test_the_new_one_is_killed": "hello", "test_the_old_one_is_killed": "again|id"},
     "test_view_clients": {"test_nothing_is_transferred_again": "UIDPLUS|Courier|Cyrus-Dovecot",
                           "test_mail_programs_are_at_work_during_the_move": "UIDPLUS"},
     "test_view_hostile": {"test_a_backend_that_sends_what_it_likes": "1"},

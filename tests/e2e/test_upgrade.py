@@ -416,6 +416,30 @@ def test_the_old_one_is_killed(place, word):
     is_followed(place, second)
 
 
+def test_the_new_one_stands_still_for_longer_than_it_is_waited_for(place):
+    first = place.start()
+    second = place.start(wait=False, env=at("drain", "stop"))
+    first.wait(r'event=upgrade_off .*why="it took too long"', timeout=30)
+    serves(place)
+    second.signal(signal.SIGCONT)
+    second.wait("event=upgrade_off")
+    assert second.process.wait(20) == 1
+    second.kill()
+    is_followed(place, first)
+
+
+def test_the_old_one_stands_still_for_longer_than_it_is_waited_for(place):
+    """Both have the listeners until it goes on."""
+    first = place.start(env=at("draining", "stop"))
+    second = place.start()
+    second.wait("event=upgrade_slow", timeout=30)
+    serves(place)
+    first.signal(signal.SIGCONT)
+    second.wait("event=upgrade_done")
+    ended(first)
+    is_followed(place, second)
+
+
 # ---- who comes
 
 def test_two_at_once(place):
