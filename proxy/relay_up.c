@@ -272,6 +272,10 @@ void relay_tell_gone(struct session *s)
     relay_say(s, buf_span(&lines));
     buf_free(&lines);
     relay_gone_free(&r->gone);
+    if (r->opened.exists == 0) { /* there are none to be told: no command waits for that */
+        free(r->owes_flags);
+        r->owes_flags = NULL;
+    }
 }
 
 /* The client begins a command: now it may hear of what is gone, unless the command's numbers are those from

@@ -451,6 +451,26 @@ static void test_flags_that_are_not_told(void **state)
     bench_ends(b, END_MOVED);
 }
 
+/* All messages are gone: there are no flags to be told, and nothing that the client's command could wait for. */
+static void test_a_mailbox_that_is_empty_there(void **state)
+{
+    struct bench *b = *state;
+    enable(b, "QRESYNC");
+    rest_with_inbox(b, "SELECT");
+    flip(b);
+    target_enables(b, "QRESYNC", "* ENABLED CONDSTORE QRESYNC\r\n%T OK done\r\n");
+    target_answers(
+        b, "SELECT",
+        "* 0 EXISTS\r\n* OK [UIDVALIDITY 7] so\r\n* OK [UIDNEXT 10] so\r\n%T OK [READ-WRITE] in\r\n",
+        "%T OK done\r\n");
+    wait_state(b, IN_RELAY);
+    bench_says(b, b->client, "a2 NOOP\r\n");
+    bench_gets(b, b->client, "* VANISHED 4:5,9\r\n");
+    bench_gets(b, b->next, "a2 NOOP\r\n");
+    bench_says(b, b->next, "* 1 EXISTS\r\na2 OK done\r\n");
+    bench_gets(b, b->client, "* 1 EXISTS\r\na2 OK done\r\n");
+}
+
 /* With no mailbox open, and where it is CONDSTORE alone, which a command has asked for. */
 static void test_condstore_goes_along(void **state)
 {
@@ -1038,6 +1058,7 @@ int main(void)
         HANDOVER_TEST(test_goes_on_with_nothing_open),
         HANDOVER_TEST(test_goes_on_in_the_mailbox),
         HANDOVER_TEST(test_flags_that_others_have_changed),
+        HANDOVER_TEST(test_a_mailbox_that_is_empty_there),
         HANDOVER_TEST(test_flags_that_nobody_has_changed),
         HANDOVER_TEST(test_uidnext_by_status),
         HANDOVER_TEST(test_uidnext_by_status_is_too_low),
