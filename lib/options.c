@@ -81,7 +81,7 @@ const struct option options[] = {
          "imaps://host[:port], imap+starttls://host[:port], imap://host[:port] (not encrypted) or "
          "imap+unix:///path. With TLS the certificate is always verified against the host. Where the same mail can be "
          "reached by several servers, all of them, as {\"imaps://a.example.org\", \"imaps://b.example.org\"}, with one "
-         "scheme; the addresses of a name count as several, too. They are tried in this order: the next one "
+         "scheme, which SIGHUP does not change; the addresses of a name count as several, too. They are tried in this order: the next one "
          "where one can't be connected to, shows no certificate that is believed, or does not greet. Such a "
          "one is left alone until it answers again, for which it is looked at after a second, and then less and less often, "
          "up to once a minute. When no address has answered to five logins in a row, further ones are answered NO "

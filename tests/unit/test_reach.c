@@ -319,6 +319,22 @@ static void test_no_starttls(void **state)
     dead_are(w, "110");
 }
 
+/* Each connection begins with it. */
+static void test_proxy_headers(void **state)
+{
+    struct world *w = *state;
+    const struct proxyproto_ends client = {.from = {"192.0.2.7", 40000}, .to = {"198.51.100.2", 993}};
+    w->backend.proxy_protocol = PROXY_PROTOCOL_V1;
+    w->request.ends = &client;
+    peers_are(w, SCRIPT("=PROXY TCP4 192.0.2.7 198.51.100.2 40000 993", "!close"),
+              SCRIPT("=PROXY TCP4 192.0.2.7 198.51.100.2 40000 993", READY, SIGN_IN,
+                     ">%T OK [CAPABILITY IMAP4rev1] in"),
+              LETS_IN);
+    sign_in(w);
+    ends(w, LOGIN_OK, "", "110");
+    dead_are(w, "100");
+}
+
 /* Where a secret was shown, what comes of it is the answer. */
 static void test_no_second_sign_in(void **state)
 {
@@ -517,6 +533,7 @@ int main(void)
         TEST(test_speaks_no_imap),
         TEST(test_certificates_that_are_not_believed),
         TEST(test_no_starttls),
+        TEST(test_proxy_headers),
         TEST(test_no_second_sign_in),
         TEST(test_all_fail),
         TEST(test_the_breaker_opens_and_closes),
