@@ -26,6 +26,8 @@
 # make check-view       mail programs before and after moves; random commands to moved accounts and to copies that stayed;
 #                       RUNS=N SEED=S MESSAGES=N ONLY=clients,WORLD,... (see tests/view/)
 # make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
+# make check-crowd      a million logins in the memory of ten thousand, and 19,000 sessions over 1,000 flips; ONLY=crowd
+#                       LOGINS= SESSIONS= FLIPS= (see tests/crowd.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=
 # make clean
@@ -272,6 +274,11 @@ check-huge:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) MIB=$(MIB) MESSAGES=$(MESSAGES) ONLY=$(ONLY) $(PYTHON) -B tests/huge.py
 
+check-crowd:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) LOGINS=$(LOGINS) SESSIONS=$(SESSIONS) FLIPS=$(FLIPS) ONLY=$(ONLY) $(PYTHON) -B tests/crowd.py
+
 check-model:
 	@sh tests/deps.sh ensure model
 	@$(PYTHON) -B tests/model/run.py $(ONLY)
@@ -287,4 +294,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view bench-wire

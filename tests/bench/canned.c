@@ -2,7 +2,7 @@
  *
  *   canned            prints its port; ends when its standard input does
  *
- * LOGIN and AUTHENTICATE PLAIN (with an initial response) are OK, whatever they say. FETCH of BODY[] gives one message of
+ * LOGIN and AUTHENTICATE PLAIN (with an initial response) are OK, whatever they say, IDLE lasts until DONE. FETCH of BODY[] gives one message of
  * 1 MiB, any other FETCH one of 2 KiB. APPEND takes literals of any kind, and forgets them. All else is OK. */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -129,6 +129,10 @@ static void take_line(struct connection *c, char *line, size_t n)
         c->literal = strtoul(brace + 1, NULL, 10);
         if (!strchr(brace, '+'))
             say(c, more, sizeof more - 1);
+        return;
+    }
+    if (whole && strcasecmp(line, "IDLE") == 0) {
+        say(c, more, sizeof more - 1); /* DONE is its other half */
         return;
     }
     if (whole)

@@ -5,6 +5,7 @@
  *   load fetch PORT COUNT AT_ONCE SECURITY   COUNT messages of 1 MiB, from AT_ONCE sessions
  *   load append PORT COUNT AT_ONCE SECURITY  ... and to the server
  *   load idle PORT COUNT AT_ONCE SECURITY    COUNT sessions, which stay until standard input ends; "ready" when they are there
+ *   load idling PORT COUNT AT_ONCE SECURITY  the same, all in IDLE, which is ended then: done is how many got its OK
  *
  * SECURITY: plain; tls (a handshake each); resumed (after one handshake all others resume its session). The users are
  * u0@example.org to u9999@example.org, by turns. Prints one line of JSON: seconds, done, errors, p50 and p99 in
@@ -39,9 +40,10 @@ struct client {
     char line[256]; /* the command */
     char tail[128]; /* of what came: its last line, as far as it has come */
     size_t tail_len;
+    size_t place; /* in resting */
 };
 
-static enum { LOGIN, SMALLS, FETCH, APPEND, IDLE } mode;
+static enum { LOGIN, SMALLS, FETCH, APPEND, IDLE, IDLING } mode;
 static enum { PLAIN, TLS, RESUMED } security;
 static uint16_t port;
 static size_t wanted, started, done, errors, open_now, at_once;
@@ -51,6 +53,7 @@ static SSL_CTX *context;
 static SSL_SESSION *session;
 static char *body;
 static char *room;
+static struct client **resting; /* those in IDLE */
 
 static double now(void)
 {
@@ -98,8 +101,16 @@ static bool start_one(void)
         return false;
     }
     open_now++;
+    c->place = started - 1;
+    if (mode == IDLING)
+        resting[c->place] = c;
     watch(c, EPOLLOUT, EPOLL_CTL_ADD);
     return true;
+}
+
+static bool rests(void)
+{
+    return mode == IDLE || mode == IDLING;
 }
 
 static bool has_more(void)
@@ -117,6 +128,8 @@ static void end(struct client *c, bool good)
         SSL_free(c->ssl);
     }
     close(c->fd);
+    if (mode == IDLING)
+        resting[c->place] = NULL;
     free(c);
     open_now--;
 }
@@ -166,19 +179,40 @@ static int command(struct client *c, const char *text, enum step next)
 
 static int work(struct client *c)
 {
-    static const char *const commands[] = {"LOGOUT", "NOOP", "UID FETCH 1 (BODY.PEEK[])",
-                                           "APPEND INBOX {1048576}", "NOOP"};
+    static const char *const commands[] = {
+        "LOGOUT", "NOOP", "UID FETCH 1 (BODY.PEEK[])", "APPEND INBOX {1048576}", "NOOP", "IDLE"};
     if (mode == IDLE) {
         c->step = WORKING;
         done++;
         return 1;
     }
-    if (mode != LOGIN) {
+    if (mode != LOGIN && mode != IDLING) {
         c->began = now();
         if (done >= wanted)
             return command(c, "LOGOUT", LEAVING);
     }
-    return command(c, commands[mode], mode == LOGIN ? LEAVING : mode == APPEND ? CONTINUING : WORKING);
+    return command(c, commands[mode],
+                   mode == LOGIN                      ? LEAVING
+                   : mode == APPEND || mode == IDLING ? CONTINUING
+                                                      : WORKING);
+}
+
+static int rest(struct client *c)
+{
+    if (c->tail[0] != '+')
+        return -1;
+    c->step = WORKING;
+    done++;
+    return 1;
+}
+
+static void end_rest(void)
+{
+    static const char bye[] = "DONE\r\n";
+    done = 0;
+    for (size_t i = 0; i < wanted; i++)
+        if (resting[i] && say(resting[i], bye, sizeof bye - 1, LEAVING) < 0)
+            end(resting[i], false);
 }
 
 /* A whole line has come that answers what was said. 1: go on; 0: wait; -1: broken or at its end. */
@@ -194,12 +228,14 @@ static int on_answer(struct client *c)
     case SIGNING_IN:
         return ok ? work(c) : -1;
     case CONTINUING:
+        if (mode == IDLING)
+            return rest(c);
         return c->tail[0] == '+' ? say(c, body, BODY + 2, WORKING) : -1;
     case WORKING:
         note(c);
         return ok ? work(c) : -1;
     case LEAVING:
-        if (mode == LOGIN)
+        if (mode == LOGIN || (mode == IDLING && ok))
             note(c);
         return -1;
     default:
@@ -334,7 +370,7 @@ static int by_size(const void *a, const void *b)
 static void tell(double began)
 {
     double seconds = (now() - began) / 1e6;
-    size_t n = mode == IDLE ? 0 : done;
+    size_t n = rests() ? 0 : done;
     qsort(times, n, sizeof *times, by_size);
     printf("{\"seconds\": %.3f, \"done\": %zu, \"errors\": %zu, \"p50\": %.1f, \"p99\": %.1f}\n", seconds,
            done, errors, n ? times[n / 2] : 0, n ? times[n * 99 / 100] : 0);
@@ -347,27 +383,32 @@ static void loop(void)
     bool told = false;
     for (;;) {
         while (has_more() &&
-               (mode == IDLE ? started - done < at_once
-                             : open_now < (security == RESUMED && !session ? 1 : at_once)) &&
+               (rests() ? started - done < at_once
+                        : open_now < (security == RESUMED && !session ? 1 : at_once)) &&
                errors < 100)
             start_one();
         if (open_now == 0 || errors >= 100)
             return;
-        if (mode == IDLE && done == wanted && !told) {
+        if (rests() && done == wanted && !told) {
             told = true;
             printf("ready\n");
             fflush(stdout);
             struct epoll_event e = {.events = EPOLLIN};
             epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &e);
         }
-        int n = epoll_wait(poller, found, EVENTS, 60000);
+        int n = epoll_wait(poller, found, EVENTS, told ? -1 : 60000);
         if (n == 0) {
             errors += open_now;
             return;
         }
         for (int i = 0; i < n; i++) {
-            if (!found[i].data.ptr)
+            if (!found[i].data.ptr && mode == IDLE)
                 return;
+            if (!found[i].data.ptr) {
+                epoll_ctl(poller, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+                end_rest();
+                break; /* of the others in this round, some may be gone */
+            }
             on_event(found[i].data.ptr, found[i].events);
         }
     }
@@ -384,7 +425,7 @@ static int choice(const char *word, const char *const *words)
 
 int main(int argc, char **argv)
 {
-    static const char *const modes[] = {"login", "small", "fetch", "append", "idle", NULL};
+    static const char *const modes[] = {"login", "small", "fetch", "append", "idle", "idling", NULL};
     static const char *const securities[] = {"plain", "tls", "resumed", NULL};
     struct rlimit files;
     if (argc != 6)
@@ -399,6 +440,7 @@ int main(int argc, char **argv)
     setrlimit(RLIMIT_NOFILE, &files);
     signal(SIGPIPE, SIG_IGN);
     times = calloc(wanted + 1, sizeof *times);
+    resting = calloc(wanted + 1, sizeof(struct client *));
     room = malloc(ROOM);
     body = malloc(BODY + 2);
     for (size_t i = 0; i < BODY; i++)

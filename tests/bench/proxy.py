@@ -304,9 +304,9 @@ class Bench:
         path = self.write(folder, f"{name}.conf", text, names)
         return Process(folder, name, program, "-p", folder, "-c", path)
 
-    def load(self, mode, port, count, at_once, security):
+    def load(self, mode, port, count, at_once, security, timeout=600):
         run = subprocess.run([os.path.join(self.folder, "load"), mode, str(port), str(count), str(at_once), security],
-                             capture_output=True, text=True, timeout=600, check=False)
+                             capture_output=True, text=True, timeout=timeout, check=False)
         assert run.stdout.strip(), run.stderr
         said = json.loads(run.stdout.strip().splitlines()[-1])
         if said["errors"]:
