@@ -18,6 +18,7 @@ class Redis:
         if password:
             self._options += ["requirepass", password, "masterauth", password]
         self._process = None
+        self._clients = {}
         self.start()
 
     @property
@@ -29,8 +30,10 @@ class Redis:
         return (net.HOST, self.port) if self.port else self.socket
 
     def client(self, decode=True):
-        """A connection for the test's own look at what is stored: as text, or as bytes."""
-        return redis.Redis(unix_socket_path=self.socket, decode_responses=decode, password=self.password)
+        """The test's own look at what is stored: as text, or as bytes. Its connections are kept: tests ask often."""
+        if decode not in self._clients:
+            self._clients[decode] = redis.Redis(unix_socket_path=self.socket, decode_responses=decode, password=self.password)
+        return self._clients[decode]
 
     def start(self, options=()):
         """options: of this start alone, in pairs."""
@@ -79,5 +82,7 @@ class Redis:
         self.client().flushall()
 
     def close(self):
+        for client in self._clients.values():
+            client.close()
         self.stop()
         net.remove_folder(self.folder)
