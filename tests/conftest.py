@@ -9,16 +9,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import certs, dovecot, net, redisd  # noqa: E402  pylint: disable=wrong-import-position
 
 
-# Files of e2e/ that take a minute or more each. Begun first, so that no worker has one of them left when the others are done.
-LONGEST = ("view_clients", "logins", "late", "freeze", "proxies", "handover", "sentinel", "cases_crash", "servers", "kill_migrator", "jobs",
-           "findings", "policies")
-
-
-def pytest_collection_modifyitems(items):
-    rank = {f"test_{name}": n for n, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
-
-
 @pytest.fixture(scope="session")
 def authority():
     folder = net.temp_folder("ca")
