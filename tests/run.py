@@ -3,7 +3,7 @@
 
     tests/run.py [--build DIR] [--only GROUP[,GROUP]] [PYTEST ARGUMENT...]
 
-Groups: build, format (.clang-format), unit (cmocka), fuzz (the corpus and what is near to it), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
+Groups: build, unit (cmocka), format (.clang-format), fuzz (the corpus and what is near to it), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
 (real servers). What a group needs is built before it. A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
 
 import argparse
@@ -20,15 +20,26 @@ import xml.etree.ElementTree as ET
 TESTS = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(TESTS)
 sys.path.insert(0, TESTS)
-GROUPS = ("build", "format", "unit", "fuzz", "layers", "tree", "route", "e2e")
+BESIDE = ("unit", "format", "fuzz", "layers", "tree", "route")  # one group needs no other, and hardly one needs two cores
+GROUPS = ("build", *BESIDE, "e2e")
 DEADLINE = 40 * 60  # of one runner, seconds
 SCRATCH_ROOM = 6 << 30  # bytes
+RUNNERS = 4  # of end-to-end tests, for each core: these wait for three quarters of their time
 
 
 class Sum:
-    def __init__(self):
+    """What came of one group, or of all; says what is to be read, at once or when the group is over."""
+
+    def __init__(self, at_once=True):
         self.passed = self.failed = 0
         self.troubles = []
+        self.said = None if at_once else []
+
+    def say(self, text):
+        if self.said is None:
+            print(text, flush=True)
+        else:
+            self.said.append(text)
 
     def add(self, passed, failed, trouble=""):
         self.passed += passed
@@ -36,9 +47,14 @@ class Sum:
         if failed and trouble:
             self.troubles.append(trouble)
 
+    def add_group(self, group):
+        self.passed += group.passed
+        self.failed += group.failed
+        self.troubles += group.troubles
 
-def stream(command, env=None, quiet=False):
-    """Runs it, shows its output as it comes; (exit status, output)."""
+
+def stream(command, env=None, say=None):
+    """Runs it, tells say() each line as it comes; (exit status, output)."""
     lines = []
     env = {k: v for k, v in (env or os.environ).items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -48,8 +64,8 @@ def stream(command, env=None, quiet=False):
     try:
         for line in process.stdout:
             lines.append(line)
-            if not quiet:
-                print(line, end="", flush=True)
+            if say:
+                say(line.rstrip("\n"))
         status = process.wait()
     finally:
         killer.cancel()
@@ -61,15 +77,15 @@ def stream(command, env=None, quiet=False):
 MADE = {"unit": ["units"], "fuzz": ["fuzzers"], "tree": ["all"], "e2e": ["all"], "route": []}  # what a group runs
 
 
-def make(args, targets):
-    return stream(["make", "-sk", f"-j{os.cpu_count()}", "SAN=1", "WERROR=1", f"BUILD={args.build}", *targets])[0]
+def make(total, args, targets):
+    return stream(["make", "-sk", f"-j{os.cpu_count()}", "SAN=1", "WERROR=1", f"BUILD={args.build}", *targets], say=total.say)[0]
 
 
 def run_build(total, args):
     """gcc with both sanitizers, warnings as errors; then what clang has to say to every file."""
-    status = make(args, ["all", "units", "fuzzers"])
+    status = make(total, args, ["all", "units", "fuzzers"])
     total.add(status == 0, status != 0, "the build")
-    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", "clang-syntax"])
+    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", "clang-syntax"], say=total.say)
     total.add(status == 0, status != 0, "warnings of clang")
 
 
@@ -78,18 +94,18 @@ FORMATTER = "14"  # Debian 12's; each version breaks lines elsewhere
 
 def run_format(total, _):
     """Every C file as .clang-format has it. Not counted where the formatter is another version."""
-    _, said = stream(["clang-format", "--version"], quiet=True)
+    _, said = stream(["clang-format", "--version"])
     if not re.search(rf"version {FORMATTER}\.", said):
-        print(f"format: not checked: that needs clang-format {FORMATTER}, and here is {said.strip()}", flush=True)
+        total.say(f"format: not checked: that needs clang-format {FORMATTER}, and here is {said.strip()}")
         return
     files = [os.path.join(folder, name) for top in ("lib", "proxy", "migrator", "tests")
              for folder, _, names in os.walk(os.path.join(ROOT, top)) for name in names if name.endswith((".c", ".h"))]
-    status, output = stream(["clang-format", "--dry-run", "--Werror", *files], quiet=True)
+    status, output = stream(["clang-format", "--dry-run", "--Werror", *files])
     found = sorted(set(re.findall(r"^(\S+?):\d+:\d+: error:", output, re.M)))
     for name in found:
-        print(f"format: clang-format -i {os.path.relpath(name, ROOT)}", flush=True)
+        total.say(f"format: clang-format -i {os.path.relpath(name, ROOT)}")
     good = status == 0 and not found and len(files) > 100
-    print(f"format: {len(files) - len(found)} passed, {len(found)} failed", flush=True)
+    total.say(f"format: {len(files) - len(found)} passed, {len(found)} failed")
     total.add(1 if good else 0, 0 if good else 1, "format: see clang-format -i above")
 
 
@@ -101,7 +117,7 @@ def run_one_unit(args, name):
         return 0, 1, f"unit: {name}: was not built"
     with tempfile.TemporaryDirectory() as reports:
         report = os.path.join(reports, "report")
-        status, output = stream([program], env=sanitizer_environment(report), quiet=True)
+        status, output = stream([program], env=sanitizer_environment(report))
         found = sanitizer_reports(report)
     ran, passed, failed = (sum(int(n) for n in re.findall(pattern, output)) for pattern in (
         r"\[=+\] (?:\S+: )?(\d+) test\(s\) run", r"\[  PASSED  \] (\d+) test", r"\[  FAILED  \] (?:\S+: )?(\d+) test"))
@@ -111,12 +127,12 @@ def run_one_unit(args, name):
 
 
 def run_unit(total, args):
-    """As many at once as there are cores: most of them wait."""
+    """Twice as many at once as there are cores: most of them wait."""
     names = sorted(re.sub(r"\.c$", "", x) for x in os.listdir(os.path.join(TESTS, "unit"))
                    if x.startswith("test_") and x.endswith(".c"))
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2 * os.cpu_count()) as pool:
         for name, (passed, bad, text) in zip(names, pool.map(lambda name: run_one_unit(args, name), names)):
-            print(text, flush=True)
+            total.say(text)
             total.add(passed, bad, name)
 
 
@@ -131,12 +147,12 @@ def run_fuzz(total, args):
             continue
         with tempfile.TemporaryDirectory() as reports:
             report = os.path.join(reports, "report")
-            status, output = stream([program, corpus], env=sanitizer_environment(report), quiet=True)
+            status, output = stream([program, corpus], env=sanitizer_environment(report))
             found = sanitizer_reports(report)
         good = status == 0 and not found and re.search(r"^[1-9]\d* replayed$", output, re.M)
-        print(f"fuzz: {name}: " + (output.strip().splitlines()[-1] if good else f"failed, exit status {status}"), flush=True)
+        total.say(f"fuzz: {name}: " + (output.strip().splitlines()[-1] if good else f"failed, exit status {status}"))
         if not good:
-            print(output, "\n".join(found), flush=True)
+            total.say("\n".join([output, *found]))
         total.add(1 if good else 0, 0 if good else 1, f"fuzz {name}")
 
 
@@ -145,17 +161,17 @@ def run_layers(total, _):
     if not os.path.exists(script):
         total.add(0, 1, "layers: no check")
         return
-    status, output = stream(["/usr/bin/python3", script], quiet=True)
+    status, output = stream(["/usr/bin/python3", script])
     sums = re.findall(r"(\d+) passed, (\d+) failed", output)
     passed, failed = (int(x) for x in sums[-1]) if sums else (0, 1)
     failed = max(failed, 1 if status else 0)
-    print(output if failed else output.splitlines()[-1], flush=True)
+    total.say(output if failed else output.splitlines()[-1])
     total.add(passed, failed, "layers")
 
 
 def scratch_base():
     """Where servers of tests have their files: in memory where there is room, since thousands of small files are made and
-    removed, and a disk shared by six runners makes each fsync of Redis slow."""
+    removed, and a disk shared by all runners makes each fsync of Redis slow."""
     memory = "/dev/shm"
     if os.path.isdir(memory) and os.access(memory, os.W_OK):
         room = os.statvfs(memory)
@@ -172,14 +188,14 @@ def run_pytest(total, args, group, folder, parallel):
     command = ["/usr/bin/python3", "-B", "-m", "pytest", "-c", os.path.join(TESTS, "pytest.ini"),
                f"--junitxml={report}", "-v" if not parallel else "-q", path, *args.pytest]
     if parallel:
-        command += ["-n", str(3 * os.cpu_count()), "--dist", "loadfile"]  # they wait more than they work
+        command += ["-n", str(RUNNERS * os.cpu_count()), "--dist", "loadfile"]
     if os.path.exists(report):
         os.remove(report)
     base = scratch_base()
     with tempfile.TemporaryDirectory(prefix="ferry-pytest-", dir=base) as scratch:
         env = dict(os.environ, IMAPFERRY_BUILD=args.build, PYTHONDONTWRITEBYTECODE="1", PYTEST_DEBUG_TEMPROOT=scratch,
                    IMAPFERRY_SCRATCH=base)
-        status, _ = stream(command, env=env)
+        status, _ = stream(command, env=env, say=total.say)
     try:
         suites = list(ET.parse(report).getroot().iter("testsuite"))
     except (OSError, ET.ParseError):
@@ -194,6 +210,25 @@ def run_pytest(total, args, group, folder, parallel):
     total.add(max(tests - bad, 0), bad)
 
 
+def run_alone(total, group, runner, started):
+    print(f"==== {group} (at {time.monotonic() - started:.0f} s)", flush=True)
+    runner(total)
+
+
+def run_beside(total, runners, started):
+    """As many groups at a time as there are cores, each told of in one piece, in the order of GROUPS."""
+    def run(runner):
+        group = Sum(at_once=False)
+        runner(group)
+        return group
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {name: pool.submit(run, runners[name]) for name in runners}
+        for name, result in running.items():
+            group = result.result()
+            print("\n".join([f"==== {name} (by {time.monotonic() - started:.0f} s)", *group.said]), flush=True)
+            total.add_group(group)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "san"))
@@ -203,23 +238,25 @@ def main():
     os.makedirs(args.build, exist_ok=True)
     only = args.only.split(",")
     runners = {
-        "build": lambda: run_build(total, args),
-        "format": lambda: run_format(total, args),
-        "unit": lambda: run_unit(total, args),
-        "fuzz": lambda: run_fuzz(total, args),
-        "layers": lambda: run_layers(total, args),
-        "tree": lambda: run_pytest(total, args, "tree", "tree", False),
-        "route": lambda: run_pytest(total, args, "route", "route", False),
-        "e2e": lambda: run_pytest(total, args, "e2e", "e2e", True),
+        "build": lambda total: run_build(total, args),
+        "format": lambda total: run_format(total, args),
+        "unit": lambda total: run_unit(total, args),
+        "fuzz": lambda total: run_fuzz(total, args),
+        "layers": lambda total: run_layers(total, args),
+        "tree": lambda total: run_pytest(total, args, "tree", "tree", False),
+        "route": lambda total: run_pytest(total, args, "route", "route", False),
+        "e2e": lambda total: run_pytest(total, args, "e2e", "e2e", True),
     }
     total = Sum()
     started = time.monotonic()
-    for group in GROUPS:
-        if group in only:
-            print(f"==== {group}", flush=True)
-            if MADE.get(group) and "build" not in only and make(args, MADE[group]) != 0:
-                total.add(0, 1, f"what {group} needs was not built")
-            runners[group]()
+    made = sorted({target for group in only for target in MADE.get(group, [])}) if "build" not in only else []
+    if made and make(total, args, made) != 0:
+        total.add(0, 1, f"not all of this was built: {', '.join(made)}")
+    if "build" in only:
+        run_alone(total, "build", runners["build"], started)
+    run_beside(total, {group: runners[group] for group in BESIDE if group in only}, started)
+    if "e2e" in only:
+        run_alone(total, "e2e", runners["e2e"], started)
     print(f"==== {time.monotonic() - started:.0f} s")
     for trouble in total.troubles:
         print(f"failed: {trouble}")
