@@ -208,7 +208,8 @@ class Session(Talk):
         if answer is None:
             self.tagged.append("silent" if self.silent else "closed")
             return
-        self.tagged.append((answer.status, of_code(answer.data)))
+        code = of_code(answer.data)  # HIGHESTMODSEQ: Dovecot says it or not, by how commands come together
+        self.tagged.append((answer.status, () if code[:1] == (b"HIGHESTMODSEQ",) else code))
         if answer.kind == self._selecting:
             self.messages = None if answer.status != b"OK" else self.messages or []
             self._selecting = None
