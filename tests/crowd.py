@@ -3,7 +3,7 @@
 clients and the server of bench-proxy.
 
     growth   LOGINS (1,000,000) logins and logouts end at the memory that the first 10,000 end at
-    crowd    two proxies hold SESSIONS (19,000) sessions in IDLE, a process SHARE of the descriptors that it may have; FLIPS
+    crowd    two proxies hold SESSIONS (18,000) sessions in IDLE, a process SHARE of the descriptors that it may have; FLIPS
              (1,000) of the accounts are switched over while others sign in and out. Nobody is disconnected: each session of a
              moved account goes on over there, and at the end each of all sessions gets the answer to its DONE
 
@@ -24,7 +24,7 @@ from harness.ferry import Ferry  # noqa: E402  pylint: disable=wrong-import-posi
 from proxy import Bench, pss  # noqa: E402  pylint: disable=wrong-import-position
 
 LOGINS = int(os.environ.get("LOGINS") or 1000000)
-SESSIONS = int(os.environ.get("SESSIONS") or 19000)
+SESSIONS = int(os.environ.get("SESSIONS") or 18000)
 FLIPS = int(os.environ.get("FLIPS") or 1000)
 FIRST = 10000
 SLACK = 1024  # KiB: a page here or there of the allocator's
@@ -83,7 +83,8 @@ class Holder:
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def wait(self):
-        assert self.process.stdout.readline() == "ready\n"
+        said = self.process.stdout.readline()
+        assert said == "ready\n", said
 
     def end(self):
         """How many got the answer to their DONE."""
@@ -125,7 +126,7 @@ def look_at_ends(site, proxies, holders, users):
 def crowd(bench):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     each = min(SESSIONS // 2, (limit - 600) // 2)
-    site, holders = Site(bench), []
+    site, holders, proxies = Site(bench), [], []
     try:
         proxies = [site.ferry.proxy(), site.ferry.proxy()]
         site.ferry.migrator()
@@ -146,6 +147,9 @@ def crowd(bench):
             flips.result()
         say(f"crowd: {FLIPS} accounts switched over in {time.monotonic() - began:.0f} s, {logins * 1000} logins meanwhile")
         look_at_ends(site, proxies, holders, users)
+    except AssertionError:
+        print("\n".join(line for p in proxies for line in p.lines if line and "level=info" not in line))
+        raise
     finally:
         for holder in holders:
             holder.kill()
