@@ -982,6 +982,7 @@ static void dial_with_header(struct backend_login *b, const struct login_request
                                                    .user = r->user,
                                                    .place = r->place,
                                                    .first = buf_span(&header),
+                                                   .names_client = header.len > 0 && r->ends,
                                                    .limits = r->limits,
                                                    .connect_timeout_ms = r->connect_timeout_ms,
                                                    .all_ms = r->connect_timeout_ms + r->step_timeout_ms},

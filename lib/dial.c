@@ -14,6 +14,7 @@ struct dial {
     struct tls_policy *policy; /* borrowed */
     struct stream_limits limits;
     struct buf first; /* bytes that each connection begins with; owned */
+    bool *connected;  /* borrowed; NULL: nobody asks */
     dial_fn fn;
     void *owner; /* borrowed */
     uint64_t ends_ms;
@@ -99,6 +100,8 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
     struct dial *d = owner;
     switch (ev) {
     case STREAM_CONNECTED:
+        if (d->connected)
+            *d->connected = true;
         if (d->first.len > 0)
             stream_send(s, buf_span(&d->first).p, d->first.len);
         d->shaking = wants_tls(d);
@@ -236,6 +239,11 @@ struct dial *dial_start_at(struct loop *l, const struct address *address, const 
 void dial_begin_with(struct dial *d, struct span bytes)
 {
     buf_add_span(&d->first, bytes);
+}
+
+void dial_note_connected(struct dial *d, bool *connected)
+{
+    d->connected = connected;
 }
 
 char *dial_unresolved_text(const char *host, int status)

@@ -29,6 +29,9 @@ struct dial *dial_start_at(struct loop *l, const struct address *address, const 
 /* To be called right behind dial_start(): these bytes (copied) are the first ones on the connection, before
  * TLS: a PROXY header. */
 void dial_begin_with(struct dial *d, struct span bytes);
+/* To be called right behind dial_start(): *connected, which must live as long as the dial, becomes true once the peer has
+ * taken the connection. */
+void dial_note_connected(struct dial *d, bool *connected);
 /* Why a name led nowhere, as a text for people, to free; status is that of a lookup. */
 char *dial_unresolved_text(const char *host, int status);
 /* Nulls *d; no callback comes after it. *d may be NULL. */

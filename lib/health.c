@@ -49,6 +49,8 @@ static void health_on_event(void *owner, enum outage_event ev, const char *place
     case OUTAGE_ALIVE:
         LOG(INFO, "address_alive", LOG_S("backend", h->backend->name), LOG_S("address", place));
         break;
+    case OUTAGE_DOUBTED:
+        break; /* a look will tell */
     case OUTAGE_OPENED:
         health_say_open(h, detail);
         break;

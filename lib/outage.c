@@ -35,7 +35,8 @@ void outage_forget_all(struct outage *o)
 
 bool outage_is_dead(const struct outage *o, const char *place)
 {
-    return outage_find(o, place) != NULL;
+    const struct outage_place *p = outage_find(o, place);
+    return p && !p->doubted;
 }
 
 /* Doubled with each failure. */
@@ -62,16 +63,29 @@ static struct outage_place *outage_add(struct outage *o, const char *place, uint
 void outage_failed(struct outage *o, const char *place, const char *detail, uint64_t now_ms)
 {
     struct outage_place *p = outage_find(o, place);
-    bool news = !p;
-    if (p && !p->looked_at && now_ms < p->look_ms)
+    bool news = !p || p->doubted;
+    if (!news && !p->looked_at && now_ms < p->look_ms)
         return; /* it had been begun before that was known */
     if (!p)
         p = outage_add(o, place, now_ms);
     p->failures++;
-    p->looked_at = false;
+    p->looked_at = p->doubted = false;
     p->look_ms = now_ms + outage_delay_ms(o, p);
     if (news)
         outage_tell(o, OUTAGE_DEAD, place, detail);
+}
+
+void outage_doubted(struct outage *o, const char *place, const char *detail, uint64_t now_ms)
+{
+    struct outage_place *p = outage_find(o, place);
+    if (p && !p->doubted)
+        outage_failed(o, place, detail, now_ms);
+    if (p)
+        return;
+    p = outage_add(o, place, now_ms);
+    p->doubted = true;
+    p->look_ms = now_ms + OUTAGE_FIRST_MS;
+    outage_tell(o, OUTAGE_DOUBTED, place, detail);
 }
 
 static void outage_close(struct outage *o)
@@ -86,10 +100,11 @@ void outage_answered(struct outage *o, const char *place)
 {
     struct outage_place *p = outage_find(o, place);
     o->failed = 0;
-    if (p) {
+    bool was_dead = p && !p->doubted;
+    if (p)
         outage_remove(o, p);
+    if (was_dead)
         outage_tell(o, OUTAGE_ALIVE, place, "");
-    }
     outage_close(o);
 }
 

@@ -7,18 +7,23 @@
  * failed, and each time that it fails again after twice as long, up to a minute; failures of several who had
  * gone there at the same time count once.
  *
+ * Who is told whose connection it is (by a PROXY header) may refuse one client and take all others. Where such a
+ * connection ends without an answer the place is doubted, and not dead: 1 s later it is looked at, for nobody, and
+ * that tells. Nor does such a sign-in count for the breaker: else one client whom a server turns away would close
+ * it to all.
+ *
  * The breaker opens when OUTAGE_BREAKER sign-ins in a row have found no place that answers: whoever would sign in is
  * told so at once, instead of waiting too. While it is open, nobody but looks try, the longest time between
  * two of them is 5 s, and the first place that answers closes it.
  *
- * Only dead places are kept: while all answer, the list is empty, and nothing here costs anything. */
+ * Only dead places and doubted ones are kept: while all answer, the list is empty, and nothing here costs anything. */
 #ifndef IMAPFERRY_OUTAGE_H
 #define IMAPFERRY_OUTAGE_H
 
 #include "base.h"
 
 enum {
-    OUTAGE_PLACES = 32, /* dead ones that are kept; the one that has been dead for longest makes room */
+    OUTAGE_PLACES = 32, /* that are kept; the one that has been dead for longest makes room */
     OUTAGE_BREAKER = 5,
     OUTAGE_FIRST_MS = 1000,
     OUTAGE_LAST_MS = 60 * 1000,
@@ -26,8 +31,9 @@ enum {
 };
 
 enum outage_event {
-    OUTAGE_DEAD,   /* a place that was not dead */
-    OUTAGE_ALIVE,  /* a place that was */
+    OUTAGE_DEAD,  /* a place that was not dead */
+    OUTAGE_ALIVE, /* a place that was */
+    OUTAGE_DOUBTED,
     OUTAGE_OPENED, /* the breaker; place is "" */
     OUTAGE_CLOSED,
 };
@@ -41,6 +47,7 @@ struct outage_place {
     uint64_t since_ms; /* when it failed first */
     uint64_t look_ms;  /* when it is due for a look */
     bool looked_at;    /* somebody does */
+    bool doubted;      /* it is not dead */
 };
 
 /* {.fn = ..., .owner = ...} is one in which nothing is dead. */
@@ -59,12 +66,14 @@ struct outage {
 void outage_forget_all(struct outage *o);
 bool outage_is_dead(const struct outage *o, const char *place);
 void outage_failed(struct outage *o, const char *place, const char *detail, uint64_t now_ms);
+/* It may have been about one client alone. */
+void outage_doubted(struct outage *o, const char *place, const char *detail, uint64_t now_ms);
 void outage_answered(struct outage *o, const char *place);
 /* It is not a place of the backend any more, or another is meant by it. */
 void outage_forget(struct outage *o, const char *place);
 /* A look has ended. Where nobody said what came of it, there is no such place any more, and it is forgotten. */
 void outage_looked(struct outage *o, const char *place);
-/* A sign-in has tried all, and none has answered. */
+/* A sign-in has tried all, and none has answered, of which none was doubted. */
 void outage_all_failed(struct outage *o, const char *detail, uint64_t now_ms);
 /* The next place that is due for a look and that nobody looks at, which is now; borrowed until the next call.
  * NULL: none is. Then *wait_ms is when to ask again, 0: once one has failed. */

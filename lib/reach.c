@@ -47,7 +47,9 @@ struct reach {
     struct timer *timer; /* NULL before the first name; the end of a lookup, or what can't be said at once */
     uint64_t ends_ms;    /* of connecting */
     uint64_t all_end_ms;
-    bool answered; /* some place has */
+    bool names_client, connected; /* connected: with place */
+    bool answered;                /* some place has */
+    bool doubted;                 /* whether some place would answer another client is not known */
     unsigned referrals;
 
     enum dial_rc rc; /* of the failures: TLS_FAILED tells more than the others and stays */
@@ -127,7 +129,9 @@ static void place_failed(struct reach *r, enum dial_rc rc, const char *detail)
     if (!r->outage)
         return;
     place_text(r->target, r->place, text);
-    outage_failed(r->outage, text, detail, clock_boot_ms());
+    bool doubted = r->names_client && r->connected && !outage_is_dead(r->outage, text);
+    r->doubted = r->doubted || doubted;
+    (doubted ? outage_doubted : outage_failed)(r->outage, text, detail, clock_boot_ms());
     target_text(r->target, text);
     if (!r->target->address.path &&
         !lookup_literal(r->target->address.host, 0, &(struct sockaddr_storage){0}))
@@ -222,7 +226,7 @@ static void reach_ended(struct reach *r)
 {
     if (r->detail.len == 0)
         reach_note(r, DIAL_UNREACHABLE, "the backend has no such address");
-    if (r->outage && !r->only && !r->answered)
+    if (r->outage && !r->only && !r->answered && !r->doubted)
         outage_all_failed(r->outage, buf_str(&r->detail), clock_boot_ms());
 }
 
@@ -308,8 +312,10 @@ static void reach_look_up(struct reach *r, uint64_t ms)
 static void reach_dial(struct reach *r, uint64_t ms)
 {
     r->place->tried = true;
+    r->connected = false;
     r->dial = dial_start_at(r->loop, &r->target->address, r->target->address.path ? NULL : &r->place->at,
                             r->policy, &r->limits, ms, reach_dialled, r);
+    dial_note_connected(r->dial, &r->connected);
     if (r->first.len > 0)
         dial_begin_with(r->dial, buf_span(&r->first));
 }
@@ -447,6 +453,7 @@ struct reach *reach_start(struct loop *l, const struct reach_request *q, reach_f
                         .outage = q->outage,
                         .only = xstrdup(q->place),
                         .limits = q->limits,
+                        .names_client = q->names_client,
                         .connect_ms = q->connect_timeout_ms,
                         .fn = fn,
                         .owner = owner,

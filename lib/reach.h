@@ -25,6 +25,8 @@ struct reach_request {
     /* the only place to go to, as outage.h writes it, or the only one of the addresses as "host:port"; NULL: all */
     const char *place;
     struct span first; /* bytes that each connection begins with; copied */
+    /* these name a client: a server that takes the connection and does not answer may mean that one alone (outage.h) */
+    bool names_client;
     struct stream_limits limits;
     uint64_t connect_timeout_ms;
     uint64_t all_ms; /* after which no further place is begun with */

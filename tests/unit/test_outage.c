@@ -7,7 +7,7 @@ static struct buf told;
 
 static void on_event(void *owner, enum outage_event ev, const char *place, const char *detail)
 {
-    static const char *const words[] = {"dead", "alive", "opened", "closed"};
+    static const char *const words[] = {"dead", "alive", "doubted", "opened", "closed"};
     (void)owner;
     buf_printf(&told, "%s%s %s %s", told.len ? "; " : "", words[ev], place, detail);
 }
@@ -178,6 +178,31 @@ static void test_it_never_stays_open_alone(void **state)
     assert_int_equal(o->n, 0);
 }
 
+static void test_a_doubted_place(void **state)
+{
+    struct outage *o = *state;
+    outage_doubted(o, "a:1", "hung up", 5000);
+    was_told("doubted a:1 hung up");
+    assert_false(outage_is_dead(o, "a:1"));
+    outage_doubted(o, "a:1", "hung up", 5500); /* however many come, one look */
+    look_is(o, 5500, NULL, OUTAGE_FIRST_MS - 500);
+    look_is(o, 6000, "a:1", 0);
+    outage_doubted(o, "a:1", "hung up", 6100);
+    look_is(o, 6100, NULL, 0);
+    outage_answered(o, "a:1");
+    assert_int_equal(o->n, 0);
+    was_told(""); /* it was not dead */
+    outage_doubted(o, "a:1", "hung up", 7000);
+    look_is(o, 8000, "a:1", 0);
+    outage_failed(o, "a:1", "refused", 8001);
+    assert_true(outage_is_dead(o, "a:1"));
+    look_is(o, 8001, NULL, OUTAGE_FIRST_MS);
+    was_told("doubted a:1 hung up; dead a:1 refused");
+    outage_doubted(o, "a:1", "hung up", 9001); /* dead it is */
+    assert_true(outage_is_dead(o, "a:1"));
+    look_is(o, 9001, NULL, 2 * OUTAGE_FIRST_MS);
+}
+
 static void test_so_many_are_kept(void **state)
 {
     struct outage *o = *state;
@@ -203,6 +228,7 @@ int main(void)
         TEST(test_only_failures_in_a_row_open_it),
         TEST(test_looks_are_frequent_while_it_is_open),
         TEST(test_it_never_stays_open_alone),
+        TEST(test_a_doubted_place),
         TEST(test_so_many_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

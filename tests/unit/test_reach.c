@@ -332,7 +332,48 @@ static void test_proxy_headers(void **state)
               LETS_IN);
     sign_in(w);
     ends(w, LOGIN_OK, "", "110");
-    dead_are(w, "100");
+    dead_are(w, "000");
+}
+
+/* A server that knows whose connection it is may turn away him alone: neither its address nor the backend is dead for
+ * others. */
+static void test_one_client_is_turned_away(void **state)
+{
+    struct world *w = *state;
+    const struct proxyproto_ends client = {.from = {"192.0.2.7", 40000}, .to = {"198.51.100.2", 993}};
+    w->backend.proxy_protocol = PROXY_PROTOCOL_V1;
+    w->request.ends = &client;
+    w->request.step_timeout_ms = 300;
+    for (unsigned i = 0; i < 2 * OUTAGE_BREAKER; i++) {
+        bool tls = i % 2 > 0;
+        w->backend.address.scheme = tls ? ADDRESS_IMAPS : ADDRESS_IMAP;
+        peers_are(w, SCRIPT("!some", "!close"),
+                  tls ? SCRIPT("!some", "!reset") : SCRIPT("!some", ">* BYE not you"),
+                  SCRIPT("!some", "!wait"));
+        sign_in(w);
+        ends(w, tls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, "", "111");
+        dead_are(w, "000");
+        assert_false(w->outage.open);
+        outage_forget_all(&w->outage);
+    }
+}
+
+/* Where it does not even take the connection, or a look has found it dead, that holds for all. */
+static void test_dead_for_all_clients(void **state)
+{
+    struct world *w = *state;
+    const struct proxyproto_ends client = {.from = {"192.0.2.7", 40000}, .to = {"198.51.100.2", 993}};
+    w->backend.proxy_protocol = PROXY_PROTOCOL_V1;
+    w->request.ends = &client;
+    for (unsigned i = 0; i < OUTAGE_BREAKER; i++) {
+        assert_false(w->outage.open);
+        peers_are(w, SCRIPT("!some", "!close"), REFUSES, REFUSES);
+        outage_failed(&w->outage, w->places[0], "looked at", clock_boot_ms());
+        sign_in(w);
+        ends(w, LOGIN_UNAVAILABLE, "", "100");
+        dead_are(w, "111");
+    }
+    assert_true(w->outage.open);
 }
 
 /* Where a secret was shown, what comes of it is the answer. */
@@ -534,6 +575,8 @@ int main(void)
         TEST(test_certificates_that_are_not_believed),
         TEST(test_no_starttls),
         TEST(test_proxy_headers),
+        TEST(test_one_client_is_turned_away),
+        TEST(test_dead_for_all_clients),
         TEST(test_no_second_sign_in),
         TEST(test_all_fail),
         TEST(test_the_breaker_opens_and_closes),
