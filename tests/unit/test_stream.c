@@ -1545,6 +1545,105 @@ static void test_no_silence_any_more(void **state)
     assert_false(w->a.error);
 }
 
+/* ---- everything in any order ---- */
+
+static unsigned random_below(uint64_t *state, unsigned n)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(*state >> 33) % n;
+}
+
+static void random_send(struct world *w, uint64_t *r, size_t *sent)
+{
+    static const unsigned most[] = {10, 4096, 4096, 20000, 300000};
+    unsigned n = most[random_below(r, COUNTOF(most))];
+    n = random_below(r, 2) ? n : 1 + random_below(r, n);
+    char *bytes = xcalloc(1, n);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (char)('a' + (*sent + i) % 23);
+    stream_send(w->a.s, bytes, n);
+    *sent += n;
+    free(bytes);
+}
+
+static void random_step(struct world *w, uint64_t *r, size_t *sent, struct turn_line *line)
+{
+    switch (random_below(r, 8)) {
+    case 0:
+        stream_pause(w->b.s);
+        break;
+    case 1:
+        stream_resume(w->b.s);
+        break;
+    case 2:
+        w->b.leave = random_below(r, 2) ? 0 : random_below(r, 9000);
+        stream_again(w->b.s);
+        break;
+    case 3:
+        stream_wait_in(w->b.s, line && random_below(r, 2) ? line : NULL);
+        break;
+    case 4:
+        stream_deadline(w->b.s, random_below(r, 2) ? 100000 : 0);
+        break;
+    default:
+        if (w->a.s)
+            random_send(w, r, sent);
+    }
+    for (unsigned i = random_below(r, 4); i > 0; i--)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+}
+
+static void random_end(struct end *e)
+{
+    stream_close(&e->s, false);
+    buf_free(&e->got);
+    *e = (struct end){0};
+}
+
+/* Pauses, turns, bytes that are left and the end, whenever: every byte comes once, and the end behind them. */
+static void any_order(struct world *w, bool tls, bool packed)
+{
+    struct turn_line line;
+    turn_line_init(&line);
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        uint64_t r = seed * 7919 + tls * 2 + packed;
+        size_t sent = 0;
+        w->packed = packed;
+        w->accepted = false;
+        both(w, tls);
+        unsigned ends_at = random_below(&r, 60);
+        for (unsigned i = 0; i < 60; i++) {
+            random_step(w, &r, &sent, seed % 2 ? &line : NULL);
+            if (i == ends_at)
+                stream_close(&w->a.s, true);
+        }
+        w->b.leave = 0;
+        stream_resume(w->b.s);
+        stream_again(w->b.s);
+        io_wait(w->loop, &w->b.eof);
+        uint64_t until = clock_boot_ms() + IO_DEADLINE_MS;
+        while (stream_peek(w->b.s).len > 0 && clock_boot_ms() < until) /* the end was told before */
+            uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+        assert_int_equal(w->b.got.len, sent);
+        for (size_t i = 0; i < sent; i++)
+            assert_int_equal(buf_span(&w->b.got).p[i], 'a' + i % 23);
+        random_end(&w->a);
+        random_end(&w->b);
+    }
+}
+
+static void test_any_order(void **state)
+{
+    any_order(*state, false, false);
+    any_order(*state, false, true);
+}
+
+static void test_any_order_tls(void **state)
+{
+    any_order(*state, true, false);
+    any_order(*state, true, true);
+}
+
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 #define TLS(f)   cmocka_unit_test_setup_teardown(f, set_up_tls, tear_down)
 
@@ -1582,6 +1681,8 @@ int main(void)
         PLAIN(test_more_behind_the_end_of_packed),
         PLAIN(test_bomb_has_its_turn),
         TLS(test_bomb_has_its_turn_tls),
+        PLAIN(test_any_order),
+        TLS(test_any_order_tls),
         PLAIN(test_eof_after_data),
         TLS(test_eof_tls),
         PLAIN(test_eof_with_bytes_left),
