@@ -95,6 +95,13 @@ static const char *late_text(const struct dial *d)
                : "no answer in time";
 }
 
+static enum dial_rc dial_rc_of(const struct stream *s)
+{
+    if (stream_error_is_tls(s))
+        return DIAL_TLS_FAILED;
+    return stream_error_is_ours(s) ? DIAL_OURS : DIAL_UNREACHABLE;
+}
+
 static void dial_stream_event(struct stream *s, enum stream_event ev, void *owner)
 {
     struct dial *d = owner;
@@ -117,7 +124,7 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
         attempt_failed(d, DIAL_TIMEOUT, late_text(d));
         break;
     case STREAM_ERROR:
-        attempt_failed(d, stream_error_is_tls(s) ? DIAL_TLS_FAILED : DIAL_UNREACHABLE, stream_error(s));
+        attempt_failed(d, dial_rc_of(s), stream_error(s));
         break;
     case STREAM_DATA:
     case STREAM_DRAINED:

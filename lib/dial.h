@@ -8,7 +8,13 @@
 #include "address.h"
 #include "stream.h"
 
-enum dial_rc { DIAL_OK, DIAL_UNREACHABLE, DIAL_TLS_FAILED, DIAL_TIMEOUT };
+enum dial_rc {
+    DIAL_OK,
+    DIAL_UNREACHABLE,
+    DIAL_TLS_FAILED,
+    DIAL_TIMEOUT,
+    DIAL_OURS /* this process or its host has no room for a connection: nobody was asked */
+};
 
 struct dial; /* one attempt under way */
 

@@ -9,7 +9,7 @@
  *
  * Who is told whose connection it is (by a PROXY header) may refuse one client and take all others. Where such a
  * connection ends without an answer the place is doubted, and not dead: 1 s later it is looked at, for nobody, and
- * that tells. Nor does such a sign-in count for the breaker: else one client whom a server turns away would close
+ * that tells; so too where it could not be asked, for want of room with us. Nor does such a sign-in count for the breaker: else one client whom a server turns away would close
  * it to all.
  *
  * The breaker opens when OUTAGE_BREAKER sign-ins in a row have found no place that answers: whoever would sign in is
@@ -66,7 +66,7 @@ struct outage {
 void outage_forget_all(struct outage *o);
 bool outage_is_dead(const struct outage *o, const char *place);
 void outage_failed(struct outage *o, const char *place, const char *detail, uint64_t now_ms);
-/* It may have been about one client alone. */
+/* It may have been about one client alone, or about us. */
 void outage_doubted(struct outage *o, const char *place, const char *detail, uint64_t now_ms);
 void outage_answered(struct outage *o, const char *place);
 /* It is not a place of the backend any more, or another is meant by it. */

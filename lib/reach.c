@@ -129,7 +129,7 @@ static void place_failed(struct reach *r, enum dial_rc rc, const char *detail)
     if (!r->outage)
         return;
     place_text(r->target, r->place, text);
-    bool doubted = r->names_client && r->connected && !outage_is_dead(r->outage, text);
+    bool doubted = ((r->names_client && r->connected) || rc == DIAL_OURS) && !outage_is_dead(r->outage, text);
     r->doubted = r->doubted || doubted;
     (doubted ? outage_doubted : outage_failed)(r->outage, text, detail, clock_boot_ms());
     target_text(r->target, text);

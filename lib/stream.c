@@ -129,7 +129,7 @@ struct stream {
     struct stream_poll *poll; /* with a fence; owned */
 
     char *error; /* owned; NULL = none */
-    bool error_is_tls, error_told;
+    bool error_is_tls, error_is_ours, error_told;
     char *peer, *peer_ip; /* owned */
     uint16_t peer_port;
 };
@@ -167,6 +167,8 @@ static void stream_fail(struct stream *s, const char *text)
 
 static void fail_uv(struct stream *s, int rc)
 {
+    s->error_is_ours =
+        !s->error && (rc == UV_EMFILE || rc == UV_ENFILE || rc == UV_ENOBUFS || rc == UV_ENOMEM);
     stream_fail(s, uv_strerror(rc));
 }
 
@@ -1318,6 +1320,11 @@ const char *stream_error(const struct stream *s)
 bool stream_error_is_tls(const struct stream *s)
 {
     return s->error_is_tls;
+}
+
+bool stream_error_is_ours(const struct stream *s)
+{
+    return s->error_is_ours;
 }
 
 const char *stream_peer(const struct stream *s)

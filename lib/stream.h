@@ -155,6 +155,8 @@ void stream_deadline(struct stream *s, uint64_t ms);
 const char *stream_error(const struct stream *s);
 /* True where the error is one of TLS (handshake, certificate, name). */
 bool stream_error_is_tls(const struct stream *s);
+/* This process or its host is short of descriptors or memory: it says nothing of the peer. */
+bool stream_error_is_ours(const struct stream *s);
 /* Where the peer came to: an address like that of stream_peer_ip(), and a port. False: a UNIX socket, or the
  * connection is gone. Asks the kernel. */
 bool stream_local(const struct stream *s, char ip[INET6_ADDRSTRLEN], uint16_t *port_r);

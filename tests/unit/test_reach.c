@@ -1,5 +1,7 @@
 /* Sign-ins at a backend with several addresses: which of them are tried, in which order, and what is known
  * afterwards. */
+#include <sys/resource.h>
+
 #include "io.h"
 #include "lib/backend_login.h"
 
@@ -358,6 +360,31 @@ static void test_one_client_is_turned_away(void **state)
     }
 }
 
+/* A process that is short of descriptors has asked nobody. */
+static void test_no_descriptors_are_left(void **state)
+{
+    struct world *w = *state;
+    struct rlimit was, few;
+    peers_are(w, LETS_IN, REFUSES, REFUSES);
+    outage_failed(&w->outage, w->places[1], "x", clock_boot_ms());
+    int lowest = dup(w->reserved[1]);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    few = was;
+    few.rlim_cur = (rlim_t)lowest;
+    for (unsigned i = 0; i < 2 * OUTAGE_BREAKER; i++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        sign_in(w);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+        assert_int_equal(w->rc, LOGIN_UNAVAILABLE);
+        assert_non_null(strstr(w->detail, "too many open files"));
+    }
+    dead_are(w, "010"); /* as before */
+    assert_false(w->outage.open);
+    sign_in(w);
+    ends(w, LOGIN_OK, "", "100");
+}
+
 /* Where it does not even take the connection, or a look has found it dead, that holds for all. */
 static void test_dead_for_all_clients(void **state)
 {
@@ -576,6 +603,7 @@ int main(void)
         TEST(test_no_starttls),
         TEST(test_proxy_headers),
         TEST(test_one_client_is_turned_away),
+        TEST(test_no_descriptors_are_left),
         TEST(test_dead_for_all_clients),
         TEST(test_no_second_sign_in),
         TEST(test_all_fail),
