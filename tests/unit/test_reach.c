@@ -351,7 +351,7 @@ static void test_one_client_is_turned_away(void **state)
         w->backend.address.scheme = tls ? ADDRESS_IMAPS : ADDRESS_IMAP;
         peers_are(w, SCRIPT("!some", "!close"),
                   tls ? SCRIPT("!some", "!reset") : SCRIPT("!some", ">* BYE not you"),
-                  SCRIPT("!some", "!wait"));
+                  tls ? SCRIPT("!some", "!close") : SCRIPT("!some", "!wait"));
         sign_in(w);
         ends(w, tls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, "", "111");
         dead_are(w, "000");
