@@ -132,6 +132,15 @@ static void end_idle(struct session *s)
     stream_send(s->backend, "DONE\r\n", 6);
 }
 
+/* The client's end came in the middle of a command, which nobody can complete, and all ahead of it is answered. libuv tells a
+ * reset as an end where there were bytes to read with it. */
+static bool is_cut_off(const struct session *s)
+{
+    const struct relay *r = s->relay;
+    return s->client_eof && r->up.in_command && !r->holds && r->n_commands <= 1 &&
+           stream_peek(s->client).len == 0;
+}
+
 /* After anything that may have ended the last command. */
 static void check_end(struct session *s)
 {
@@ -142,7 +151,7 @@ static void check_end(struct session *s)
         return;
     if (r->finished)
         session_close(s, END_LOGOUT, NULL);
-    else if (s->client_eof && !is_busy(r) && !r->holds && stream_peek(s->client).len == 0)
+    else if (is_cut_off(s) || (s->client_eof && !is_busy(r) && !r->holds && stream_peek(s->client).len == 0))
         session_close(s, END_CLIENT_GONE, NULL);
     else if (r->rest == END_FREEZE) {
         end_idle(s);
