@@ -134,8 +134,9 @@ struct imapc_command {
         *body;        /* may be NULL: then bodies are collected; over 64 KiB breaks the connection */
     imapc_end_fn end; /* must be set */
     void *owner;
-    imapc_odd_fn odd;    /* may be NULL */
-    const char *mailbox; /* that it is about; NULL: none; borrowed until the end */
+    imapc_odd_fn odd; /* may be NULL */
+    /* That it is about; NULL: none; borrowed until the end. An untagged STATUS of it is offered to this one first */
+    const char *mailbox;
 };
 
 /* Sends "<tag> " and what is in w (a whole command without tag and without CRLF), waiting for "+" where w

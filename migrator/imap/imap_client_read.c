@@ -91,9 +91,40 @@ static bool imapc_hand(struct imapc *c, struct imapc_queued *cmd, imapc_data_fn 
     return taken != IMAPC_NOT_MINE || c->freed || c->phase != READY;
 }
 
+/* Of a STATUS that names the mailbox of cmd alone. */
+static bool imapc_names_mailbox_of(const struct imapc_queued *cmd, const struct imap_value *data)
+{
+    struct span name;
+    const char *mailbox = cmd->cb.mailbox;
+
+    if (!mailbox || !imap_value_string(imap_value_at(data, 0), &name))
+        return false;
+    return span_is(name, mailbox) || (span_is_ci(name, "INBOX") && !strcasecmp(mailbox, "INBOX"));
+}
+
+/* Servers may answer a STATUS before they have ended what was sent ahead of it, whose reader may know no name. */
+static bool imapc_offer_status(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
+{
+    struct imapc_queued *cmd;
+
+    if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "STATUS"))
+        return false;
+    TAILQ_FOREACH(cmd, &c->commands, link)
+    {
+        if (cmd->sent == 0)
+            return false;
+        if (cmd->cb.data && !cmd->early && imapc_names_mailbox_of(cmd, data) &&
+            imapc_hand(c, cmd, cmd->cb.data, cmd->cb.owner, resp, data))
+            return true;
+    }
+    return false;
+}
+
 static void imapc_offer(struct imapc *c, const struct imap_resp *resp, const struct imap_value *data)
 {
     struct imapc_queued *cmd;
+    if (imapc_offer_status(c, resp, data))
+        return;
     TAILQ_FOREACH(cmd, &c->commands, link)
     {
         if (cmd->sent == 0)

@@ -217,6 +217,24 @@ static void test_pipelined(void **state)
     end(w);
 }
 
+/* The first reader takes whatever comes, but for a STATUS of the mailbox that another one has asked for. */
+static void test_status_comes_to_who_asked_for_that_mailbox(void **state)
+{
+    struct world *w = *state;
+    struct asker a = {w, "a", false}, b = {w, "b", false}, c = {w, "c", true};
+    const struct imapc_command other = {.data = on_data, .end = on_end, .owner = &c, .mailbox = "Sent"};
+    const struct imapc_command status = {.data = on_data, .end = on_end, .owner = &b, .mailbox = "Sent"};
+    start_ready(w, SCRIPT(LOGIN(""), "<FETCH", "<EXAMINE Sent", "<STATUS Sent (UIDNEXT)",
+                          ">* STATUS Sent (UIDNEXT 9)", ">* STATUS Drafts (UIDNEXT 5)", ">m1 OK first",
+                          ">m2 OK second", ">m3 OK third", "=bye LOGOUT"));
+    ask(&a, "FETCH");
+    imapc_send_named(w->c, &other, "EXAMINE", "Sent", "");
+    imapc_send_named(w->c, &status, "STATUS", "Sent", " (UIDNEXT)");
+    wait_for(w, "END b");
+    told(w, "DATA b STATUS 0\nDATA a STATUS 0\nEND a OK [] first\nEND c OK [] second\nEND b OK [] third\n");
+    end(w);
+}
+
 /* Whoever asks several things at once is over with the last of them, and is gone then. */
 static void test_ends_come_in_the_order_of_the_questions(void **state)
 {
@@ -804,6 +822,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_pipelined),
+        TEST(test_status_comes_to_who_asked_for_that_mailbox),
         TEST(test_ends_come_in_the_order_of_the_questions),
         TEST(test_answer_that_waits_for_its_turn),
         TEST(test_queued_before_ready),
