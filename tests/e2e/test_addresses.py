@@ -170,7 +170,7 @@ def test_a_breaker_of_one_backend_is_not_the_others(make_ferry, doors):
         migrator.stop()
         to_new.shut(0)
         assert [answer(proxy, "moved") for _ in range(8)] == [LATER] * 8
-        assert proxy.find("event=breaker_open backend=new")
+        proxy.wait("event=breaker_open backend=new")
         comes_in(ferry, proxy, "staying")
         assert answer(proxy, "moved") == LATER
         to_new.open(0)

@@ -69,8 +69,9 @@ def test_who_is_found(proxy, folder):
     for name in NAMES:
         names += said(proxy, "198.51.100.9", b"a LOGIN {%d+}\r\n%s wrong" % (len(name.encode()), name.encode()), r"^ts=\S+ level=info event=login_failed ")
     honest = said(proxy, VICTIM, b"a LOGIN ann secret", "event=login ") + said(proxy, VICTIM, b"a XFROB\r\nb NOOP\r\nc LOGIN {3}", "$^", 0)
-    scans = said(proxy, "198.51.100.8", b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: y", "event=session_end")
-    scans += said(proxy, "198.51.100.8", b"a NO\0OP", "event=session_end")
+    scanned = r"event=session_end .*peer=198\.51\.100\.8\b"  # those of the sessions before come when they come
+    scans = said(proxy, "198.51.100.8", b"GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: y", scanned)
+    scans += said(proxy, "198.51.100.8", b"a NO\0OP", scanned)
     lines = guesses + names + honest + scans
     found = ["198.51.100.7"] + 2 * ["2001:db8:7::1"] + len(NAMES) * ["198.51.100.9"]
     assert any(VICTIM in x for x in names) and any(VICTIM in x for x in honest)

@@ -114,6 +114,7 @@ def reported(ferry, user, name="INBOX"):
 def all_t0(ferry, old, new, user):
     boxes = names(old, user)
     for name in boxes:
+        assert tier(ferry, user, name) == "T0", (record(ferry, user, name), reported(ferry, user, name))
         assert_t0(old, new, user, name)
         assert tier(ferry, user, name) == "T0", record(ferry, user, name)
     assert ferry.ctl("user", user)[1]["tiers"] == {"T0": len(boxes)}
