@@ -26,7 +26,7 @@
 # make check-view       mail programs before and after moves; random commands to moved accounts and to copies that stayed;
 #                       RUNS=N SEED=S MESSAGES=N ONLY=clients,WORLD,... (see tests/view/)
 # make check-huge       memory with a message of 1 GiB and a mailbox of 500,000; ONLY=mailbox MIB= MESSAGES= (see tests/huge.py)
-# make check-crowd      a million logins in the memory of ten thousand, and 18,000 sessions over 1,000 flips; ONLY=crowd
+# make check-crowd      a million logins in the memory of a hundred thousand, and 18,000 sessions over 1,000 flips; ONLY=crowd
 #                       LOGINS= SESSIONS= FLIPS= (see tests/crowd.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX=

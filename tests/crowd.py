@@ -2,7 +2,8 @@
 """make check-crowd: a proxy under very many logins, and two of them with very many sessions; on a build without sanitizers, with the
 clients and the server of bench-proxy.
 
-    growth   LOGINS (1,000,000) logins and logouts end at the memory that the first 10,000 end at
+    growth   LOGINS (1,000,000) logins and logouts of 10,000 accounts end at the memory that the first tenth ends at: by then each
+             thread remembers as many accounts as it ever does (proxy/lately.h)
     crowd    two proxies hold SESSIONS (18,000) sessions in IDLE, a process SHARE of the descriptors that it may have; FLIPS
              (1,000) of the accounts are switched over while others sign in and out. Nobody is disconnected: each session of a
              moved account goes on over there, and at the end each of all sessions gets the answer to its DONE
@@ -26,7 +27,7 @@ from proxy import Bench, pss  # noqa: E402  pylint: disable=wrong-import-positio
 LOGINS = int(os.environ.get("LOGINS") or 1000000)
 SESSIONS = int(os.environ.get("SESSIONS") or 18000)
 FLIPS = int(os.environ.get("FLIPS") or 1000)
-FIRST = 10000
+FIRST = LOGINS // 10
 SLACK = 1024  # KiB: a page here or there of the allocator's
 LONG = 3600.0
 
