@@ -16,9 +16,9 @@
  * A stream with a fence gives nothing to libuv: what the kernel doesn't take stays in s->queue, and a poll on
  * a descriptor of its own (epoll has one watcher for each) tells when it takes more.
  *
- * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something, but for the first
- * few of a round: that only puts it in its line, and stream_on_turn() reads by itself. The engine of TLS is made when the first bytes are
- * there, so who never sends any costs none.
+ * A stranger's stream (stream_wait_in()) is not read where libuv says that there is something, but for the
+ * first few of a round: that only puts it in its line, and stream_on_turn() reads by itself. The engine of TLS
+ * is made when the first bytes are there, so who never sends any costs none.
  *
  * Our own functions never call the owner: they set s->again or s->error and queue s->task, from which
  * stream_on_task() does. The owner may close the stream in any callback, so after stream_deliver() nothing is
