@@ -59,7 +59,7 @@ endif
 BUILD_GIVEN := $(filter command line,$(origin BUILD))
 override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 
-PKGS    := libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl
+PKGS    := libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl libmicrohttpd
 CFLAGS  ?= $(OPT) $(HARDEN)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla
 ifeq ($(FAULTS),1)

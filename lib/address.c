@@ -19,6 +19,9 @@ static const struct scheme schemes[] = {
     {"imap+starttls://", ADDRESS_IMAP_STARTTLS, 143, "imap+starttls://host[:port]"},
     {"imap://", ADDRESS_IMAP, 143, "imap://host[:port]"},
     {"imap+unix://", ADDRESS_IMAP_UNIX, 0, "imap+unix:///path"},
+    {"http://", ADDRESS_HTTP, 80, "http://host[:port]"},
+    {"https://", ADDRESS_HTTPS, 443, "https://host[:port]"},
+    {"http+unix://", ADDRESS_HTTP_UNIX, 0, "http+unix:///path"},
     {"redis://", ADDRESS_REDIS, 6379, "redis://[[user]:password@]host[:port][/db]"},
     {"rediss://", ADDRESS_REDISS, 6379, "rediss://[[user]:password@]host[:port][/db]"},
     {"unix://", ADDRESS_REDIS_UNIX, 0, "unix://[[user]:password@]/path[?db=N]"},
@@ -41,6 +44,11 @@ struct parse {
 static bool is_redis(enum address_scheme s)
 {
     return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || s == ADDRESS_SENTINEL;
+}
+
+static bool is_imap(enum address_scheme s)
+{
+    return s == ADDRESS_IMAPS || s == ADDRESS_IMAP_STARTTLS || s == ADDRESS_IMAP || s == ADDRESS_IMAP_UNIX;
 }
 
 static bool address_fail(struct parse *p, const char *why)
@@ -298,7 +306,7 @@ static bool take_proxy_protocol(struct parse *p)
 {
     static const char option[] = "?proxy_protocol";
     size_t n = sizeof option - 1;
-    if (is_redis(p->scheme->scheme) || p->rest.len < n || memcmp(p->rest.p + p->rest.len - n, option, n) != 0)
+    if (!is_imap(p->scheme->scheme) || p->rest.len < n || memcmp(p->rest.p + p->rest.len - n, option, n) != 0)
         return false;
     p->rest.len -= n;
     return true;
@@ -328,7 +336,8 @@ bool address_parse(const char *text, struct address *_r, char **error)
 
 bool address_has_tls(const struct address *a)
 {
-    return a->scheme == ADDRESS_IMAPS || a->scheme == ADDRESS_IMAP_STARTTLS || a->scheme == ADDRESS_REDISS;
+    return a->scheme == ADDRESS_IMAPS || a->scheme == ADDRESS_IMAP_STARTTLS || a->scheme == ADDRESS_HTTPS ||
+           a->scheme == ADDRESS_REDISS;
 }
 
 void address_free(struct address *a)

@@ -3,6 +3,8 @@
  * Backends and listeners:
  *   imaps://host[:993]  imap+starttls://host[:143]  imap://host[:143]  imap+unix:///path
  *   behind those of a listener, "?proxy_protocol": each connection begins with a PROXY header (proxyproto.h)
+ * What staff and monitoring ask (http_server.h):
+ *   http://host[:80]  https://host[:443]  http+unix:///path
  * The store:
  *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]
  *   sentinel://[[user]:password@]h1[:26379],h2[:26379]/NAME[/db][?sentinel_auth=[user]:password]
@@ -18,6 +20,9 @@ enum address_scheme {
     ADDRESS_IMAP_STARTTLS,
     ADDRESS_IMAP,
     ADDRESS_IMAP_UNIX,
+    ADDRESS_HTTP,
+    ADDRESS_HTTPS,
+    ADDRESS_HTTP_UNIX,
     ADDRESS_REDIS,
     ADDRESS_REDISS,
     ADDRESS_REDIS_UNIX,
@@ -47,7 +52,7 @@ struct address {
 /* False: *error is a text to free that says what was expected. */
 bool address_parse(const char *text, struct address *_r, char **error) MUST_CHECK;
 void address_free(struct address *a);
-/* True for imaps, imap+starttls and rediss. */
+/* True for imaps, imap+starttls, https and rediss. */
 bool address_has_tls(const struct address *a);
 /* The address as text for a log, without passwords and without "?proxy_protocol"; to free. */
 char *address_text(const struct address *a);

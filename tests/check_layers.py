@@ -17,7 +17,7 @@ LAYERS = [
     ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names"]),
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
-    ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http"]),
+    ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http_*"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
     ("dialog", ["backend_login", "health", "learner"]),
 ]
@@ -49,7 +49,7 @@ PRIVATE = [
     ("hiredis", r"hiredis/.*", ["lib/redis.c"]),
     ("libconfuse", r"confuse\.h", ["lib/conf.c"]),
     ("libcurl", r"curl/.*", ["migrator/site/http_post.c"]),
-    ("libmicrohttpd", r"microhttpd\.h", ["lib/http.c"]),
+    ("libmicrohttpd", r"microhttpd\.h", ["lib/http_server.c", "lib/http_request.c", "lib/http_stream.c", "lib/http_priv.h"]),
 ]
 GENERATED = {"route_scripts.h": "store"}
 

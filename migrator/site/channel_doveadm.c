@@ -93,7 +93,7 @@ static const char *doveadm_hint(const struct conf_backend *b, const char *error)
     return "";
 }
 
-static void doveadm_on_end(void *owner, const struct http_answer *answer)
+static void doveadm_on_end(void *owner, const struct http_post_answer *answer)
 {
     struct channel_op *op = owner;
 
@@ -136,11 +136,11 @@ static struct http_post *doveadm_post(struct loop *l, const struct conf_backend 
     base64_encode(&key, span_str(b->doveadm_key ? b->doveadm_key : ""));
     struct http_post *post =
         http_post_start(l,
-                        &(struct http_request){.url = b->doveadm_url,
-                                               .ca_file = *b->ca_file ? b->ca_file : NULL,
-                                               .authorization = buf_str(&key),
-                                               .body = body,
-                                               .timeout_ms = timeout_ms},
+                        &(struct http_post_request){.url = b->doveadm_url,
+                                                    .ca_file = *b->ca_file ? b->ca_file : NULL,
+                                                    .authorization = buf_str(&key),
+                                                    .body = body,
+                                                    .timeout_ms = timeout_ms},
                         fn, owner);
     buf_wipe(&key);
     return post;
@@ -191,7 +191,7 @@ struct channel_knock {
     struct http_post *post;
 };
 
-static void doveadm_on_knocked(void *owner, const struct http_answer *answer)
+static void doveadm_on_knocked(void *owner, const struct http_post_answer *answer)
 {
     struct channel_knock *k = owner;
     channel_knock_fn fn = k->fn;

@@ -42,7 +42,7 @@ static char *write_body(const struct hook_call *c)
     return text;
 }
 
-static void hook_http_on_end(void *owner, const struct http_answer *answer)
+static void hook_http_on_end(void *owner, const struct http_post_answer *answer)
 {
     struct hook_http *h = owner;
 
@@ -61,10 +61,10 @@ struct hook_http *hook_http_start(struct loop *l, const struct hook_call *call, 
     h->fn = fn;
     h->owner = owner;
     h->post = http_post_start(l,
-                              &(struct http_request){.url = url->items[0],
-                                                     .ca_file = url->n > 1 ? url->items[1] : NULL,
-                                                     .body = body,
-                                                     .timeout_ms = call->timeout_ms},
+                              &(struct http_post_request){.url = url->items[0],
+                                                          .ca_file = url->n > 1 ? url->items[1] : NULL,
+                                                          .body = body,
+                                                          .timeout_ms = call->timeout_ms},
                               hook_http_on_end, h);
     free(body);
     return h;

@@ -119,7 +119,8 @@ static void http_post_tell(struct loop_task *task)
     struct buf answer = h->answer;
 
     http_post_write_error(h, &error);
-    struct http_answer told = {.error = error.len ? buf_str(&error) : NULL, .lost = http_post_is_lost(h)};
+    struct http_post_answer told = {.error = error.len ? buf_str(&error) : NULL,
+                                    .lost = http_post_is_lost(h)};
     h->answer = (struct buf){0};
     http_post_free(h);
     told.body = buf_span(&answer);
@@ -269,7 +270,7 @@ static size_t http_post_on_answer(char *bytes, size_t one, size_t n, void *owner
 
 /* ---- the start */
 
-static void set_options(struct http_post *h, const struct http_request *request)
+static void set_options(struct http_post *h, const struct http_post_request *request)
 {
     CURL *e = h->easy;
 
@@ -317,7 +318,7 @@ static void set_multi(struct http_post *h)
     curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
 }
 
-struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn,
+struct http_post *http_post_start(struct loop *l, const struct http_post_request *request, http_post_fn fn,
                                   void *owner)
 {
     struct http_post *h = xcalloc(1, sizeof(*h));

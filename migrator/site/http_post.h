@@ -13,7 +13,7 @@
 
 #include "lib/loop.h"
 
-struct http_request {
+struct http_post_request {
     const char *url;
     const char *ca_file;       /* NULL: the system's CAs */
     const char *authorization; /* the whole header field; NULL: none. It is wiped at the end */
@@ -23,16 +23,16 @@ struct http_request {
 };
 
 struct http_post;
-struct http_answer {
+struct http_post_answer {
     const char *error; /* for people; NULL = it succeeded */
     struct span body;  /* also of some failures */
     bool lost; /* it was sent, or a part of it, and there is no answer: what came of it is not known */
 };
 /* answer is borrowed. */
-typedef void (*http_post_fn)(void *owner, const struct http_answer *answer);
+typedef void (*http_post_fn)(void *owner, const struct http_post_answer *answer);
 
 /* The request is copied. Never calls back before it returned; the POST is gone when it does. */
-struct http_post *http_post_start(struct loop *l, const struct http_request *request, http_post_fn fn,
+struct http_post *http_post_start(struct loop *l, const struct http_post_request *request, http_post_fn fn,
                                   void *owner);
 /* Ends it where it is, without a callback; what was sent to the server stays sent. NULL is fine. */
 void http_post_cancel(struct http_post **h);

@@ -53,6 +53,19 @@ static void test_imap(void **state)
     good("imap+unix:///run/a?db=3", ADDRESS_IMAP_UNIX, NULL, 0, "/run/a?db=3", "imap+unix:///run/a?db=3");
 }
 
+static void test_http(void **state)
+{
+    (void)state;
+    good("http://127.0.0.1:8025", ADDRESS_HTTP, "127.0.0.1", 8025, NULL, "http://127.0.0.1:8025");
+    good("http://[::1]:0", ADDRESS_HTTP, "::1", 0, NULL, "http://[::1]:0");
+    good("https://status.example.org", ADDRESS_HTTPS, "status.example.org", 443, NULL,
+         "https://status.example.org:443");
+    good("http+unix:///run/status", ADDRESS_HTTP_UNIX, NULL, 0, "/run/status", "http+unix:///run/status");
+    refused("http://h/metrics", "something behind host and port");
+    refused("http://user:secret@h", "names a user");
+    refused("http://h?proxy_protocol", "names no valid host");
+}
+
 static void header_at(const char *text, const char *shown)
 {
     struct address a;
@@ -276,15 +289,11 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_imap),
-        cmocka_unit_test(test_proxy_protocol),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long),
-        cmocka_unit_test(test_redis),
-        cmocka_unit_test(test_redis_refused),
-        cmocka_unit_test(test_no_password_in_errors),
-        cmocka_unit_test(test_sentinel),
-        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_imap),           cmocka_unit_test(test_http),
+        cmocka_unit_test(test_proxy_protocol), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long),           cmocka_unit_test(test_redis),
+        cmocka_unit_test(test_redis_refused),  cmocka_unit_test(test_no_password_in_errors),
+        cmocka_unit_test(test_sentinel),       cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }

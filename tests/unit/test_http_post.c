@@ -45,7 +45,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void on_answer(void *owner, const struct http_answer *answer)
+static void on_answer(void *owner, const struct http_post_answer *answer)
 {
     struct world *w = owner;
 
@@ -56,8 +56,8 @@ static void on_answer(void *owner, const struct http_answer *answer)
 
 static struct http_post *start(struct world *w, uint64_t ms)
 {
-    return http_post_start(w->loop, &(struct http_request){.url = w->url, .body = "{}", .timeout_ms = ms},
-                           on_answer, w);
+    return http_post_start(
+        w->loop, &(struct http_post_request){.url = w->url, .body = "{}", .timeout_ms = ms}, on_answer, w);
 }
 
 /* How many bytes the server gets of it; *reset: it did not end as it should. */
