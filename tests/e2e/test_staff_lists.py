@@ -48,7 +48,7 @@ def test_retry_of_all(ferry):
     assert ferry.route("ann")["state"] == "blocked"
     assert ferry.ctl("retry", "--all")[1]["queued"] == 1 and ferry.ctl("retry", "--all")[1]["queued"] == 0
     entries = [(e["what"], e["reason"], e["after"]) for e in ferry.ctl("audit")[1]["audit"]]
-    assert entries[-1] == ("retry --all", "the server is back", "2 queued"), entries
+    assert entries[-1] == ("retry --all --state backoff", "the server is back", "2 queued"), entries
     for args in (("--all", "ann"), ("ann", "--state", "backoff"), ("--all", "--state", "xyz")):
         assert ferry.ctl("retry", *args)[0] == 2, args
 
@@ -135,6 +135,8 @@ def test_a_migrator_that_was_stopped_is_not_missed(ferry):
     migrator.stop()
     assert not ferry.ctl("status")[1]["migrators"]
     killed = ferry.migrator()
+    while not ferry.ctl("status")[1]["migrators"]:  # it says that it is ready before Redis has heard of it
+        pass
     killed.kill()
     assert [m["migrator"] for m in ferry.ctl("status")[1]["migrators"]] == [killed.label]
     ferry.daemons.remove(killed)
