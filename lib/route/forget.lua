@@ -26,11 +26,15 @@ end
 for _, kind in ipairs({'views', 'folded', 'stamps', 'report', 'waivers', 'secret', 'busy', 'route'}) do
     call('UNLINK', key(kind, r.user))
 end
-local series, state, backend = string.match(r.counted or '', '^(%S+) (%S+) (.*)$')
-if S.series ~= '' and series == S.series then
+local state, backend = counted_as(r)
+if state then
     add_to('state:' .. state, -1)
     add_to('backend:' .. backend, -1)
+    for _, f in ipairs(SUMS) do
+        if number(r[f]) ~= 0 then add_to('sum:' .. f, text(-number(r[f]))) end
+    end
 end
+group_out(r)
 event({user = r.user, state = 'resting', epoch = '0', backend = arg(4), target = '', deadline = '0'}, 'state')
 audit(arg(2), 'forget', r.user, arg(3), before, 'none')
 return {'ok', before}

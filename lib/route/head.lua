@@ -18,6 +18,7 @@ local KEYS, ARGV
 local S -- the store, once open() was called
 local site, prefix = false, ''
 local STORE, EVENTS, LATER, JOBS, BULK, PROXIES, MIGRATORS, FORGOTTEN, CONTROL, AUDIT, HOOKS, COUNTS, ARRIVALS, LATE, DAILY
+local GROUPS, HISTORY
 
 -- PREFIX:late, PREFIX:late:daily: when the server that an account has left is looked at next: by the first while its set time
 -- lasts, by the second afterwards, so that first looks come before daily ones, however many of these are due.
@@ -28,6 +29,7 @@ local function name_keys()
     CONTROL, AUDIT, HOOKS = prefix .. 'control', prefix .. 'audit', prefix .. 'hooks'
     COUNTS, ARRIVALS = prefix .. 'counts', prefix .. 'arrivals'
     LATE, DAILY = prefix .. 'late', prefix .. 'late:daily'
+    GROUPS, HISTORY = prefix .. 'groups', prefix .. 'history'
 end
 
 -- Names follow from the prefix and from nothing else, so they stand as long as that is the same.
@@ -174,7 +176,7 @@ end
 local PLAIN = {source = '', target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
                staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = '', given = '',
-               died = '', died_late = '', at = ''}
+               died = '', died_late = '', at = '', listed = ''}
 
 -- A login asks for where an account is, and in which state; a route has forty fields. The first that asks for another one
 -- reads all that it does not have yet: what change() wrote meanwhile stands.
@@ -212,17 +214,70 @@ local function add_to(field, by)
     if type(sum) == 'table' then call('DEL', COUNTS) end
 end
 
-local function count(r, set)
-    local mark = table.concat({S.series, set.state or r.state, set.backend or r.backend}, ' ')
-    if S.series == '' or mark == r.counted then return end
+-- ... and how many messages and bytes there are, in all of them together, and how many are copied: "sum:messages_done" ...
+-- The route's own fields say what was added of it.
+local SUMS = {'messages_done', 'messages_total', 'bytes_done', 'bytes_total'}
+local function add_up(r, set, before)
+    for _, f in ipairs(SUMS) do
+        local was, is = before and number(r[f]) or 0, number(set[f] or r[f])
+        if was ~= is then add_to('sum:' .. f, text(is - was)) end
+    end
+end
+
+local function counted_as(r)
     local series, state, backend = string.match(r.counted or '', '^(%S+) (%S+) (.*)$')
-    if series == S.series then
+    if S.series ~= '' and series == S.series then return state, backend end
+end
+
+local function count(r, set)
+    if S.series == '' then return end
+    local state, backend = counted_as(r)
+    add_up(r, set, state)
+    local mark = table.concat({S.series, set.state or r.state, set.backend or r.backend}, ' ')
+    if mark == r.counted then return end
+    if state then
         add_to('state:' .. state, -1)
         add_to('backend:' .. backend, -1)
     end
     add_to('state:' .. (set.state or r.state), 1)
     add_to('backend:' .. (set.backend or r.backend), 1)
     set.counted = mark
+end
+
+-- PREFIX:in:STATE:WORD has the accounts of a state whose reason begins with this word of the table of reasons, by the time since
+-- when: what staff look at, page by page. PREFIX:groups has which of these there may be. Only what is under way, or does not get on,
+-- is in there, so a site whose accounts are settled pays nothing for it; what is queued stands in the streams of jobs, and what was
+-- switched over in PREFIX:late and late:daily. A route says in `listed` in which one it is, and since when, so that what an older
+-- version of the scripts has moved is put right by the next that knows of it, or by a recount.
+-- It is for people, too: where it can't be written nobody waits for it.
+local LISTED = set_of('copying', 'ready', 'preparing', 'freezing', 'flipping', 'backoff', 'blocked', 'held')
+local function group_of(state, reason)
+    return LISTED[state] and state .. ':' .. (string.match(reason, '^[%a_]+') or '') or ''
+end
+
+local function group_in(user, group, since)
+    redis.pcall('ZADD', prefix .. 'in:' .. group, since, user)
+    redis.pcall('SADD', GROUPS, group)
+end
+
+local function group_out(r)
+    local group = string.match(r.listed, '^(%S+) ')
+    if group then redis.pcall('ZREM', prefix .. 'in:' .. group, r.user) end
+end
+
+local function list_in_group(r, set)
+    if not set.state and not set.reason then return end
+    local group = group_of(set.state or r.state, set.reason or r.reason)
+    if (string.match(r.listed, '^(%S+) ') or '') == group then return end
+    group_out(r)
+    if group == '' then
+        call('HDEL', key('route', r.user), 'listed')
+        r.listed = ''
+        return
+    end
+    local since = now_text()
+    group_in(r.user, group, since)
+    set.listed = group .. ' ' .. since
 end
 
 -- Writes fields, stamps the generation, appends the event. The mark of what staff did last goes with the state, and
@@ -237,6 +292,7 @@ local function change(r, set, kind)
         for _, f in ipairs({'backend', 'state', 'epoch'}) do set[f] = set[f] or r[f] end
     end
     count(r, set)
+    list_in_group(r, set)
     local flat = {}
     for k, v in pairs(set) do
         r[k] = v

@@ -10,7 +10,7 @@ local generation = math.max(1, number(arg(3)))
 call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', server_run_id(), 'quarantine', arg(2),
      'quarantine_until', '0', 'series', '1', 'audit_since', '0')
 if arg(5) ~= '' then call('HSET', STORE, 'source', arg(5)) end
-call('HSET', COUNTS, 'whole', '1')
+call('HSET', COUNTS, 'whole', '1', 'listed', '1')
 if restoring then call('DEL', prefix .. 'restoring') end
 if arg(4) == '1' then
     S.generation = generation

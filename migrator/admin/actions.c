@@ -239,6 +239,18 @@ static void run_now(struct run *r)
     case ACTION_LIST:
         report_list(r);
         break;
+    case ACTION_PAGE:
+        report_page(r);
+        break;
+    case ACTION_GROUPS:
+        report_groups(r);
+        break;
+    case ACTION_EVENTS:
+        report_events(r);
+        break;
+    case ACTION_HISTORY:
+        report_history(r);
+        break;
     case ACTION_EXPORT:
         run_export(r);
         break;
@@ -324,7 +336,7 @@ static char *fault_of(struct run *r)
         return waive_fault(a);
     if (a->verb == ACTION_PROXY_FORGET)
         return proxy_forget_fault(a);
-    if (a->verb == ACTION_LIST || (a->verb == ACTION_RETRY && a->all))
+    if (a->verb == ACTION_LIST || a->verb == ACTION_PAGE || (a->verb == ACTION_RETRY && a->all))
         return list_fault(a);
     return NULL;
 }
@@ -395,6 +407,8 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
     r->action.state = action_copy(a->state);
     r->action.who = action_copy(a->who);
     r->action.reason = action_copy(a->reason);
+    r->action.cursor = action_copy(a->cursor);
+    r->action.word = action_copy(a->word);
     copy_keys(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;

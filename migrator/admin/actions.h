@@ -19,6 +19,10 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_USER,     /* one account; with report: what its last pass compared and found */
                    ACTION_SESSIONS, /* its sessions */
                    ACTION_LIST,     /* accounts by state and reason */
+                   ACTION_PAGE, /* the same, page by page, without a look at all of them (lib/route_index.h) */
+                   ACTION_GROUPS,  /* how many are under way or don't get on, by state and reason */
+                   ACTION_EVENTS,  /* what changed of late, the newest first */
+                   ACTION_HISTORY, /* how far everything was over time */
                    /* what has to be known of all after a loss of the store, as lines (migrator/site/flips.h) */
                    ACTION_EXPORT,
                    ACTION_AUDIT,   /* who did what, of one account or of all */
@@ -60,7 +64,12 @@ struct action {
     /* of waive, as typed (migrator/found/waiver.h); the proxy of proxy forget; copied */
     const char *const *keys;
     size_t n_keys;
-    const char *who, *reason; /* reason "": none was given; of list: the word that a reason begins with */
+    /* reason "": none was given; of list and page: the word that a reason begins with */
+    const char *who, *reason;
+    const char *word;   /* retry of all: the word that their reason begins with, "" any */
+    const char *cursor; /* page: `next` of the one before, "" the first */
+    unsigned count;     /* page, events, history: how many at most, 0: as many as is usual */
+    uint64_t since_ms;  /* history: by Redis' clock */
 };
 
 struct action_result {

@@ -236,14 +236,16 @@ static void action_list_on_noted(void *owner, enum route_rc rc, const char *deta
 static void retried_all(struct list_walk *w)
 {
     struct run *r = w->run;
-    char *after = xasprintf("%zu queued", w->queued);
+    char *after = xasprintf("%zu queued", w->queued),
+         *what = xasprintf("retry --all%s%s%s%s", *w->state ? " --state " : "", w->state,
+                           *w->reason ? " --reason " : "", w->reason);
 
     json_object_set_new(r->data, "queued", json_integer((json_int_t)w->queued));
     if (w->broken != ROUTE_OK)
         walk_fail(w, w->broken);
     else
-        route_note(r->store, w->id, r->action.who, "retry --all", r->action.reason, after,
-                   action_list_on_noted, w);
+        route_note(r->store, w->id, r->action.who, what, r->action.reason, after, action_list_on_noted, w);
+    free(what);
     free(after);
 }
 
@@ -294,7 +296,7 @@ static void retry_found(struct list_walk *w)
 
 void run_retry_all(struct run *r)
 {
-    action_list_scan(walk_new(r, "", retry_found));
+    action_list_scan(walk_new(r, r->action.word, retry_found));
 }
 
 /* ---- export */

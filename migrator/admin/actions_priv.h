@@ -47,6 +47,11 @@ void report_status(struct run *r);
 /* What is wrong with the state or the word for a reason, NULL = nothing; to be freed. */
 char *list_fault(const struct action *a);
 void report_list(struct run *r);
+/* actions_index.c */
+void report_page(struct run *r);
+void report_groups(struct run *r);
+void report_events(struct run *r);
+void report_history(struct run *r);
 void run_retry_all(struct run *r);
 void run_export(struct run *r);
 void run_recount(struct run *r);

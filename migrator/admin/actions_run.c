@@ -12,6 +12,8 @@ static void run_free(struct run *r)
     free((char *)r->action.state);
     free((char *)r->action.who);
     free((char *)r->action.reason);
+    free((char *)r->action.cursor);
+    free((char *)r->action.word);
     for (size_t i = 0; i < r->action.n_keys; i++)
         free((char *)r->action.keys[i]);
     free((void *)r->action.keys);

@@ -64,6 +64,20 @@ static void set_count(struct run *r, struct span name, struct span number)
     }
 }
 
+/* "sum:bytes_done" */
+static void set_sum(struct run *r, struct span name, struct span number)
+{
+    static const char *const sums[][3] = {{"sum:messages_done", "messages", "done"},
+                                          {"sum:messages_total", "messages", "total"},
+                                          {"sum:bytes_done", "bytes", "done"},
+                                          {"sum:bytes_total", "bytes", "total"}};
+    uint64_t n;
+
+    for (size_t i = 0; i < COUNTOF(sums); i++)
+        if (span_is(name, sums[i][0]) && span_u64(number, INT64_MAX, &n))
+            json_object_set_new(action_status_part(r, sums[i][1]), sums[i][2], json_integer((json_int_t)n));
+}
+
 /* As an account goes through them; what is not known here, of a later version, at the end. */
 static void order_states(struct run *r)
 {
@@ -81,8 +95,12 @@ static void on_counts(void *owner, enum route_rc rc, const struct span *rows, si
     struct run *r = owner;
 
     json_object_set_new(r->data, "counted", json_boolean(n > 0 && span_is(rows[0], "1")));
-    for (size_t i = 1; i + 1 < n; i += 2)
+    json_object_set_new(r->data, "messages", json_pack("{s:i, s:i}", "done", 0, "total", 0));
+    json_object_set_new(r->data, "bytes", json_pack("{s:i, s:i}", "done", 0, "total", 0));
+    for (size_t i = 1; i + 1 < n; i += 2) {
         set_count(r, rows[i], rows[i + 1]);
+        set_sum(r, rows[i], rows[i + 1]);
+    }
     order_states(r);
     char *unknown = rc == ROUTE_OK ? route_counts_unknown(r->store, rows, n) : NULL;
     json_object_set_new(r->data, "backends_unknown", unknown ? json_text(span_str(unknown)) : json_null());

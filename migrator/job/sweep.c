@@ -6,12 +6,20 @@
 
 #include "lib/log.h"
 #include "lib/registry.h"
+#include "lib/route_index.h"
 #include "lib/route_recount.h"
 #include "lib/xalloc.h"
 
 #include "sweep.h"
 
-enum { POLL_MIN_MS = 100, POLL_MAX_MS = 30000, SCAN_COUNT = 500, RECOUNT_MS = 60000, LOOK_TERMS = 6 };
+enum {
+    POLL_MIN_MS = 100,
+    POLL_MAX_MS = 30000,
+    SCAN_COUNT = 500,
+    RECOUNT_MS = 60000,
+    SAMPLE_MS = 60000,
+    LOOK_TERMS = 6
+};
 
 /* An incarnation under watch. */
 struct incarnation {
@@ -25,7 +33,7 @@ struct incarnation {
 
 struct sweep {
     struct migrator *m;
-    struct timer *poll, *count;
+    struct timer *poll, *count, *sample;
     struct incarnation *all; /* owned */
     uint64_t generation;
     struct recount *recount;
@@ -331,6 +339,23 @@ static void on_count(void *owner)
     s->recount = recount_start(s->m->store, true, sweep_on_recounted, s);
 }
 
+/* ---- how far everything is, for a picture over time */
+
+static void sweep_on_sampled(void *owner, enum route_rc rc, const char *detail)
+{
+    struct sweep *s = owner;
+
+    (void)rc, (void)detail; /* a point that lacks is not missed */
+    timer_start(s->sample, SAMPLE_MS);
+}
+
+static void sweep_on_sample(void *owner)
+{
+    struct sweep *s = owner;
+
+    route_sample(s->m->store, sweep_on_sampled, s);
+}
+
 struct sweep *sweep_new(struct migrator *m)
 {
     struct sweep *s = xcalloc(1, sizeof(*s));
@@ -338,8 +363,10 @@ struct sweep *sweep_new(struct migrator *m)
     s->m = m;
     s->poll = timer_new(m->loop, sweep_on_poll, s);
     s->count = timer_new(m->loop, on_count, s);
+    s->sample = timer_new(m->loop, sweep_on_sample, s);
     sweep_on_poll(s);
     on_count(s);
+    sweep_on_sample(s);
     return s;
 }
 
@@ -354,6 +381,7 @@ void sweep_free(struct sweep **sp)
     store_forget(s->m->store, s);
     timer_free(&s->poll);
     timer_free(&s->count);
+    timer_free(&s->sample);
     sweep_forget_all(s);
     free(s->cursor);
     free(s);

@@ -1,6 +1,7 @@
 /* sweep: removes what crashed proxies have left behind: their registrations, also of accounts that nobody
  * moves, and then their entries in `proxies`. It also has the accounts counted where a store comes from a
- * version that did not count them (route_recount.h).
+ * version that did not count them (route_recount.h), and notes each minute how far everything is
+ * (route_index.h).
  *
  * An incarnation of a proxy is dead when we have watched its counter stand still, by our own clock, for the
  * long term of its lease and a tenth more. The term is the longer one of what the proxy told and what we are

@@ -2101,6 +2101,156 @@ def test_a_recount_mends_what_is_wrong(store):
     assert counts(store) == (True, {"state:queued": 1, "backend:old": 1})
 
 
+# ---- what staff look at, by index
+
+def groups(store):
+    flat = store.call("groups_read")[1:]
+    return {k: int(v) for k, v in zip(flat[::2], flat[1::2])}
+
+
+FIELDS = "user state backend reason next_try since failed messages_done messages_total bytes_done bytes_total".split()
+
+
+def page(store, state="", word="", cursor="", n=100):
+    """-> accounts, cursor of the next page"""
+    _, after, *flat = store.call("list_page", state, word, cursor, n)
+    return [dict(zip(FIELDS, flat[i:i + len(FIELDS)])) for i in range(0, len(flat), len(FIELDS))], after
+
+
+def pages(store, state="", word="", n=100):
+    """All accounts, by pages of n."""
+    found, cursor, asked = [], "", 0
+    while asked == 0 or cursor:
+        more, cursor = page(store, state, word, cursor, n)
+        assert len(more) <= n
+        found += more
+        asked += 1
+        assert asked < 1000
+    return [a["user"] for a in found]
+
+
+def test_accounts_are_in_the_group_of_their_state_and_reason(store):
+    assert groups(store) == {} and page(store) == ([], "")
+    assert store.enter(user="ann")[0] == "ok"
+    assert groups(store) == {} and pages(store, "queued") == ["ann"], "what is queued stands in the streams of jobs"
+    claim = store.call("claim", "ann", TOKEN)
+    epoch = store.route()["epoch"]
+    assert claim[0] == "ok" and groups(store) == {"copying:": 1}
+    assert pages(store, "queued") == [] and pages(store, "copying") == ["ann"]
+    assert store.call("why", "ann", TOKEN, epoch, "proxy: p1 is silent") == ["ok"]
+    assert groups(store) == {"copying:proxy": 1}
+    for _ in range(2):  # a repeat is one
+        assert store.call("block", "ann", TOKEN, epoch, "cannot: INBOX: UID 5 is too large") == ["ok"]
+    assert groups(store) == {"blocked:cannot": 1}
+    (ann,), after = page(store, "blocked", "cannot")
+    assert after == "" and ann["user"] == "ann" and ann["reason"].startswith("cannot: INBOX") and int(ann["since"]) > 1e12
+    assert page(store, "blocked", "quota") == page(store, "backoff") == ([], "")
+    assert store.call("retry", "ann", "me", "mended", "old", "")[0] == "ok"
+    assert groups(store) == {} and pages(store, "queued") == ["ann"] and "listed" not in store.route()
+    assert store.call("hold", "ann", "me", "on leave", "old")[0] == "ok"
+    assert groups(store) == {"held:held": 1}
+    store.client.delete(store.key("sessions", "ann"))
+    assert store.call("forget", "ann", "me", "gone", "old")[0] == "ok"
+    assert groups(store) == {} and not store.client.exists(store.key("in:held:held"))
+
+
+def test_what_was_switched_over_is_found_by_the_late_watch(store):
+    store.plant("flipping", owner=TOKEN, deadline=0)
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 60000, 0)[0] == "ok"
+    assert pages(store, "flipped") == ["ann"] and pages(store, "settled") == [] and groups(store) == {}
+
+
+@pytest.mark.parametrize("n", [1, 7, 100])
+def test_pages_have_each_account_once(store, n):
+    for i in range(50):
+        assert store.call("hold", f"h{i}", "me", "why", "old")[0] == "ok"
+        assert store.enter(user=f"q{i}")[0] == "ok"
+    store.plant("flipped", "late")
+    store.client.zadd(store.key("late"), {"late": 5})
+    everybody = sorted([f"h{i}" for i in range(50)] + [f"q{i}" for i in range(50)] + ["late"])
+    assert sorted(pages(store, n=n)) == everybody
+    assert sorted(pages(store, "held", "held", n)) == sorted(f"h{i}" for i in range(50))
+
+
+def test_a_page_goes_on_where_its_last_account_has_gone(store):
+    for i in range(10):
+        assert store.call("hold", f"h{i}", "me", "why", "old")[0] == "ok"
+        store.client.zadd(store.key("in:held:held"), {f"h{i}": 1000 + i})
+    first, cursor = page(store, "held", n=4)
+    assert store.call("release", first[-1]["user"], "me", "", "old")[0] == "ok"
+    rest, after = page(store, "held", cursor=cursor, n=100)
+    assert [a["user"] for a in rest] == [f"h{i}" for i in range(4, 10)] and after == ""
+
+
+@pytest.mark.parametrize("cursor", ["x", "held:held x ann", "~jobs 5 ann", "held:held 1-1 ann", "zzz 1 ann", "~late ( ann", "a b c d"])
+def test_a_cursor_that_is_none_is_harmless(store, cursor):
+    assert store.call("hold", "ann", "me", "why", "old")[0] == "ok"
+    assert page(store, "", "", cursor)[1] == ""
+
+
+def test_what_an_older_version_moved_is_on_no_page_and_a_recount_mends_it(store):
+    for user in ("ann", "bob"):
+        assert store.call("hold", user, "me", "why", "old")[0] == "ok"
+    since = page(store, "held")[0][1]["since"]
+    store.client.hset(store.key("route", "ann"), "state", "settled")
+    assert pages(store, "held") == ["bob"] and groups(store) == {"held:held": 2}
+    recount(store)
+    assert groups(store) == {"held:held": 1} and page(store, "held")[0][0]["since"] == since
+    assert "listed" not in store.route("ann")
+    store.client.hset(store.key("counts"), "listed", "0")  # as a recount by such a version leaves it
+    assert recount(store, needed=1) and not recount(store, needed=1)
+
+
+def test_an_index_that_cannot_be_written_keeps_nobody_from_moving(store):
+    store.client.set(store.key("in:held:held"), "nonsense")
+    store.client.set(store.key("groups"), "nonsense")
+    assert store.call("hold", "ann", "me", "why", "old")[0] == "ok"
+    assert store.call("release", "ann", "me", "", "old")[0] == "ok"
+    assert groups(store) == {}
+
+
+def test_messages_and_bytes_of_all_accounts_are_added_up(store):
+    for user in ("ann", "bob"):
+        assert store.enter(user=user)[0] == "ok"
+        assert store.call("claim", user, TOKEN)[0] == "ok"
+        epoch = store.route(user)["epoch"]
+        for done in (0, 3, 5):
+            assert store.call("progress", user, TOKEN, epoch, "messages_done", done, "messages_total", 10, "bytes_done",
+                              done * 100, "bytes_total", 1000)[0] == "ok"
+    sums = {k[4:]: v for k, v in counts(store)[1].items() if k.startswith("sum:")}
+    assert sums == {"messages_done": 10, "messages_total": 20, "bytes_done": 1000, "bytes_total": 2000}
+    recount(store)
+    assert {k[4:]: v for k, v in counts(store)[1].items() if k.startswith("sum:")} == sums
+    assert store.call("hold", "bob", "me", "", "old")[0] == "ok"
+    store.client.delete(store.key("sessions", "bob"))
+    assert store.call("forget", "bob", "me", "", "old")[0] == "ok"
+    sums = {k[4:]: v for k, v in counts(store)[1].items() if k.startswith("sum:")}
+    assert sums == {"messages_done": 5, "messages_total": 10, "bytes_done": 500, "bytes_total": 1000}
+
+
+def test_how_far_everything_is_stays_known_over_time(store):
+    for _ in range(3):  # of several migrators one writes
+        assert store.call("sample") == ["ok"]
+    assert store.client.llen(store.key("history")) == store.client.llen(store.key("history:hours")) == 1
+    assert store.call("hold", "ann", "me", "", "old")[0] == "ok"
+    def at(ms, text=""):
+        return f"{ms} state:held=1{text}"
+    now = int(store.call("history_read", 0, 10)[1])
+    store.client.delete(store.key("history"), store.key("history:hours"))
+    store.client.rpush(store.key("history"), *(at(now - m * 60000) for m in range(1440, 0, -1)))
+    store.client.rpush(store.key("history:hours"), *(at(now - h * 3600000) for h in range(8760, 0, -1)))
+    assert store.call("sample") == ["ok"]
+    assert store.client.llen(store.key("history")) == 1440 and store.client.llen(store.key("history:hours")) == 8760
+    day = store.call("history_read", now - 3600000, 30)[2:]
+    assert 20 <= len(day) <= 30 and day[-1].split()[1:] == ["state:held=1", "backend:old=1"]
+    assert all(int(a.split()[0]) < int(b.split()[0]) for a, b in zip(day, day[1:]))
+    year = store.call("history_read", 0, 100)[2:]
+    assert 50 < len(year) <= 100 and int(year[0].split()[0]) < now - 8000 * 3600000
+    store.client.rpush(store.key("history"), at(now + 999999999))  # a master whose clock was ahead
+    assert store.call("sample") == ["ok"]
+    assert int(store.client.lindex(store.key("history"), -1).split()[0]) < now + 60000
+
+
 # ---- histories
 
 def history(store, user="", n=100):

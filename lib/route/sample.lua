@@ -1,0 +1,27 @@
+-- sample: notes how far everything is, for a picture over time: each minute of the last day in PREFIX:history, each hour of the last
+-- year in PREFIX:history:hours, each a list of "ms name=number ..." as counts_read has them. All migrators call it each minute; the first
+-- one writes.
+if not open() then return NOSTORE end
+local MINUTES, HOURS = 1440, 8760
+local function is_due(list, ms)
+    local last = string.match(call('LINDEX', list, '-1') or '', '^%d+')
+    return not last or math.abs(now() - number(last)) > ms -- also where the clock of another master is behind
+end
+local minute, hour = is_due(HISTORY, 55000), is_due(HISTORY .. ':hours', 3595000)
+if not minute and not hour then return OK end
+local words, flat = {now_text()}, call('HGETALL', COUNTS)
+for i = 1, #flat, 2 do
+    if flat[i] ~= 'whole' and flat[i] ~= 'listed' and flat[i + 1] ~= '0' then
+        words[#words + 1] = encode(flat[i]) .. '=' .. flat[i + 1]
+    end
+end
+local line = table.concat(words, ' ')
+if minute then
+    call('RPUSH', HISTORY, line)
+    call('LTRIM', HISTORY, text(-MINUTES), '-1')
+end
+if hour then
+    call('RPUSH', HISTORY .. ':hours', line)
+    call('LTRIM', HISTORY .. ':hours', text(-HOURS), '-1')
+end
+return OK
