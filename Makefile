@@ -38,6 +38,8 @@
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
+# The day of this version, which manual pages show.
+RELEASED := 2026-11-30
 # Debian's own: its modules are what the tests use.
 PYTHON  := /usr/bin/python3
 CC      ?= cc
@@ -69,7 +71,8 @@ ifeq ($(WERROR),1)
 WARN    += -Werror
 endif
 SYSTEMD := $(shell pkg-config --exists libsystemd 2>/dev/null && echo -DHAVE_SYSTEMD $$(pkg-config --cflags libsystemd))
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DIMAPFERRY_VERSION='"$(VERSION)"' $(SYSTEMD) $(DEFS) \
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -D_GNU_SOURCE -DIMAPFERRY_VERSION='"$(VERSION)"' \
+             -DIMAPFERRY_RELEASED='"$(RELEASED)"' $(SYSTEMD) $(DEFS) \
              -I. -I$(BUILD)/gen $(PKG_CFLAGS)
 # Asked for once, and not for each file.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -292,11 +295,36 @@ check-model:
 	@sh tests/deps.sh ensure model
 	@$(PYTHON) -B tests/model/run.py $(ONLY)
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/imapferry
+# Manual pages and completions, as imapferryctl prints them by its tables.
+PAGES := $(patsubst %,$(BUILD)/pages/%.8,imapferryctl imapferry-proxy imapferry-migrator) $(BUILD)/pages/imapferry.conf.5
+COMPLETIONS := $(patsubst %,$(BUILD)/completions/%,bash zsh fish)
+$(BUILD)/pages/%.8: $(BUILD)/imapferryctl
+	@mkdir -p $(@D)
+	$< manual $* > $@.tmp && mv $@.tmp $@
+$(BUILD)/pages/%.5: $(BUILD)/imapferryctl
+	@mkdir -p $(@D)
+	$< manual $* > $@.tmp && mv $@.tmp $@
+$(BUILD)/completions/%: $(BUILD)/imapferryctl
+	@mkdir -p $(@D)
+	$< completion $* > $@.tmp && mv $@.tmp $@
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+DAEMONS := imapferry-proxy imapferry-migrator
+
+install: all $(PAGES) $(COMPLETIONS)
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(SHARE)/doc/imapferry $(SHARE)/man/man5 $(SHARE)/man/man8 \
+	    $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	install -m 755 $(BUILD)/imapferry-proxy $(BUILD)/imapferry-migrator $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(BUILD)/imapferryctl $(DESTDIR)$(PREFIX)/bin
-	install -m 644 conf/imapferry.conf README.md CHANGES.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/imapferry
+	install -m 644 conf/imapferry.conf README.md CHANGES.md LICENSE $(SHARE)/doc/imapferry
+	install -m 644 $(filter %.5,$(PAGES)) $(SHARE)/man/man5
+	install -m 644 $(filter %.8,$(PAGES)) $(SHARE)/man/man8
+	install -m 644 $(BUILD)/completions/bash $(SHARE)/bash-completion/completions/imapferryctl
+	install -m 644 $(BUILD)/completions/zsh $(SHARE)/zsh/site-functions/_imapferryctl
+	install -m 644 $(BUILD)/completions/fish $(SHARE)/fish/vendor_completions.d/imapferryctl.fish
+	for daemon in $(DAEMONS); do \
+	    ln -sf imapferryctl $(SHARE)/bash-completion/completions/$$daemon && \
+	    ln -sf imapferryctl.fish $(SHARE)/fish/vendor_completions.d/$$daemon.fish || exit 1; done
 
 clean:
 	rm -rf build

@@ -93,6 +93,14 @@ struct conf_pair conf_pair_of(const struct conf *c, const char *user);
 void conf_print(struct buf *out, const struct conf *c);
 /* Appends the annotated sample. */
 void conf_print_sample(struct buf *out);
+/* Appends the manual page of the file, and that of a daemon (manual.h). */
+void conf_print_manual(struct buf *out);
+void conf_print_manual_of(struct buf *out, enum conf_role role);
+/* Appends items of the arguments that all programs take, for a manual page. */
+void conf_print_manual_arguments(struct buf *out);
+/* Called for each of these arguments; value is "" for one that takes none. Fixed texts. */
+typedef void (*conf_argument_fn)(void *owner, const char *name, const char *value, const char *text);
+void conf_each_argument(conf_argument_fn fn, void *owner);
 
 /* What main() of all three programs does with -c FILE, --check-conf, --print-conf[=sample], --version,
  * --help. Returns true: go on, *file is set, and optind is the number of the first argument behind the

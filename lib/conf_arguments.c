@@ -10,6 +10,23 @@ static const char *const programs[] = {
 enum verdict { GO_ON, STOP, USAGE };
 enum wish { RUN, CHECK, PRINT, PRINT_SAMPLE, VERSION, HELP };
 
+static const struct {
+    const char *name, *value; /* value "": it takes none */
+    enum wish wish;
+    const char *text; /* for people */
+} known_arguments[] = {
+    {"-c", "FILE", RUN, "The configuration, where it is not " CONF_DEFAULT_FILE "."},
+    {"--check-conf", "", CHECK,
+     "Says what is wrong with the configuration for this program, each error with its file and line, and tries what a "
+     "start would do with the files and folders that it names. Nothing is started."},
+    {"--print-conf", "", PRINT, "Prints all settings as they are in force, without the passwords in URLs."},
+    {"--print-conf=sample", "", PRINT_SAMPLE,
+     "Prints the sample configuration, with the text of each option."},
+    {"--version", "", VERSION, "Prints the version."},
+    {"--help", "", HELP, "Prints what may be said."},
+    {"-h", "", HELP, ""},
+};
+
 struct arguments {
     enum conf_role role;
     conf_trial_fn trial;
@@ -101,16 +118,17 @@ static bool fulfil(const struct arguments *a, const char *usage)
 /* The options without a value; RUN = none of these. */
 static enum wish wish_of(const char *arg)
 {
-    static const struct {
-        const char *name;
-        enum wish wish;
-    } known[] = {{"--check-conf", CHECK}, {"--print-conf", PRINT}, {"--print-conf=sample", PRINT_SAMPLE},
-                 {"--version", VERSION},  {"--help", HELP},        {"-h", HELP}};
-
-    for (size_t i = 0; i < COUNTOF(known); i++)
-        if (!strcmp(arg, known[i].name))
-            return known[i].wish;
+    for (size_t i = 0; i < COUNTOF(known_arguments); i++)
+        if (!strcmp(arg, known_arguments[i].name))
+            return known_arguments[i].wish;
     return RUN;
+}
+
+void conf_each_argument(conf_argument_fn fn, void *owner)
+{
+    for (size_t i = 0; i < COUNTOF(known_arguments); i++)
+        if (*known_arguments[i].text)
+            fn(owner, known_arguments[i].name, known_arguments[i].value, known_arguments[i].text);
 }
 
 /* Looks at one argument, and steps over what it knows. */

@@ -137,31 +137,6 @@ static void write_comment(struct buf *out, const char *indent, const char *text)
     }
 }
 
-/* The text, and what it does not tell: bounds and default. */
-static void write_about(struct buf *out, const struct option *o)
-{
-    struct buf b = {0};
-
-    buf_add_str(&b, o->text);
-    if (o->type == OPTION_NUMBER)
-        buf_printf(&b, " From %" PRIu64 " to %" PRIu64 ".", o->min, o->max);
-    if (o->type == OPTION_DURATION) {
-        buf_add_str(&b, " From ");
-        conf_write_duration(&b, o->min);
-        buf_add_str(&b, " to ");
-        conf_write_duration(&b, o->max);
-        buf_add_str(&b, ".");
-    }
-    if (!o->def)
-        buf_add_str(&b, " Must be given.");
-    else if (o->example)
-        buf_printf(&b, " Default: %s.", *o->def ? o->def : "none");
-    if (o->reload != RELOAD_NO)
-        buf_add_str(&b, " [SIGHUP]");
-    write_comment(out, "    ", buf_str(&b));
-    buf_free(&b);
-}
-
 /* As it would be written in a file. */
 static void write_default(struct buf *out, const struct option *o)
 {
@@ -171,6 +146,41 @@ static void write_default(struct buf *out, const struct option *o)
         buf_add_str(out, o->def);
     else
         write_string(out, o->def);
+}
+
+void conf_write_bounds(struct buf *out, const struct option *o, bool always)
+{
+    if (o->type == OPTION_NUMBER)
+        buf_printf(out, " From %" PRIu64 " to %" PRIu64 ".", o->min, o->max);
+    if (o->type == OPTION_DURATION) {
+        buf_add_str(out, " From ");
+        conf_write_duration(out, o->min);
+        buf_add_str(out, " to ");
+        conf_write_duration(out, o->max);
+        buf_add_str(out, ".");
+    }
+    if (!o->def) {
+        buf_add_str(out, " Must be given.");
+    } else if (always && *o->def) {
+        buf_add_str(out, " Default: ");
+        write_default(out, o);
+        buf_add_str(out, ".");
+    } else if (o->example || always) {
+        buf_printf(out, " Default: %s.", *o->def ? o->def : "none");
+    }
+    if (o->reload != RELOAD_NO)
+        buf_add_str(out, " [SIGHUP]");
+}
+
+/* The text, and what it does not tell: bounds and default. */
+static void write_about(struct buf *out, const struct option *o)
+{
+    struct buf b = {0};
+
+    buf_add_str(&b, o->text);
+    conf_write_bounds(&b, o, false);
+    write_comment(out, "    ", buf_str(&b));
+    buf_free(&b);
 }
 
 /* "%s" stands for the title. */

@@ -68,6 +68,9 @@ const struct section *conf_section(const char *name);
 size_t conf_titled_count(const struct conf *c, const struct section *s);
 void *conf_titled(const struct conf *c, const struct section *s, size_t i);
 
+/* Appends what the text of an option does not tell: its bounds, its default where there is something else to see
+ * (or always), that it must be given, and whether SIGHUP takes it; each behind a blank. */
+void conf_write_bounds(struct buf *out, const struct option *o, bool always);
 /* Appends a duration as "300ms", "10s", "7d": in the largest unit that divides it. */
 void conf_write_duration(struct buf *out, uint64_t ms);
 

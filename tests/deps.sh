@@ -11,7 +11,8 @@ set -eu
 build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
-checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2 fail2ban"
+checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2 fail2ban
+        mandoc groff-base zsh fish python3-pyte"
 bench="isync interimap"
 proxies="nginx-light libnginx-mod-mail haproxy perdition"
 clients="offlineimap3 neomutt"
@@ -70,9 +71,9 @@ missing() {
     modules=redis
     [ "$1" = demo ] || missing_programs mbsync interimap
     if [ "$1" = all ]; then
-        modules="redis pytest xdist pytest_timeout yaml"
+        modules="redis pytest xdist pytest_timeout yaml pyte"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt node npm
+        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt node npm mandoc groff zsh fish
     fi
     for module in $modules; do
         /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"

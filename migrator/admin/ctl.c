@@ -20,6 +20,8 @@
 #include "bulk.h"
 #include "ctl_args.h"
 #include "ctl_check.h"
+#include "ctl_complete.h"
+#include "ctl_manual.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_wait.h"
@@ -536,6 +538,36 @@ static int run_check(struct ctl *c)
     return ctl_check(c->conf, login, c->fault, c->args.json);
 }
 
+/* ---- what needs no configuration */
+
+static int ctl_write_page(const struct ctl_args *a)
+{
+    struct buf out = {0};
+
+    if (a->what == CTL_MANUAL)
+        ctl_write_manual(&out, a->action.n_keys ? a->keys[0] : "imapferryctl");
+    else
+        ctl_write_completion(&out, a->keys[0]);
+    fputs(buf_str(&out), stdout);
+    buf_free(&out);
+    return fflush(stdout) == 0 ? ACTION_DONE : ACTION_FAILED;
+}
+
+/* For a shell: says nothing but what may stand there. */
+static int ctl_complete_words(const char *const *words, size_t n)
+{
+    struct buf out = {0};
+    char *error = NULL;
+    struct conf *c = conf_load(ctl_complete_file(words, n), CONF_CTL, &error);
+
+    ctl_complete(&out, c, words, n);
+    fputs(buf_str(&out), stdout);
+    buf_free(&out);
+    free(error);
+    conf_free(&c);
+    return ACTION_DONE;
+}
+
 static int ctl_run(struct ctl *c)
 {
     const struct ctl_args *a = &c->args;
@@ -590,6 +622,8 @@ int main(int argc, char **argv)
     char *error = NULL;
     int status;
 
+    if (argc > 1 && !strcmp(argv[1], "--complete"))
+        return ctl_complete_words((const char *const *)argv + 2, (size_t)argc - 2);
     ctl_args_usage(&usage);
     bool go_on = conf_arguments(argc, argv, CONF_CTL, trial_ctl, buf_str(&usage), &file, &status);
     buf_free(&usage);
@@ -598,6 +632,8 @@ int main(int argc, char **argv)
     enum ctl_args_end end = ctl_args_read(&c.args, argc, argv, optind);
     if (end != CTL_ARGS_GOOD)
         return end == CTL_ARGS_HELPED ? ACTION_DONE : ACTION_USAGE;
+    if (c.args.what == CTL_MANUAL || c.args.what == CTL_COMPLETION)
+        return ctl_write_page(&c.args);
     log_set_level(LOG_LEVEL_ERROR);
     process_keep_secrets();
     c.conf = ctl_load(&c, file, &error);

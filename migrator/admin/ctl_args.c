@@ -7,212 +7,10 @@
 
 #include "ctl_args.h"
 #include "ctl_print.h"
+#include "ctl_verbs.h"
 #include "nearest.h"
 
-enum { FORMS_MAX = 3, FORM_WIDTH = 35, FLAG_WIDTH = 18 };
-
-/* What may stand behind a verb. */
-enum {
-    TAKES_NAME = 1 << 0,
-    NEEDS_NAME = 1 << 1,
-    TAKES_TO = 1 << 2,
-    TAKES_REASON = 1 << 3,
-    TAKES_FORCE = 1 << 4,
-    TAKES_WAIT = 1 << 5,
-    TAKES_NOW = 1 << 6,
-    TAKES_OUT = 1 << 7,
-    TAKES_ALL = 1 << 8,
-    TAKES_REPORT = 1 << 9,
-    TAKES_KEYS = 1 << 10,
-    TAKES_REMOVE = 1 << 11,
-    TAKES_JSON = 1 << 12,
-    TAKES_STATE = 1 << 13,
-    TAKES_WHY = 1 << 14, /* --reason WORD, to look for */
-    TAKES_FILES = 1 << 16,
-    TAKES_EVEN_SO = 1 << 17, /* --yes, of --force */
-    TAKES_WHERE = 1 << 18,   /* --to that must be given */
-    TAKES_PROXY = 1 << 20,   /* NAME of one */
-    TAKES_YES = 1 << 21,
-    TAKES_BACKEND = 1 << 22, /* NAME of one */
-    TAKES_EACH = 1 << 15,    /* --all without a list */
-};
-
-struct ctl_verb {
-    const char *name;
-    int what;
-    unsigned takes;
-    struct {
-        const char *args, *does; /* does: at most 43 letters */
-    } forms[FORMS_MAX];
-    const char *more; /* whole sentences, for its own help */
-};
-
-static const struct ctl_verb verbs[] = {
-    {"init",
-     ACTION_INIT,
-     0,
-     {{"", "make the store in Redis, once for a site"}},
-     "An empty Redis is refused by all programs, since it would mean that everybody lives on the old server."},
-    {"seal-key",
-     CTL_SEAL_KEY,
-     TAKES_OUT,
-     {{"[--out DIR]", "make a pair of keys for sealed passwords"}},
-     "The private key is for the migrators, the public one for all. Without --out they go where the section seal says. "
-     "A file that is there is not replaced."},
-    {"ticket-key",
-     CTL_TICKET_KEY,
-     0,
-     {{"", "make a new key for tickets of TLS"}},
-     "It goes in front of those in the first of tls_ticket_files; two older ones are kept, so that clients notice nothing. "
-     "Bring the file to all proxies, and send them SIGHUP."},
-    {"status",
-     ACTION_STATUS,
-     0,
-     {{"", "the whole migration"}},
-     "Accounts by state, proxies, migrators, Redis."},
-    {"recount",
-     ACTION_RECOUNT,
-     0,
-     {{"", "count the accounts for status anew"}},
-     "Goes through all routes; the numbers of status are kept up to date by themselves."},
-    {"user",
-     ACTION_USER,
-     NEEDS_NAME | TAKES_REPORT,
-     {{"NAME", "where an account is, what happens to it"},
-      {"NAME --report", "what its last pass compared and found"}},
-     "Ends with status 3 where the account has no record: it lives on the server that the configuration says."},
-    {"plan",
-     CTL_PLAN,
-     NEEDS_NAME,
-     {{"NAME", "what a migration would do or stop at"}},
-     "Signs in at both servers, and writes nothing. Needs what a migrator needs to sign in."},
-    {"check",
-     CTL_CHECK,
-     TAKES_NAME,
-     {{"", "try servers and Redis, say what to do"}, {"NAME", "is this user there on both servers?"}},
-     "Connects to each backend, signs in there as its master_user (for check_user, where that is set), opens as many connections "
-     "as a migrator would for a moment, and asks Redis what it keeps. What the servers can do is stored for the proxies. A line is "
-     "ok, a warning or an error; ends with status 1 where one is an error. Run it where a migrator runs. With a NAME it signs in "
-     "as master for that user; nothing of theirs is changed."},
-    {"sessions", ACTION_SESSIONS, NEEDS_NAME, {{"NAME", "its sessions on all proxies"}}, ""},
-    {"list",
-     ACTION_LIST,
-     TAKES_STATE | TAKES_WHY,
-     {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},
-     "WORD is what a reason begins with, such as \"unreachable\". Goes through all accounts with a record; the first 100,000 "
-     "are listed."},
-    {"audit", ACTION_AUDIT, TAKES_NAME, {{"[NAME]", "who did what, and why"}}, "The newest hundred entries."},
-    {"migrate",
-     ACTION_MIGRATE,
-     NEEDS_NAME | TAKES_TO | TAKES_REASON | TAKES_WAIT | TAKES_NOW | TAKES_ALL,
-     {{"NAME [--to BACKEND] [--now] [--wait]", "copy it, switch it over by the policy"},
-      {"--all FILE [--to BACKEND]", "the same for all accounts of a list"}},
-     "A list has one login name a line (\"-\": standard input); \"#\" begins a comment. Its accounts are copied behind those "
-     "whose users log in. One that is sent back to where it came from takes along what is new, and is held there."},
-    {"flip",
-     ACTION_FLIP,
-     NEEDS_NAME | TAKES_WHERE | TAKES_REASON | TAKES_FORCE | TAKES_EVEN_SO | TAKES_WAIT,
-     {{"NAME --to BACKEND --reason TEXT [--wait]", "copy it, switch it over now"},
-      {"NAME --to BACKEND --force --reason TEXT", "switch it over without a copy"}},
-     "Sent back to where it came from, an account is held there until \"release\". With --force nothing is copied or compared "
-     "before: what the other server has more is brought by the late watch afterwards, flags and deletions are not. A sign-in as "
-     "master tells before whether the user is there on BACKEND; where they are not, or it can't be seen, nothing is done without "
-     "--yes."},
-    {"hold",
-     ACTION_HOLD,
-     NEEDS_NAME | TAKES_REASON,
-     {{"NAME [--reason TEXT]", "pin it where it is"}},
-     "Not in the seconds of its switch-over."},
-    {"release",
-     ACTION_RELEASE,
-     NEEDS_NAME | TAKES_REASON,
-     {{"NAME [--reason TEXT]", "undo hold"}},
-     "What was under way is queued again."},
-    {"retry",
-     ACTION_RETRY,
-     NEEDS_NAME | TAKES_REASON | TAKES_EACH | TAKES_STATE,
-     {{"NAME [--reason TEXT]", "try again now what is backoff or blocked"},
-      {"--all [--state STATE] [--reason TEXT]", "all that are, behind the logins"}},
-     ""},
-    {"forget",
-     ACTION_FORGET,
-     NEEDS_NAME | TAKES_REASON,
-     {{"NAME [--reason TEXT]", "know nothing of it any more"}},
-     "For names that are none, and users who were deleted. Not for an account that was ever switched over, is being copied, or "
-     "is signed in; what was copied of it stays on the new server."},
-    {"waive",
-     ACTION_WAIVE,
-     NEEDS_NAME | TAKES_REASON | TAKES_KEYS | TAKES_REMOVE,
-     {{"NAME KEY... --reason TEXT", "accept what was found: it stops nothing"},
-      {"NAME KEY... --remove [--reason TEXT]", "take that back"}},
-     "\"user NAME --report\" shows the key of each finding: MAILBOX:UID for whatever is found of one message, MAILBOX:KIND for "
-     "all of a kind in one mailbox, KIND for all of it in the account."},
-    {"pause",
-     ACTION_PAUSE,
-     TAKES_REASON,
-     {{"[--reason TEXT]", "stop all migrations"}},
-     "What is being switched over at this moment is carried out; users go on working."},
-    {"resume", ACTION_RESUME, TAKES_REASON, {{"[--reason TEXT]", "undo pause"}}, ""},
-    {"route export",
-     ACTION_EXPORT,
-     TAKES_FILES,
-     {{"FILE", "write where accounts live, for a backup"}},
-     "A line for each account that was ever switched over, or is held (\"-\": standard output), and one that counts them. Journals have the flips, and no "
-     "holds."},
-    {"route restore",
-     CTL_RESTORE,
-     TAKES_FILES | TAKES_YES,
-     {{"FILE... [--yes]", "make the store anew after a loss"}},
-     "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts "
-     "(that of this one is read anyhow): an account of which none is told lives on the old server. Where lines can't be read, an "
-     "export may be cut off, or an account is on no configured backend, nothing is made but with --yes. Stop all proxies and migrators before, and start them afterwards; "
-     "the README has a chapter on it."},
-    {"route source",
-     ACTION_SOURCE,
-     TAKES_BACKEND | TAKES_YES | TAKES_REASON,
-     {{"BACKEND", "what another migration.source would mean"}, {"BACKEND --yes --reason TEXT", "allow it"}},
-     "Accounts without a record live on migration.source. Redis remembers which one that is, and programs whose configuration says "
-     "another refuse to work. For a site whose accounts without a record really are on another backend, or that has renamed it: "
-     "stop all proxies and migrators, change the configuration of all hosts, say it here, start them."},
-    {"proxy forget",
-     ACTION_PROXY_FORGET,
-     TAKES_PROXY | TAKES_YES | TAKES_REASON,
-     {{"NAME", "what declaring a proxy dead would mean"}, {"NAME --yes --reason TEXT", "declare it dead"}},
-     "Accounts wait for a silent proxy until its lease is over (lease_long), since it may still serve their users. NAME is its id, as "
-     "status shows it. It is watched for the time of its lease first: one that lives is not forgotten. One that comes back drops its "
-     "sessions."},
-    {"help", CTL_HELP, TAKES_NAME, {{"[VERB]", "this; or more of one verb"}}, ""},
-};
-
-struct flag {
-    const char *name, *value_name; /* value_name NULL: it takes none */
-    unsigned takes;
-    const char *text;
-};
-
-static const struct flag flags[] = {
-    {"--to", "BACKEND", TAKES_TO, "where to; else where the configuration moves it"},
-    {"--to", "BACKEND", TAKES_WHERE, "where to; must be given"},
-    {"--reason", "TEXT", TAKES_REASON, "why, for the audit"},
-    {"--state", "STATE", TAKES_STATE, "only those in this state"},
-    {"--reason", "WORD", TAKES_WHY, "only those whose reason begins so"},
-    {"--all", NULL, TAKES_EACH, "all that are backoff or blocked"},
-    {"--now", NULL, TAKES_NOW, "switch it over as soon as it is copied"},
-    {"--force", NULL, TAKES_FORCE, "without a copy"},
-    {"--wait", NULL, TAKES_WAIT, "show its progress until it has ended"},
-    {"--all", "FILE", TAKES_ALL, "the accounts of a list"},
-    {"--report", NULL, TAKES_REPORT, "mailbox by mailbox, with what \"waive\" takes"},
-    {"--remove", NULL, TAKES_REMOVE, "the other way round"},
-    {"--out", "DIR", TAKES_OUT, "where the keys go"},
-    {"--yes", NULL, TAKES_YES, "do it, whatever it means"},
-    {"--yes", NULL, TAKES_EVEN_SO, "with --force: also if the user is not seen there"},
-    {"--json", NULL, TAKES_JSON, "print one JSON object"},
-};
-
-const char *ctl_verb_name(const struct ctl_verb *v)
-{
-    return v->name;
-}
+enum { FORM_WIDTH = 35, FLAG_WIDTH = 18 };
 
 /* ---- help */
 
@@ -229,14 +27,18 @@ static void write_form(struct buf *out, const char *name, const char *args, cons
 
 void ctl_args_usage(struct buf *out)
 {
+    struct buf text = {0};
+
     buf_add_str(out, "usage: imapferryctl [-c FILE] [--json] VERB ...\n\n");
-    for (size_t i = 0; i < COUNTOF(verbs); i++)
-        for (size_t k = 0; k < FORMS_MAX && verbs[i].forms[k].args; k++)
-            write_form(out, verbs[i].name, verbs[i].forms[k].args, verbs[i].forms[k].does);
-    buf_add_str(out, "\nalso: VERB --help, --check-conf, --print-conf[=sample], --version\n"
-                     "exit status: 0 done, 1 failed, 2 usage, 3 no record of the account, 4 its state\n"
-                     "does not allow it, 5 Redis is out of reach, or its replicas have not confirmed\n"
-                     "what was done: say it again\n");
+    for (size_t i = 0; i < n_ctl_verbs; i++)
+        for (size_t k = 0; k < CTL_FORMS_MAX && ctl_verbs[i].forms[k].args; k++)
+            write_form(out, ctl_verbs[i].name, ctl_verbs[i].forms[k].args, ctl_verbs[i].forms[k].does);
+    buf_add_str(out, "\nalso: VERB --help, --check-conf, --print-conf[=sample], --version\n");
+    buf_add_str(&text, "exit status:");
+    for (size_t i = 0; i < n_ctl_statuses; i++)
+        buf_printf(&text, "%s %d %s", i ? "," : "", ctl_statuses[i].rc, ctl_statuses[i].text);
+    ctl_write_wrapped(out, buf_str(&text), 0);
+    buf_free(&text);
 }
 
 static void ctl_args_write_kinds(struct buf *out)
@@ -253,28 +55,45 @@ static void ctl_args_write_kinds(struct buf *out)
     }
 }
 
-static void write_flags(struct buf *out, unsigned takes)
+static void write_flags(struct buf *out, const struct ctl_verb *v)
 {
-    for (size_t i = 0; i < COUNTOF(flags); i++) {
-        if (!(takes & flags[i].takes))
+    for (size_t i = 0; i < n_ctl_flags; i++) {
+        if (!ctl_verb_takes(v, &ctl_flags[i]))
             continue;
-        char *flag = xasprintf("%s %s", flags[i].name, flags[i].value_name ? flags[i].value_name : "");
-        buf_printf(out, "  %-*s%s\n", FLAG_WIDTH, flag, flags[i].text);
+        char *flag =
+            xasprintf("%s %s", ctl_flags[i].name, ctl_flags[i].value_name ? ctl_flags[i].value_name : "");
+        buf_printf(out, "  %-*s%s\n", FLAG_WIDTH, flag, ctl_flags[i].text);
         free(flag);
     }
 }
 
+static void write_paragraph(struct buf *out, const char *before, const char *text, const char *behind)
+{
+    char *whole = xasprintf("%s%s%s", before, text, behind);
+
+    ctl_write_wrapped(out, whole, 0);
+    buf_add_str(out, "\n");
+    free(whole);
+}
+
+static void write_about_verb(struct buf *out, const struct ctl_verb *v)
+{
+    if (*v->more)
+        write_paragraph(out, "", v->more, "");
+    if (v->changes)
+        write_paragraph(out, "Changes: ", v->changes, "");
+    if (v->refused)
+        write_paragraph(out, "Refused (exit status 4) where ", v->refused, ".");
+}
+
 static void write_verb(struct buf *out, const struct ctl_verb *v)
 {
-    for (size_t k = 0; k < FORMS_MAX && v->forms[k].args; k++)
+    for (size_t k = 0; k < CTL_FORMS_MAX && v->forms[k].args; k++)
         buf_printf(out, "%s imapferryctl %s%s%s\n           %s\n", k ? "      " : "usage:", v->name,
                    *v->forms[k].args ? " " : "", v->forms[k].args, v->forms[k].does);
     buf_add_str(out, "\n");
-    if (*v->more) {
-        ctl_write_wrapped(out, v->more, 0);
-        buf_add_str(out, "\n");
-    }
-    write_flags(out, v->takes | TAKES_JSON);
+    write_about_verb(out, v);
+    write_flags(out, v);
     if (v->takes & TAKES_KEYS)
         ctl_args_write_kinds(out);
 }
@@ -323,26 +142,18 @@ static enum ctl_args_end ctl_args_unknown(const struct ctl_args *a, const char *
 
 /* ---- reading */
 
-static const struct ctl_verb *ctl_args_find_verb(const char *name)
-{
-    for (size_t i = 0; i < COUNTOF(verbs); i++)
-        if (!strcmp(name, verbs[i].name))
-            return &verbs[i];
-    return NULL;
-}
-
 /* Those of two words that begin so, as a list; nothing where there is none. */
 static void write_group(struct buf *out, const char *word, bool forms)
 {
     size_t len = strlen(word);
 
-    for (size_t i = 0; i < COUNTOF(verbs); i++) {
-        if (strncmp(verbs[i].name, word, len) || verbs[i].name[len] != ' ')
+    for (size_t i = 0; i < n_ctl_verbs; i++) {
+        if (strncmp(ctl_verbs[i].name, word, len) || ctl_verbs[i].name[len] != ' ')
             continue;
         if (!forms)
-            buf_printf(out, "%s%s", out->len ? ", " : "", verbs[i].name + len + 1);
-        for (size_t k = 0; forms && k < FORMS_MAX && verbs[i].forms[k].args; k++)
-            write_form(out, verbs[i].name, verbs[i].forms[k].args, verbs[i].forms[k].does);
+            buf_printf(out, "%s%s", out->len ? ", " : "", ctl_verbs[i].name + len + 1);
+        for (size_t k = 0; forms && k < CTL_FORMS_MAX && ctl_verbs[i].forms[k].args; k++)
+            write_form(out, ctl_verbs[i].name, ctl_verbs[i].forms[k].args, ctl_verbs[i].forms[k].does);
     }
 }
 
@@ -361,14 +172,14 @@ static bool is_half(const struct ctl_args *a, const char *word)
 
 static enum ctl_args_end unknown_verb(const struct ctl_args *a, const char *word)
 {
-    const char *known[COUNTOF(verbs)];
+    const char *known[CTL_VERBS_MAX];
 
     if (is_half(a, word))
         return CTL_ARGS_BAD;
 
-    for (size_t i = 0; i < COUNTOF(verbs); i++)
-        known[i] = verbs[i].name;
-    return ctl_args_unknown(a, "verb", word, known, COUNTOF(verbs));
+    for (size_t i = 0; i < n_ctl_verbs; i++)
+        known[i] = ctl_verbs[i].name;
+    return ctl_args_unknown(a, "verb", word, known, n_ctl_verbs);
 }
 
 /* What begins with "-" where a verb is expected. */
@@ -383,20 +194,20 @@ static enum ctl_args_end unknown_first(const struct ctl_args *a, const char *wor
 /* Of those that the verb takes; another verb's is said to be one. */
 static enum ctl_args_end unknown_flag(const struct ctl_args *a, const char *word)
 {
-    const char *known[COUNTOF(flags)];
+    const char *known[CTL_FLAGS_MAX];
     size_t n = 0;
 
-    for (size_t i = 0; i < COUNTOF(flags); i++) {
-        size_t len = strlen(flags[i].name);
-        if (!strncmp(word, flags[i].name, len) && (word[len] == '\0' || word[len] == '=')) {
+    for (size_t i = 0; i < n_ctl_flags; i++) {
+        size_t len = strlen(ctl_flags[i].name);
+        if (!strncmp(word, ctl_flags[i].name, len) && (word[len] == '\0' || word[len] == '=')) {
             ctl_args_wrong(a,
-                           a->verb->takes & flags[i].takes ? "%s does not take %s with a value"
-                                                           : "%s does not take %s",
-                           a->verb->name, flags[i].name);
+                           ctl_verb_takes(a->verb, &ctl_flags[i]) ? "%s does not take %s with a value"
+                                                                  : "%s does not take %s",
+                           a->verb->name, ctl_flags[i].name);
             return CTL_ARGS_BAD;
         }
-        if ((a->verb->takes | TAKES_JSON) & flags[i].takes)
-            known[n++] = flags[i].name;
+        if (ctl_verb_takes(a->verb, &ctl_flags[i]))
+            known[n++] = ctl_flags[i].name;
     }
     if (!strncmp(word, "-c", 2)) {
         ctl_args_wrong(a, "-c FILE stands before the verb");
@@ -405,51 +216,49 @@ static enum ctl_args_end unknown_flag(const struct ctl_args *a, const char *word
     return ctl_args_unknown(a, "option", word, known, n);
 }
 
-static void set_flag(struct ctl_args *a, const struct flag *f, const char *value)
+static void set_flag(struct ctl_args *a, enum ctl_option option, const char *value)
 {
-    switch (f->takes) {
-    case TAKES_TO:
-    case TAKES_WHERE:
+    switch (option) {
+    case WITH_TO:
+    case WITH_WHERE:
         a->action.to = value;
         break;
-    case TAKES_REASON:
+    case WITH_REASON:
+    case WITH_WHY:
         a->action.reason = value;
         break;
-    case TAKES_WHY:
-        a->action.reason = value;
-        break;
-    case TAKES_STATE:
+    case WITH_STATE:
         a->action.state = value;
         break;
-    case TAKES_EACH:
+    case WITH_EACH:
         a->action.all = true;
         break;
-    case TAKES_YES:
-    case TAKES_EVEN_SO:
+    case WITH_YES:
+    case WITH_EVEN_SO:
         a->action.yes = true;
         break;
-    case TAKES_OUT:
+    case WITH_OUT:
         a->out = value;
         break;
-    case TAKES_ALL:
+    case WITH_ALL:
         a->all = value;
         break;
-    case TAKES_NOW:
+    case WITH_NOW:
         a->action.now = true;
         break;
-    case TAKES_FORCE:
+    case WITH_FORCE:
         a->action.force = true;
         break;
-    case TAKES_WAIT:
+    case WITH_WAIT:
         a->wait = true;
         break;
-    case TAKES_REPORT:
+    case WITH_REPORT:
         a->action.report = true;
         break;
-    case TAKES_REMOVE:
+    case WITH_REMOVE:
         a->action.remove = true;
         break;
-    default:
+    case WITH_JSON:
         a->json = true;
         break;
     }
@@ -460,38 +269,44 @@ static enum ctl_args_end ctl_args_take_flag(struct ctl_args *a, int argc, char *
 {
     const char *word = argv[*i];
 
-    for (size_t k = 0; k < COUNTOF(flags); k++) {
-        const struct flag *f = &flags[k];
+    for (size_t k = 0; k < n_ctl_flags; k++) {
+        const struct ctl_flag *f = &ctl_flags[k];
         size_t len = strlen(f->name);
         bool whole = !strcmp(word, f->name),
              joined = f->value_name && !strncmp(word, f->name, len) && word[len] == '=';
-        if (!((a->verb->takes | TAKES_JSON) & f->takes) || (!whole && !joined))
+        if (!ctl_verb_takes(a->verb, f) || (!whole && !joined))
             continue;
         if (whole && f->value_name && *i + 1 == argc) {
             ctl_args_wrong(a, "%s needs a value: %s %s", f->name, f->name, f->value_name);
             return CTL_ARGS_BAD;
         }
-        set_flag(a, f, joined ? word + len + 1 : f->value_name ? argv[++*i] : NULL);
+        set_flag(a, f->option, joined ? word + len + 1 : f->value_name ? argv[++*i] : NULL);
         return CTL_ARGS_GOOD;
     }
     return unknown_flag(a, word);
 }
 
+/* How many words behind the verb are keys: files, or the one name of what is no account. */
+static size_t ctl_args_most_keys(const struct ctl_args *a)
+{
+    unsigned takes = a->verb->takes;
+
+    if (takes & (TAKES_PROXY | TAKES_SHELL | TAKES_PAGE))
+        return 1;
+    if (takes & TAKES_VERB)
+        return 2;
+    if (takes & (TAKES_FILES | TAKES_KEYS))
+        return a->what == ACTION_EXPORT ? 1 : CTL_KEYS_MAX;
+    return 0;
+}
+
 static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word)
 {
-    bool one = a->what == ACTION_EXPORT && a->action.n_keys == 1;
-
-    if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
-        a->keys[a->action.n_keys++] = word;
-    } else if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
+    if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
         a->action.to = word;
-    } else if ((a->verb->takes & TAKES_FILES) && a->action.n_keys < CTL_KEYS_MAX && !one) {
-        a->keys[a->action.n_keys++] = word;
     } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
         a->action.login = word;
-    } else if (a->what == CTL_HELP && a->action.n_keys == 0) { /* of a verb of two words */
-        a->keys[a->action.n_keys++] = word;
-    } else if ((a->verb->takes & TAKES_KEYS) && a->action.n_keys < CTL_KEYS_MAX) {
+    } else if (a->action.n_keys < ctl_args_most_keys(a)) {
         a->keys[a->action.n_keys++] = word;
     } else {
         ctl_args_wrong(a, "%s: there is one word too many: \"%s\"", a->verb->name, word);
@@ -503,13 +318,14 @@ static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word
 /* Of no verb, of one, or of all that begin with a word. */
 static enum ctl_args_end help_with(const struct ctl_args *a)
 {
-    const char *word = a->action.login;
-    char *name = a->action.n_keys ? xasprintf("%s %s", word, a->keys[0]) : xstrdup(word ? word : "");
-    const struct ctl_verb *of = word ? ctl_args_find_verb(name) : NULL;
+    const char *word = a->keys[0];
+    bool two = a->action.n_keys == 2;
+    char *name = two ? xasprintf("%s %s", word, a->keys[1]) : xstrdup(word ? word : "");
+    const struct ctl_verb *of = word ? ctl_verb_find(name) : NULL;
     struct buf group = {0};
     enum ctl_args_end end = CTL_ARGS_HELPED;
 
-    if (word && !of && !a->action.n_keys)
+    if (word && !of && !two)
         write_group(&group, word, true);
     if (group.len)
         fputs(buf_str(&group), stdout);
@@ -520,10 +336,31 @@ static enum ctl_args_end help_with(const struct ctl_args *a)
     return end;
 }
 
+/* The shell, or the page: a list of words. */
+static enum ctl_args_end ctl_args_check_listed(const struct ctl_args *a, const char *what,
+                                               const char *const *words)
+{
+    size_t n = 0;
+    bool known = a->action.n_keys == 0 && a->what == CTL_MANUAL;
+
+    for (; words[n]; n++)
+        known = known || (a->action.n_keys && !strcmp(a->keys[0], words[n]));
+    if (known)
+        return CTL_ARGS_GOOD;
+    if (a->action.n_keys)
+        return ctl_args_unknown(a, what, a->keys[0], words, n);
+    ctl_args_wrong(a, "%s needs a SHELL: bash, zsh or fish", a->verb->name);
+    return CTL_ARGS_BAD;
+}
+
 static enum ctl_args_end check_whole(const struct ctl_args *a)
 {
     if (a->what == CTL_HELP)
         return help_with(a);
+    if (a->verb->takes & TAKES_SHELL)
+        return ctl_args_check_listed(a, "shell", ctl_shells);
+    if (a->verb->takes & TAKES_PAGE)
+        return ctl_args_check_listed(a, "page", ctl_pages);
     if ((a->verb->takes & TAKES_PROXY) && a->action.n_keys == 0) {
         ctl_args_wrong(a, "%s needs the NAME of a proxy", a->verb->name);
         return CTL_ARGS_BAD;
@@ -602,11 +439,11 @@ enum ctl_args_end ctl_args_read(struct ctl_args *a, int argc, char **argv, int f
         return CTL_ARGS_BAD;
     }
     char *two = first + 1 < argc ? xasprintf("%s %s", argv[first], argv[first + 1]) : NULL;
-    a->verb = two ? ctl_args_find_verb(two) : NULL;
+    a->verb = two ? ctl_verb_find(two) : NULL;
     first += a->verb != NULL;
     free(two);
     if (!a->verb)
-        a->verb = ctl_args_find_verb(argv[first]);
+        a->verb = ctl_verb_find(argv[first]);
     if (!a->verb)
         return argv[first][0] == '-' ? unknown_first(a, argv[first]) : unknown_verb(a, argv[first]);
     a->what = a->verb->what;

@@ -1,23 +1,11 @@
-/* ctl_args: the verbs of imapferryctl and what may stand behind each: one table, from which arguments are
- * read and `help`, `help VERB` and `VERB --help` are written. */
+/* ctl_args: reads the arguments of imapferryctl by the table of ctl_verbs.h, and writes `help`, `help VERB` and
+ * `VERB --help`. */
 #ifndef IMAPFERRY_CTL_ARGS_H
 #define IMAPFERRY_CTL_ARGS_H
 
-#include "actions.h"
+#include "ctl_verbs.h"
 
-/* Verbs that are none of actions.h. */
-enum {
-    CTL_SEAL_KEY = -1,
-    CTL_PLAN = -2,
-    CTL_HELP = -3,
-    CTL_RESTORE = -4,
-    CTL_CHECK = -5,
-    CTL_TICKET_KEY = -6
-};
 enum { CTL_KEYS_MAX = 1000 /* of one waive */ };
-
-struct ctl_verb;
-const char *ctl_verb_name(const struct ctl_verb *v);
 
 struct ctl_args {
     const struct ctl_verb *verb;

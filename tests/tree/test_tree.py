@@ -54,7 +54,11 @@ def test_install(tmp_path):
     assert built.returncode == 0, built.stderr
     found = {os.path.relpath(os.path.join(folder, n), tmp_path) for folder, _, names in os.walk(tmp_path) for n in names}
     assert {"opt/ferry/sbin/imapferry-proxy", "opt/ferry/sbin/imapferry-migrator", "opt/ferry/bin/imapferryctl",
-            "opt/ferry/share/doc/imapferry/imapferry.conf"} <= found
+            "opt/ferry/share/doc/imapferry/imapferry.conf", "opt/ferry/share/man/man8/imapferryctl.8",
+            "opt/ferry/share/man/man8/imapferry-proxy.8", "opt/ferry/share/man/man8/imapferry-migrator.8",
+            "opt/ferry/share/man/man5/imapferry.conf.5", "opt/ferry/share/bash-completion/completions/imapferryctl",
+            "opt/ferry/share/bash-completion/completions/imapferry-proxy", "opt/ferry/share/zsh/site-functions/_imapferryctl",
+            "opt/ferry/share/fish/vendor_completions.d/imapferryctl.fish"} <= found
     assert all(x.startswith("opt/ferry/") for x in found), found
     said = run(str(tmp_path / "opt/ferry/bin/imapferryctl"), "--version")
     assert said.returncode == 0

@@ -1,0 +1,349 @@
+#include "lib/reasons.h"
+
+#include "ctl_verbs.h"
+
+const struct ctl_verb ctl_verbs[] = {
+    {
+        .name = "init",
+        .what = ACTION_INIT,
+        .forms = {{"", "make the store in Redis, once for a site"}},
+        .more =
+            "An empty Redis is refused by all programs, since it would mean that everybody lives on the old server.",
+        .changes = "Writes the store's record to Redis.",
+        .refused = "there is a store, or the journal of this host has switch-overs or can't be read",
+    },
+    {
+        .name = "seal-key",
+        .what = CTL_SEAL_KEY,
+        .options = WITH_OUT,
+        .forms = {{"[--out DIR]", "make a pair of keys for sealed passwords"}},
+        .more =
+            "The private key is for the migrators, the public one for all. Without --out they go where the section seal "
+            "says.",
+        .changes = "Writes two files. One that is there is not replaced.",
+    },
+    {
+        .name = "ticket-key",
+        .what = CTL_TICKET_KEY,
+        .forms = {{"", "make a new key for tickets of TLS"}},
+        .more =
+            "It goes in front of those in the first of tls_ticket_files; two older ones are kept, so that clients notice "
+            "nothing. Bring the file to all proxies, and send them SIGHUP.",
+        .changes = "Writes the file anew.",
+    },
+    {
+        .name = "status",
+        .what = ACTION_STATUS,
+        .forms = {{"", "the whole migration"}},
+        .more = "Accounts by state, proxies, migrators, Redis.",
+    },
+    {
+        .name = "recount",
+        .what = ACTION_RECOUNT,
+        .forms = {{"", "count the accounts for status anew"}},
+        .more = "Goes through all routes; the numbers of status are kept up to date by themselves.",
+        .changes = "The numbers that status shows.",
+    },
+    {
+        .name = "user",
+        .what = ACTION_USER,
+        .takes = NEEDS_NAME,
+        .options = WITH_REPORT,
+        .forms = {{"NAME", "where an account is, what happens to it"},
+                  {"NAME --report", "what its last pass compared and found"}},
+        .more =
+            "Ends with status 3 where the account has no record: it lives on the server that the configuration says.",
+    },
+    {
+        .name = "plan",
+        .what = CTL_PLAN,
+        .takes = NEEDS_NAME,
+        .forms = {{"NAME", "what a migration would do or stop at"}},
+        .more = "Signs in at both servers, and writes nothing. Needs what a migrator needs to sign in.",
+        .refused = "the account lives on the other server, or there is no way to sign in",
+    },
+    {
+        .name = "check",
+        .what = CTL_CHECK,
+        .takes = TAKES_NAME,
+        .forms = {{"", "try servers and Redis, say what to do"},
+                  {"NAME", "is this user there on both servers?"}},
+        .more =
+            "Connects to each backend, signs in there as its master_user (for check_user, where that is set), opens as many connections "
+            "as a migrator would for a moment, and asks Redis what it keeps. A line is ok, a warning or an error; ends with "
+            "status 1 where one is an error. Run it where a migrator runs. With a NAME it signs in as master for that user; "
+            "nothing of theirs is changed.",
+        .changes = "What the servers can do is stored for the proxies.",
+    },
+    {
+        .name = "sessions",
+        .what = ACTION_SESSIONS,
+        .takes = NEEDS_NAME,
+        .forms = {{"NAME", "its sessions on all proxies"}},
+        .more = "",
+    },
+    {
+        .name = "list",
+        .what = ACTION_LIST,
+        .options = WITH_STATE | WITH_WHY,
+        .forms = {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},
+        .more =
+            "WORD is what a reason begins with, such as \"unreachable\". Goes through all accounts with a record; the first 100,000 "
+            "are listed.",
+    },
+    {
+        .name = "audit",
+        .what = ACTION_AUDIT,
+        .takes = TAKES_NAME,
+        .forms = {{"[NAME]", "who did what, and why"}},
+        .more = "The newest hundred entries.",
+    },
+    {
+        .name = "migrate",
+        .what = ACTION_MIGRATE,
+        .takes = NEEDS_NAME,
+        .options = WITH_TO | WITH_REASON | WITH_WAIT | WITH_NOW | WITH_ALL,
+        .forms = {{"NAME [--to BACKEND] [--now] [--wait]", "copy it, switch it over by the policy"},
+                  {"--all FILE [--to BACKEND]", "the same for all accounts of a list"}},
+        .more =
+            "A list has one login name a line (\"-\": standard input); \"#\" begins a comment. Its accounts are copied behind those "
+            "whose users log in. One that is sent back to where it came from takes along what is new, and is held there.",
+        .changes = "Queues the account, or all of the list; one entry in the audit.",
+        .refused = "the account is held, or on its way from there; of a list: where some are",
+    },
+    {
+        .name = "flip",
+        .what = ACTION_FLIP,
+        .takes = NEEDS_NAME,
+        .options = WITH_WHERE | WITH_REASON | WITH_FORCE | WITH_EVEN_SO | WITH_WAIT,
+        .forms = {{"NAME --to BACKEND --reason TEXT [--wait]", "copy it, switch it over now"},
+                  {"NAME --to BACKEND --force --reason TEXT", "switch it over without a copy"}},
+        .more =
+            "Sent back to where it came from, an account is held there until \"release\". With --force nothing is copied or compared "
+            "before: what the other server has more is brought by the late watch afterwards, flags and deletions are not. A sign-in as "
+            "master tells before whether the user is there on BACKEND; where they are not, or it can't be seen, nothing is done without "
+            "--yes.",
+        .changes = "Queues the account for a switch-over whatever the policy says; one entry in the audit.",
+        .refused =
+            "the account is held, on its way from there, or in its cut-over; with --force also where the user is not seen on "
+            "BACKEND",
+    },
+    {
+        .name = "hold",
+        .what = ACTION_HOLD,
+        .takes = NEEDS_NAME,
+        .options = WITH_REASON,
+        .forms = {{"NAME [--reason TEXT]", "pin it where it is"}},
+        .more = "Not in the seconds of its switch-over.",
+        .changes = "The account is held, and a job under way ends; one entry in the audit.",
+        .refused = "the account is in its cut-over",
+    },
+    {
+        .name = "release",
+        .what = ACTION_RELEASE,
+        .takes = NEEDS_NAME,
+        .options = WITH_REASON,
+        .forms = {{"NAME [--reason TEXT]", "undo hold"}},
+        .more = "What was under way is queued again.",
+        .changes = "The account is as before it was held; one entry in the audit.",
+        .refused = "the account is not held",
+    },
+    {
+        .name = "retry",
+        .what = ACTION_RETRY,
+        .takes = NEEDS_NAME,
+        .options = WITH_REASON | WITH_EACH | WITH_STATE,
+        .forms = {{"NAME [--reason TEXT]", "try again now what is backoff or blocked"},
+                  {"--all [--state STATE] [--reason TEXT]", "all that are, behind the logins"}},
+        .more = "",
+        .changes = "Queues the account, or all of them; one entry in the audit.",
+        .refused = "the account is neither backoff nor blocked",
+    },
+    {
+        .name = "forget",
+        .what = ACTION_FORGET,
+        .takes = NEEDS_NAME,
+        .options = WITH_REASON,
+        .forms = {{"NAME [--reason TEXT]", "know nothing of it any more"}},
+        .more =
+            "For names that are none, and users who were deleted. What was copied of the account stays on the new server.",
+        .changes = "Removes all that Redis has of the account but its entries in the audit, and adds one.",
+        .refused = "the account was ever switched over, is being copied, or is signed in",
+    },
+    {
+        .name = "waive",
+        .what = ACTION_WAIVE,
+        .takes = NEEDS_NAME | TAKES_KEYS,
+        .options = WITH_REASON | WITH_REMOVE,
+        .forms = {{"NAME KEY... --reason TEXT", "accept what was found: it stops nothing"},
+                  {"NAME KEY... --remove [--reason TEXT]", "take that back"}},
+        .more =
+            "\"user NAME --report\" shows the key of each finding: MAILBOX:UID for whatever is found of one message, MAILBOX:KIND for "
+            "all of a kind in one mailbox, KIND for all of it in the account.",
+        .changes =
+            "Keeps the waivers with the account; one that is blocked is queued again; one entry in the audit.",
+        .refused =
+            "there would be more than 10,000 waivers, or the last pass has seen no such message; with --remove: the account "
+            "is in its cut-over, or there is no such waiver",
+    },
+    {
+        .name = "pause",
+        .what = ACTION_PAUSE,
+        .options = WITH_REASON,
+        .forms = {{"[--reason TEXT]", "stop all migrations"}},
+        .more = "What is being switched over at this moment is carried out; users go on working.",
+        .changes = "The brake of all migrators; one entry in the audit.",
+    },
+    {
+        .name = "resume",
+        .what = ACTION_RESUME,
+        .options = WITH_REASON,
+        .forms = {{"[--reason TEXT]", "undo pause"}},
+        .more = "",
+        .changes = "The brake of all migrators; one entry in the audit.",
+    },
+    {
+        .name = "route export",
+        .what = ACTION_EXPORT,
+        .takes = TAKES_FILES,
+        .forms = {{"FILE", "write where accounts live, for a backup"}},
+        .more =
+            "A line for each account that was ever switched over, or is held (\"-\": standard output), and one that counts them. "
+            "Journals have the flips, and no holds.",
+        .changes = "Writes FILE, once it is whole.",
+    },
+    {
+        .name = "route restore",
+        .what = CTL_RESTORE,
+        .takes = TAKES_FILES,
+        .options = WITH_YES,
+        .forms = {{"FILE... [--yes]", "make the store anew after a loss"}},
+        .more =
+            "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts "
+            "(that of this one is read anyhow): an account of which none is told lives on the old server. Stop all proxies and "
+            "migrators before, and start them afterwards; the README has a chapter on it.",
+        .changes = "Writes the routes and the store's record to an empty Redis.",
+        .refused =
+            "Redis holds a store; without --yes also where lines can't be read, an export may be cut off, an account is on no "
+            "configured backend, or there is no account",
+    },
+    {
+        .name = "route source",
+        .what = ACTION_SOURCE,
+        .takes = TAKES_BACKEND,
+        .options = WITH_YES | WITH_REASON,
+        .forms = {{"BACKEND", "what another migration.source would mean"},
+                  {"BACKEND --yes --reason TEXT", "allow it"}},
+        .more =
+            "Accounts without a record live on migration.source. Redis remembers which one that is, and programs whose configuration says "
+            "another refuse to work. For a site whose accounts without a record really are on another backend, or that has renamed it: "
+            "stop all proxies and migrators, change the configuration of all hosts, say it here, start them.",
+        .changes = "With --yes: where accounts without a record live; one entry in the audit.",
+        .refused = "--yes is not given, or a proxy or migrator is alive",
+    },
+    {
+        .name = "proxy forget",
+        .what = ACTION_PROXY_FORGET,
+        .takes = TAKES_PROXY,
+        .options = WITH_YES | WITH_REASON,
+        .forms = {{"NAME", "what declaring a proxy dead would mean"},
+                  {"NAME --yes --reason TEXT", "declare it dead"}},
+        .more =
+            "Accounts wait for a silent proxy until its lease is over (lease_long), since it may still serve their users. NAME is its id, as "
+            "status shows it. It is watched for the time of its lease first: one that lives is not forgotten. One that comes back drops its "
+            "sessions.",
+        .changes = "With --yes: nobody waits for the proxy any more; one entry in the audit.",
+        .refused = "--yes is not given, or the proxy lives",
+    },
+    {
+        .name = "completion",
+        .what = CTL_COMPLETION,
+        .takes = TAKES_SHELL,
+        .forms = {{"SHELL", "print the completion for a shell"}},
+        .more =
+            "SHELL is bash, zsh or fish. make install puts them where the shells look; else for bash: eval \"$(imapferryctl "
+            "completion bash)\". They complete verbs, options, states, reasons, kinds of findings, and backends as the "
+            "configuration has them, but no names of accounts.",
+    },
+    {
+        .name = "manual",
+        .what = CTL_MANUAL,
+        .takes = TAKES_PAGE,
+        .forms = {{"[PAGE]", "print a manual page, for man"}},
+        .more =
+            "PAGE is imapferryctl, imapferry-proxy, imapferry-migrator or imapferry.conf. make install puts them where man "
+            "looks; else: imapferryctl manual | man -l -",
+    },
+    {
+        .name = "help",
+        .what = CTL_HELP,
+        .takes = TAKES_VERB,
+        .forms = {{"[VERB]", "this; or more of one verb"}},
+        .more = "",
+    },
+};
+_Static_assert(COUNTOF(ctl_verbs) <= CTL_VERBS_MAX, "room for all verbs");
+const size_t n_ctl_verbs = COUNTOF(ctl_verbs);
+
+const struct ctl_flag ctl_flags[] = {
+    {"--to", VALUE_BACKEND, "BACKEND", WITH_TO, "where to; else where the configuration moves it"},
+    {"--to", VALUE_BACKEND, "BACKEND", WITH_WHERE, "where to; must be given"},
+    {"--reason", VALUE_TEXT, "TEXT", WITH_REASON, "why, for the audit"},
+    {"--state", VALUE_STATE, "STATE", WITH_STATE, "only those in this state"},
+    {"--reason", VALUE_WHY, "WORD", WITH_WHY, "only those whose reason begins so"},
+    {"--all", VALUE_NONE, NULL, WITH_EACH, "all that are backoff or blocked"},
+    {"--now", VALUE_NONE, NULL, WITH_NOW, "switch it over as soon as it is copied"},
+    {"--force", VALUE_NONE, NULL, WITH_FORCE, "without a copy"},
+    {"--wait", VALUE_NONE, NULL, WITH_WAIT, "show its progress until it has ended"},
+    {"--all", VALUE_FILE, "FILE", WITH_ALL, "the accounts of a list"},
+    {"--report", VALUE_NONE, NULL, WITH_REPORT, "mailbox by mailbox, with what \"waive\" takes"},
+    {"--remove", VALUE_NONE, NULL, WITH_REMOVE, "the other way round"},
+    {"--out", VALUE_FOLDER, "DIR", WITH_OUT, "where the keys go"},
+    {"--yes", VALUE_NONE, NULL, WITH_YES, "do it, whatever it means"},
+    {"--yes", VALUE_NONE, NULL, WITH_EVEN_SO, "with --force: also if the user is not seen there"},
+    {"--json", VALUE_NONE, NULL, WITH_JSON, "print one JSON object"},
+};
+_Static_assert(COUNTOF(ctl_flags) <= CTL_FLAGS_MAX, "room for all options");
+const size_t n_ctl_flags = COUNTOF(ctl_flags);
+
+const struct ctl_status ctl_statuses[] = {
+    {ACTION_DONE, "done"},
+    {ACTION_FAILED, "failed"},
+    {ACTION_USAGE, "usage"},
+    {ACTION_NO_RECORD, "no record of the account"},
+    {ACTION_REFUSED, "its state does not allow it"},
+    {ACTION_UNREACHABLE,
+     "Redis is out of reach, or its replicas have not confirmed what was done: say it again"},
+};
+const size_t n_ctl_statuses = COUNTOF(ctl_statuses);
+
+const char *const ctl_shells[] = {"bash", "zsh", "fish", NULL};
+const char *const ctl_pages[] = {"imapferryctl", "imapferry-proxy", "imapferry-migrator", "imapferry.conf",
+                                 NULL};
+
+const struct ctl_verb *ctl_verb_find(const char *name)
+{
+    for (size_t i = 0; i < n_ctl_verbs; i++)
+        if (!strcmp(name, ctl_verbs[i].name))
+            return &ctl_verbs[i];
+    return NULL;
+}
+
+bool ctl_verb_takes(const struct ctl_verb *v, const struct ctl_flag *f)
+{
+    return (v->options | WITH_JSON) & f->option;
+}
+
+_Static_assert(WHY_COUNT + 2 <= CTL_WORDS_MAX, "room for all reasons");
+void ctl_words_of(enum ctl_value v, const char **words)
+{
+    size_t n = 0;
+
+    for (int i = 0; v == VALUE_STATE && i <= ROUTE_HELD; i++)
+        words[n++] = route_state_name((enum route_state)i);
+    for (int i = 0; v == VALUE_WHY && i < WHY_COUNT; i++)
+        words[n++] = why_word((enum why)i);
+    if (v == VALUE_WHY)
+        words[n++] = "held";
+    words[n] = NULL;
+}
