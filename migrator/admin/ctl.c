@@ -24,6 +24,7 @@
 #include "ctl_manual.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
+#include "ctl_screen.h"
 #include "ctl_wait.h"
 #include "json_value.h"
 #include "restore.h"
@@ -622,6 +623,7 @@ int main(int argc, char **argv)
     char *error = NULL;
     int status;
 
+    screen_init();
     if (argc > 1 && !strcmp(argv[1], "--complete"))
         return ctl_complete_words((const char *const *)argv + 2, (size_t)argc - 2);
     ctl_args_usage(&usage);

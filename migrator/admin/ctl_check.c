@@ -8,6 +8,7 @@
 #include "check.h"
 #include "ctl_check.h"
 #include "ctl_print.h"
+#include "ctl_screen.h"
 #include "json_value.h"
 
 enum { LEVEL_WIDTH = 9 };
@@ -32,6 +33,11 @@ static size_t width_of(json_t *lines)
     return width + 2;
 }
 
+static const char *ctl_check_style(const char *level)
+{
+    return !strcmp(level, "error") ? STYLE_RED : !strcmp(level, "warning") ? STYLE_YELLOW : STYLE_GREEN;
+}
+
 /* Appends, and counts what is no "ok". */
 static void ctl_check_write_lines(struct buf *out, json_t *lines, size_t counts[2])
 {
@@ -42,7 +48,8 @@ static void ctl_check_write_lines(struct buf *out, json_t *lines, size_t counts[
     json_array_foreach(lines, i, o)
     {
         const char *level = ctl_text_of(o, "level");
-        buf_printf(out, "%-*s%-*s", LEVEL_WIDTH, level, (int)width, ctl_text_of(o, "of"));
+        buf_printf(out, "%s%-*s%s%-*s", ctl_check_style(level), LEVEL_WIDTH, level, STYLE_OFF, (int)width,
+                   ctl_text_of(o, "of"));
         ctl_write_wrapped(out, ctl_text_of(o, "text"), indent);
         counts[0] += strcmp(level, "error") == 0;
         counts[1] += strcmp(level, "warning") == 0;
@@ -61,7 +68,7 @@ static void print_lines(json_t *lines)
     ctl_check_write_lines(&out, lines, counts);
     buf_printf(&out, "\n%zu error%s, %zu warning%s\n", counts[0], counts[0] == 1 ? "" : "s", counts[1],
                counts[1] == 1 ? "" : "s");
-    ctl_print_text(&out);
+    screen_print(&out);
     buf_free(&out);
 }
 

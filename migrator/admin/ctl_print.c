@@ -4,10 +4,13 @@
 #include <time.h>
 
 #include "lib/loop.h"
+#include "lib/xalloc.h"
 
 #include "ctl_print.h"
 #include "ctl_report.h"
+#include "ctl_screen.h"
 #include "ctl_status.h"
+#include "ctl_table.h"
 #include "json_value.h"
 
 static void time_line(struct buf *out, const json_t *o, const char *name, const char *key)
@@ -62,7 +65,7 @@ static void write_user(struct buf *out, const json_t *o)
     ctl_write_line(out, "login", ctl_text_of(o, "login"));
     ctl_write_line(out, "backend", ctl_text_of(o, "backend"));
     ctl_write_label(out, "state");
-    buf_add_str(out, ctl_text_of(o, "state"));
+    ctl_write_state(out, ctl_text_of(o, "state"));
     if (json_is_true(json_object_get(o, "force")))
         buf_add_str(out, ", to be switched over without a copy");
     else if (json_is_true(json_object_get(o, "now")))
@@ -100,23 +103,27 @@ static void write_user(struct buf *out, const json_t *o)
 
 /* ---- audit */
 
+/* To free. */
+static char *audit_text(const json_t *e)
+{
+    const char *user = ctl_text_of(e, "user"), *reason = ctl_text_of(e, "reason");
+
+    return xasprintf("%s%s%s: %s -> %s%s%s%s", ctl_text_of(e, "what"), *user ? " " : "", user,
+                     ctl_text_of(e, "before"), ctl_text_of(e, "after"), *reason ? " (" : "", reason,
+                     *reason ? ")" : "");
+}
+
 static void write_audit(struct buf *out, const json_t *o)
 {
+    struct table t = {.n_columns = 3};
     json_t *list = json_object_get(o, "audit"), *e;
     size_t i;
 
     if (json_array_size(list) == 0)
         buf_add_str(out, "nothing\n");
-    json_array_foreach(list, i, e)
-    {
-        buf_printf(out, "%s  %s  %s", ctl_text_of(e, "time"), ctl_text_of(e, "who"), ctl_text_of(e, "what"));
-        if (*ctl_text_of(e, "user"))
-            buf_printf(out, " %s", ctl_text_of(e, "user"));
-        buf_printf(out, ": %s -> %s", ctl_text_of(e, "before"), ctl_text_of(e, "after"));
-        if (*ctl_text_of(e, "reason"))
-            buf_printf(out, " (%s)", ctl_text_of(e, "reason"));
-        buf_add_str(out, "\n");
-    }
+    json_array_foreach(list, i, e) table_add(
+        &t, (char *[]){xstrdup(ctl_text_of(e, "time")), xstrdup(ctl_text_of(e, "who")), audit_text(e)});
+    table_write(&t, out, NULL);
 }
 
 /* ---- */
@@ -125,6 +132,20 @@ void ctl_print_json(json_t *data)
 {
     json_dumpf(data, stdout, JSON_INDENT(2));
     putchar('\n');
+}
+
+/* What was found may be said by a server, or be a name. */
+static void ctl_print_complain(const char *text, const char *hint)
+{
+    struct buf said = {0}, out = {0};
+
+    buf_printf(&said, "imapferryctl: %s\n", text);
+    if (hint)
+        buf_printf(&said, "%s\n", hint);
+    screen_render(&out, buf_span(&said), false);
+    fputs(buf_str(&out), stderr);
+    buf_free(&said);
+    buf_free(&out);
 }
 
 void ctl_print_error(bool json, const char *text, const char *hint)
@@ -137,7 +158,7 @@ void ctl_print_error(bool json, const char *text, const char *hint)
     if (json)
         ctl_print_json(o);
     else
-        fprintf(stderr, hint ? "imapferryctl: %s\n%s\n" : "imapferryctl: %s\n", text, hint);
+        ctl_print_complain(text, hint);
     json_decref(o);
 }
 
@@ -160,8 +181,8 @@ void ctl_print_result(const struct action *a, const struct action_result *r)
         ctl_write_status(&out, r->data);
     else if (r->rc == ACTION_DONE)
         buf_printf(&out, "%s\n", r->text);
-    ctl_print_text(&out);
+    screen_print(&out);
     if (r->rc != ACTION_DONE && !out.len)
-        fprintf(stderr, "imapferryctl: %s\n", r->text);
+        ctl_print_complain(r->text, NULL);
     buf_free(&out);
 }

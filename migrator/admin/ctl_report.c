@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "ctl_report.h"
+#include "ctl_screen.h"
 #include "ctl_text.h"
 
 /* "1,200 messages, 3.4 MiB; compared: 1,190 by bytes, 10 not" */
@@ -45,8 +46,8 @@ static void write_numbers(struct buf *out, const json_t *o)
 
 static void write_finding(struct buf *out, const json_t *f)
 {
-    const char *mark = json_is_true(json_object_get(f, "waived"))   ? "waived "
-                       : json_is_true(json_object_get(f, "blocks")) ? "BLOCKS "
+    const char *mark = json_is_true(json_object_get(f, "waived"))   ? STYLE_DIM "waived" STYLE_OFF " "
+                       : json_is_true(json_object_get(f, "blocks")) ? STYLE_RED "BLOCKS" STYLE_OFF " "
                                                                     : "";
 
     buf_printf(out, "    %s%s", mark, ctl_text_of(f, "kind"));

@@ -1,4 +1,4 @@
-/* `status` and `sessions`, for people: columns as wide as what stands in them. */
+/* `status`, `sessions` and `list`, for people. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,79 +7,30 @@
 
 #include "actions.h"
 #include "ctl_status.h"
+#include "ctl_table.h"
 #include "ctl_text.h"
 
-enum { COLUMNS_MAX = 6, WIDEST = 40 };
-
-/* ---- a table */
-
-struct table {
-    size_t n_columns;
-    char *(*rows)[COLUMNS_MAX]; /* owned, and so are the texts */
-    size_t n;
-};
-
-/* Takes the texts. */
-static void table_add(struct table *t, char *const *texts)
-{
-    t->rows = xreallocarray(t->rows, t->n + 1, sizeof(*t->rows));
-    memcpy(t->rows[t->n++], texts, t->n_columns * sizeof(*texts));
-}
-
-/* What is longer than most lines have room for pads nobody else's. */
-static int table_width(const struct table *t, size_t column)
-{
-    size_t width = 0;
-
-    for (size_t i = 0; i < t->n; i++) {
-        size_t len = strlen(t->rows[i][column]);
-        if (len > width && len <= WIDEST)
-            width = len;
-    }
-    return (int)width;
-}
-
-static int compare_first(const void *a, const void *b)
-{
-    char *const *x = a, *const *y = b;
-
-    return strcmp(x[0], y[0]);
-}
-
-static void table_sort(struct table *t)
-{
-    if (t->n > 1)
-        qsort(t->rows, t->n, sizeof(*t->rows), compare_first);
-}
-
-/* head: a label in front of the first row, and as much room in front of the others; NULL: none. Frees what it
- * holds. */
-static void table_write(struct table *t, struct buf *out, const char *head)
-{
-    for (size_t i = 0; i < t->n; i++) {
-        if (head)
-            ctl_write_label(out, i == 0 ? head : "");
-        for (size_t k = 0; k < t->n_columns; k++) {
-            bool last = k + 1 == t->n_columns || !*t->rows[i][k + 1];
-            buf_printf(out, "%-*s%s", last ? 0 : table_width(t, k), t->rows[i][k], last ? "\n" : "  ");
-            if (last)
-                break;
-        }
-    }
-    for (size_t i = 0; i < t->n; i++)
-        for (size_t k = 0; k < t->n_columns; k++)
-            free(t->rows[i][k]);
-    free(t->rows);
-    *t = (struct table){0};
-}
-
 /* ---- sessions, list */
+
+/* To free. */
+static char *ctl_status_cell(const char *name, const char *value)
+{
+    struct buf text = {0};
+
+    if (!strcmp(name, "state"))
+        ctl_write_state(&text, value);
+    else
+        buf_add_str(&text, *value ? value : "-");
+    char *cell = xstrdup(buf_str(&text));
+    buf_free(&text);
+    return cell;
+}
 
 /* A row for each object of the list, below a row of heads. */
 static void write_objects(struct buf *out, json_t *list, const char *const (*columns)[2], size_t n)
 {
-    struct table t = {.n_columns = n};
-    char *texts[COLUMNS_MAX];
+    struct table t = {.n_columns = n, .head = true};
+    char *texts[TABLE_COLUMNS_MAX];
     json_t *o;
     size_t i;
 
@@ -89,7 +40,7 @@ static void write_objects(struct buf *out, json_t *list, const char *const (*col
     json_array_foreach(list, i, o)
     {
         for (size_t k = 0; k < n; k++)
-            texts[k] = xstrdup(*ctl_text_of(o, columns[k][1]) ? ctl_text_of(o, columns[k][1]) : "-");
+            texts[k] = ctl_status_cell(columns[k][1], ctl_text_of(o, columns[k][1]));
         table_add(&t, texts);
     }
     table_write(&t, out, NULL);
@@ -148,7 +99,9 @@ static void write_counts(struct buf *out, const char *head, json_t *counts, cons
                 width = (int)text.len > width ? (int)text.len : width;
             } else {
                 ctl_write_label(out, label);
-                buf_printf(out, "%*s %s\n", width, buf_str(&text), name);
+                buf_printf(out, "%*s ", width, buf_str(&text));
+                ctl_write_state(out, name);
+                buf_add_str(out, "\n");
                 label = "";
             }
             buf_free(&text);
@@ -219,7 +172,7 @@ static char *say_silent(const char *since, const char *now)
 {
     struct buf text = {0};
 
-    buf_add_str(&text, "SILENT since ");
+    buf_add_str(&text, STYLE_RED "SILENT" STYLE_OFF " since ");
     ctl_write_time(&text, since, now);
     char *said = xstrdup(buf_str(&text));
     buf_free(&text);
@@ -273,7 +226,7 @@ static void write_breaker(struct buf *out, json_t *list, size_t at)
             ctl_status_line_of(lines, &n, ctl_text_of(o, "proxy"))->alive++;
     }
     ctl_write_label(out, "");
-    buf_printf(out, "%s DOES NOT ANSWER, so its users can't sign in: ", backend);
+    buf_printf(out, "%s " STYLE_RED "DOES NOT ANSWER" STYLE_OFF ", so its users can't sign in: ", backend);
     for (i = 0; i < n; i++) {
         buf_printf(out, "%s%s (%zu thread%s)", i ? ", " : "", lines[i].id, lines[i].alive,
                    lines[i].alive == 1 ? "" : "s");
@@ -362,7 +315,7 @@ void ctl_write_status(struct buf *out, const json_t *o)
     const char *now = ctl_text_of(o, "time");
 
     if (json_is_true(json_object_get(o, "paused"))) {
-        ctl_write_label(out, "PAUSED");
+        buf_printf(out, STYLE_YELLOW "%-*s" STYLE_OFF, CTL_LABEL_WIDTH, "PAUSED");
         const char *reason = ctl_text_of(o, "paused_reason");
         buf_printf(out, "by %s%s%s, ", ctl_text_of(o, "paused_by"), *reason ? ": " : "", reason);
         ctl_write_time(out, ctl_text_of(o, "paused_since"), now);
@@ -373,7 +326,9 @@ void ctl_write_status(struct buf *out, const json_t *o)
     write_counts(out, "mail on", json_object_get(o, "backends"), "");
     if (*ctl_text_of(o, "backends_unknown")) {
         ctl_write_label(out, "");
-        buf_printf(out, "NO SUCH BACKEND in the configuration: %s; their users can't sign in\n",
+        buf_printf(out,
+                   STYLE_RED "NO SUCH BACKEND" STYLE_OFF
+                             " in the configuration: %s; their users can't sign in\n",
                    ctl_text_of(o, "backends_unknown"));
     }
     if (!json_is_true(json_object_get(o, "counted")))

@@ -1,13 +1,14 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "lib/loop.h"
+#include "lib/xalloc.h"
 
+#include "ctl_screen.h"
 #include "ctl_text.h"
-
-enum { COLUMNS = 79 /* of a terminal, less one */ };
 
 void ctl_write_bytes(struct buf *out, uint64_t bytes)
 {
@@ -21,6 +22,20 @@ void ctl_write_bytes(struct buf *out, uint64_t bytes)
         buf_printf(out, "%" PRIu64 " bytes", bytes);
     else
         buf_printf(out, "%.*f %s", n < 10 ? 1 : 0, n, units[i]);
+}
+
+void ctl_write_bar(struct buf *out, uint64_t done, uint64_t total, size_t width)
+{
+    double part = total ? (double)done / (double)total : 0;
+    size_t full = part >= 1 ? width : (size_t)(part * (double)width);
+
+    buf_add_str(out, "[" STYLE_CYAN);
+    for (size_t i = 0; i < width; i++) {
+        if (i == full)
+            buf_add_str(out, STYLE_OFF);
+        buf_add_str(out, i < full ? "#" : ".");
+    }
+    buf_add_str(out, full == width ? STYLE_OFF "]" : "]");
 }
 
 void ctl_write_duration(struct buf *out, uint64_t ms)
@@ -95,12 +110,28 @@ void ctl_write_time(struct buf *out, const char *text, const char *now_text)
     buf_add_str(out, ")");
 }
 
-void ctl_print_text(const struct buf *b)
+void ctl_write_styled(struct buf *out, const char *style, const char *text)
 {
-    for (size_t i = 0; i < b->len; i++) {
-        uint8_t c = b->mem[b->off + i];
-        putchar((c < ' ' && c != '\n') || c == 0x7f ? '?' : c);
-    }
+    buf_printf(out, "%s%s%s", style, text, STYLE_OFF);
+}
+
+void ctl_write_state(struct buf *out, const char *state)
+{
+    static const char *const styles[][2] = {
+        {"blocked", STYLE_RED},   {"backoff", STYLE_YELLOW}, {"held", STYLE_YELLOW},
+        {"copying", STYLE_CYAN},  {"ready", STYLE_CYAN},     {"preparing", STYLE_CYAN},
+        {"freezing", STYLE_CYAN}, {"flipping", STYLE_CYAN},  {"flipped", STYLE_GREEN},
+        {"settled", STYLE_GREEN},
+    };
+    const char *style = NULL;
+
+    for (size_t i = 0; i < COUNTOF(styles); i++)
+        if (!strcmp(state, styles[i][0]))
+            style = styles[i][1];
+    if (style)
+        ctl_write_styled(out, style, state);
+    else
+        buf_add_str(out, state);
 }
 
 void ctl_write_label(struct buf *out, const char *name)
@@ -110,20 +141,26 @@ void ctl_write_label(struct buf *out, const char *name)
 
 void ctl_write_line(struct buf *out, const char *name, const char *value)
 {
-    if (*value) {
-        ctl_write_label(out, name);
+    if (!*value)
+        return;
+    ctl_write_label(out, name);
+    if (screen_look().terminal)
+        ctl_write_wrapped(out, value, CTL_LABEL_WIDTH);
+    else
         buf_printf(out, "%s\n", value);
-    }
 }
 
 void ctl_write_wrapped(struct buf *out, const char *text, int indent)
 {
-    size_t column = (size_t)indent;
+    size_t column = (size_t)indent, columns = screen_text_width();
     bool begins = true;
 
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
         size_t len = strcspn(text, " ");
-        if (!begins && column + 1 + len > COLUMNS) {
+        char *word = xasprintf("%.*s", (int)len, text);
+        size_t width = screen_width(word);
+        free(word);
+        if (!begins && column + 1 + width > columns) {
             buf_printf(out, "\n%*s", indent, "");
             column = (size_t)indent;
         } else if (!begins) {
@@ -131,7 +168,7 @@ void ctl_write_wrapped(struct buf *out, const char *text, int indent)
             column++;
         }
         buf_add(out, text, len);
-        column += len;
+        column += width;
         begins = false;
         text += len;
     }

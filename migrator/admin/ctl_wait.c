@@ -7,13 +7,15 @@
 #include "lib/xalloc.h"
 
 #include "ctl_print.h"
+#include "ctl_screen.h"
 #include "ctl_wait.h"
 #include "holdup.h"
 
 enum {
     POLL_MS = 300,     /* for the counters, of which there are no events */
     OUTAGE_MS = 30000, /* without an answer of Redis */
-    BAR_WIDTH = 24,
+    BAR_LEAST = 8,
+    BAR_MOST = 30,
     RATE_MS = 3000,   /* over which the rate is taken */
     HOLDUP_MS = 2000, /* between looks at what holds up all accounts */
 };
@@ -84,42 +86,51 @@ static void take_rate(struct waiting *w, uint64_t bytes)
     }
 }
 
-static void write_bar(struct buf *out, const struct route_progress *p)
+/* What stands behind the bar: "161/364 messages, 22.2 of 93.2 MiB, 9.1 MiB/s, 5 s left". */
+static void write_amounts(const struct waiting *w, struct buf *out, const struct route_progress *p)
 {
-    double part = p->bytes_total ? (double)p->bytes_done / (double)p->bytes_total : 0;
-    int full = (int)(part > 1 ? BAR_WIDTH : part * BAR_WIDTH);
-
-    buf_add_str(out, "[");
-    for (int i = 0; i < BAR_WIDTH; i++)
-        buf_add_str(out, i < full ? "#" : ".");
-    buf_add_str(out, "] ");
+    buf_add_str(out, " ");
     ctl_write_number(out, p->messages_done);
     buf_add_str(out, "/");
     ctl_write_number(out, p->messages_total);
     buf_add_str(out, " messages, ");
     ctl_write_bytes(out, p->bytes_done);
+    buf_add_str(out, " of ");
+    ctl_write_bytes(out, p->bytes_total);
+    if (w->rate <= 0)
+        return;
+    buf_add_str(out, ", ");
+    ctl_write_bytes(out, (uint64_t)w->rate);
+    buf_add_str(out, "/s");
+    if (p->bytes_total > p->bytes_done) {
+        buf_add_str(out, ", ");
+        ctl_write_duration(out, (uint64_t)((double)(p->bytes_total - p->bytes_done) / w->rate * 1000));
+        buf_add_str(out, " left");
+    }
 }
 
+/* One line that is written over, as wide as the terminal: the bar has what the rest leaves. */
 static void show_progress(struct waiting *w, const struct route *r)
 {
-    struct buf out = {0};
+    struct buf amounts = {0}, out = {0};
     const struct route_progress *p = &r->progress;
+    size_t room = screen_look().columns - 1;
 
     take_rate(w, p->bytes_done);
-    write_bar(&out, p);
-    if (w->rate > 0) {
-        buf_add_str(&out, ", ");
-        ctl_write_bytes(&out, (uint64_t)w->rate);
-        buf_add_str(&out, "/s");
-        if (p->bytes_total > p->bytes_done) {
-            buf_add_str(&out, ", ");
-            ctl_write_duration(&out, (uint64_t)((double)(p->bytes_total - p->bytes_done) / w->rate * 1000));
-            buf_add_str(&out, " left");
-        }
-    }
-    printf("\r%-78s", buf_str(&out));
+    write_amounts(w, &amounts, p);
+    size_t rest = amounts.len + 2, width = room > rest + BAR_LEAST ? room - rest : BAR_LEAST;
+    ctl_write_bar(&out, p->bytes_done, p->bytes_total, width > BAR_MOST ? BAR_MOST : width);
+    buf_add_str(&out, buf_str(&amounts));
+    printf("\r");
+    struct buf cut = {0};
+    screen_cut(&cut, buf_str(&out), room);
+    screen_print(&cut);
+    for (size_t n = screen_width(buf_str(&cut)); n < room; n++)
+        putchar(' '); /* what was longer before */
     fflush(stdout);
     w->line_open = true;
+    buf_free(&cut);
+    buf_free(&amounts);
     buf_free(&out);
 }
 
@@ -131,7 +142,7 @@ static void print_line(struct waiting *w, const char *what, const char *why)
         putchar('\n');
     w->line_open = false;
     buf_printf(&out, "%s: %s%s%s\n", w->request.user, what, *why ? ": " : "", why);
-    ctl_print_text(&out);
+    screen_print(&out);
     fflush(stdout);
     buf_free(&out);
 }

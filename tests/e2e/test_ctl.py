@@ -56,7 +56,7 @@ def test_progress_on_a_terminal(make_ferry, old, new, authority):
     ferry.migrator()
     status, text = on_terminal(ferry, "migrate", user, "--wait")
     assert status == 0, text
-    assert re.search(r"\[[#.]{24}\] \d+/41 messages, ", text), text
+    assert re.search(r"\[[#.]{8,30}\] \d+/41 messages, .* of ", re.sub(r"\x1b\[\d+m", "", text)), text
     shown = re.findall(rf"{re.escape(user)}: (\w+)", text)
     assert shown[-1] in MOVED and len(shown) == len(set(shown)), shown
     assert text.rstrip().endswith(f"{user} is on new")
