@@ -11,8 +11,9 @@ enum {
      * balancers forget a connection, and above the 2 in which a mail server wakes the phones of those who are
      * in IDLE. */
     KEEPALIVE_IDLE = 180,
-    KEEPALIVE_BETWEEN = 30,
-    KEEPALIVE_TRIES = 4
+    KEEPALIVE_BETWEEN = 25,
+    KEEPALIVE_SPREAD = 11, /* up to one less is added: those who ask at once do not ask again at once */
+    KEEPALIVE_TRIES = 4,
 };
 
 static void keepalive_set(int fd, int level, int option, int value)
@@ -23,7 +24,7 @@ static void keepalive_set(int fd, int level, int option, int value)
 static void keepalive_on(struct keepalive *k)
 {
     keepalive_set(k->fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE);
-    keepalive_set(k->fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_BETWEEN);
+    keepalive_set(k->fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_BETWEEN + k->fd % KEEPALIVE_SPREAD);
     keepalive_set(k->fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_TRIES);
     keepalive_set(k->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     k->on = true;
@@ -36,17 +37,26 @@ static void keepalive_leave(struct keepalives *ks, struct keepalive *k)
     k->waits = false;
 }
 
+static void keepalive_on_timer(uv_timer_t *timer);
+
+static void keepalive_wait(struct keepalives *ks, uint64_t ms)
+{
+    uv_timer_start(&ks->timer, keepalive_on_timer, ms, 0);
+}
+
 static void keepalive_on_timer(uv_timer_t *timer)
 {
     struct keepalives *ks = CONTAINER_OF(timer, struct keepalives, timer);
     uint64_t now = clock_boot_ms();
     struct keepalive *k;
-    while ((k = TAILQ_FIRST(&ks->waiting)) && now - k->since_ms >= ks->after_ms) {
+    unsigned n = 0;
+    while ((k = TAILQ_FIRST(&ks->waiting)) && now - k->since_ms >= ks->after_ms && n < KEEPALIVE_AT_ONCE) {
         keepalive_leave(ks, k);
         keepalive_on(k);
+        n++;
     }
-    if (!k)
-        uv_timer_stop(timer);
+    if (k)
+        keepalive_wait(ks, n == KEEPALIVE_AT_ONCE ? KEEPALIVE_PAUSE : ks->after_ms / 2 + 1);
 }
 
 void keepalives_init(struct keepalives *ks, uv_loop_t *uv)
@@ -71,7 +81,7 @@ void keepalive_later(struct keepalives *ks, struct keepalive *k, int fd)
     k->waits = true;
     TAILQ_INSERT_TAIL(&ks->waiting, k, link);
     if (!uv_is_active((uv_handle_t *)&ks->timer))
-        uv_timer_start(&ks->timer, keepalive_on_timer, ks->after_ms, ks->after_ms / 2 + 1);
+        keepalive_wait(ks, ks->after_ms);
 }
 
 void keepalive_off(struct keepalives *ks, struct keepalive *k, bool closing)
