@@ -1,5 +1,8 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "lookup.h"
 #include "xalloc.h"
@@ -20,6 +23,18 @@ static size_t lookup_copy(const struct addrinfo *list, struct sockaddr_storage a
     return n;
 }
 
+/* glibc says that a name is unknown where it could open neither a file nor a socket to look for it. */
+static int lookup_status(uv_loop_t *uv, int status)
+{
+    int fd = status == 0 ? -1 : fcntl(uv_backend_fd(uv), F_DUPFD_CLOEXEC, 0);
+    if (status == 0 || (fd < 0 && errno != EMFILE))
+        return status;
+    if (fd < 0)
+        return UV_EMFILE;
+    close(fd);
+    return status;
+}
+
 static void on_getaddrinfo(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
 {
     struct lookup *k = CONTAINER_OF(req, struct lookup, req);
@@ -27,7 +42,7 @@ static void on_getaddrinfo(uv_getaddrinfo_t *req, int status, struct addrinfo *l
     size_t n = status == 0 ? lookup_copy(list, addrs) : 0;
     uv_freeaddrinfo(list);
     if (k->fn)
-        k->fn(k->owner, status, addrs, n);
+        k->fn(k->owner, lookup_status(req->loop, status), addrs, n);
     free(k);
 }
 

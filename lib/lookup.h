@@ -9,8 +9,8 @@ enum { LOOKUP_MAX = 16 /* addresses of a name; one with more is somebody's joke 
 struct lookup; /* a question under way */
 
 /* addrs: n of them, in the order in which they should be tried; borrowed. n is 0 where there is none: status says why
- * (uv_strerror()), or is 0. The lookup is gone when this is called. It is never called from inside
- * lookup_start(). */
+ * (uv_strerror()), or is 0; UV_EMFILE: the process had no descriptors left to ask with. The lookup is gone when
+ * this is called. It is never called from inside lookup_start(). */
 typedef void (*lookup_fn)(void *owner, int status, const struct sockaddr_storage *addrs, size_t n);
 
 /* NULL: such a name can't even be asked for; *status says why, and fn is not called. */

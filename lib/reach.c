@@ -112,6 +112,13 @@ static bool place_is_dead(const struct reach *r, const struct reach_target *t, c
     return outage_is_dead(r->outage, text);
 }
 
+static void reach_keep_failure(struct reach *r, const char *place, const char *detail, bool doubted)
+{
+    doubted = doubted && !outage_is_dead(r->outage, place);
+    r->doubted = r->doubted || doubted;
+    (doubted ? outage_doubted : outage_failed)(r->outage, place, detail, clock_boot_ms());
+}
+
 static void target_failed(struct reach *r, struct reach_target *t, enum dial_rc rc, const char *detail)
 {
     char text[PLACE_SIZE];
@@ -119,7 +126,7 @@ static void target_failed(struct reach *r, struct reach_target *t, enum dial_rc 
     reach_note(r, rc, detail);
     target_text(t, text);
     if (r->outage)
-        outage_failed(r->outage, text, detail, clock_boot_ms());
+        reach_keep_failure(r, text, detail, rc == DIAL_OURS);
 }
 
 static void place_failed(struct reach *r, enum dial_rc rc, const char *detail)
@@ -129,9 +136,7 @@ static void place_failed(struct reach *r, enum dial_rc rc, const char *detail)
     if (!r->outage)
         return;
     place_text(r->target, r->place, text);
-    bool doubted = ((r->names_client && r->connected) || rc == DIAL_OURS) && !outage_is_dead(r->outage, text);
-    r->doubted = r->doubted || doubted;
-    (doubted ? outage_doubted : outage_failed)(r->outage, text, detail, clock_boot_ms());
+    reach_keep_failure(r, text, detail, (r->names_client && r->connected) || rc == DIAL_OURS);
     target_text(r->target, text);
     if (!r->target->address.path &&
         !lookup_literal(r->target->address.host, 0, &(struct sockaddr_storage){0}))
@@ -274,7 +279,8 @@ static void reach_on_looked_up(void *owner, int status, const struct sockaddr_st
     if (n > 0)
         target_keep(r->target, addrs, n);
     else
-        reach_unresolved(r, DIAL_UNREACHABLE, dial_unresolved_text(r->target->address.host, status));
+        reach_unresolved(r, status == UV_EMFILE ? DIAL_OURS : DIAL_UNREACHABLE,
+                         dial_unresolved_text(r->target->address.host, status));
     if (!reach_go(r))
         reach_tell_end(r);
 }

@@ -360,13 +360,10 @@ static void test_one_client_is_turned_away(void **state)
     }
 }
 
-/* A process that is short of descriptors has asked nobody. */
-static void test_no_descriptors_are_left(void **state)
+/* As often as would open the breaker. */
+static void sign_in_without_descriptors(struct world *w)
 {
-    struct world *w = *state;
     struct rlimit was, few;
-    peers_are(w, REFUSES, REFUSES, REFUSES); /* no thread that would want one */
-    outage_failed(&w->outage, w->places[1], "x", clock_boot_ms());
     int lowest = dup(w->reserved[1]);
     close(lowest);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
@@ -379,12 +376,35 @@ static void test_no_descriptors_are_left(void **state)
         assert_int_equal(w->rc, LOGIN_UNAVAILABLE);
         assert_non_null(strstr(w->detail, "too many open files"));
     }
-    dead_are(w, "010"); /* as before */
     assert_false(w->outage.open);
+}
+
+/* A process that is short of descriptors has asked nobody. */
+static void test_no_descriptors_are_left(void **state)
+{
+    struct world *w = *state;
+    peers_are(w, REFUSES, REFUSES, REFUSES); /* no thread that would want one */
+    outage_failed(&w->outage, w->places[1], "x", clock_boot_ms());
+    sign_in_without_descriptors(w);
+    dead_are(w, "010"); /* as before */
     peers_end(w);
     peers_are(w, LETS_IN, REFUSES, REFUSES);
     sign_in(w);
     ends(w, LOGIN_OK, "", "100");
+}
+
+/* Nor has it heard that there is no such name, which is what glibc says then. */
+static void test_no_descriptors_are_left_for_a_name(void **state)
+{
+    struct world *w = *state;
+    peers_are(w, REFUSES, REFUSES, REFUSES);
+    for (size_t i = 0; i < PEERS; i++) {
+        address_of(w, i)->host = (char *)"localhost";
+        snprintf(w->places[i], sizeof w->places[i], "localhost:%u", address_of(w, i)->port);
+    }
+    sign_in_without_descriptors(w);
+    dead_are(w, "000");
+    peers_end(w);
 }
 
 /* Where it does not even take the connection, or a look has found it dead, that holds for all. */
@@ -606,6 +626,7 @@ int main(void)
         TEST(test_proxy_headers),
         TEST(test_one_client_is_turned_away),
         TEST(test_no_descriptors_are_left),
+        TEST(test_no_descriptors_are_left_for_a_name),
         TEST(test_dead_for_all_clients),
         TEST(test_no_second_sign_in),
         TEST(test_all_fail),
