@@ -102,7 +102,7 @@ def test_a_certificate_that_is_not_believed_costs_one_address(make_ferry, author
                            {"migration": {"trigger": "manual"}})
         proxy = ferry.proxy()
         comes_in(ferry, proxy, "ann")
-        assert proxy.find(r"event=address_dead backend=old address=127\.0\.0\.1:\d+ detail=.*other names")
+        proxy.wait(r"event=address_dead backend=old address=127\.0\.0\.1:\d+ detail=.*other names")
         status, lines = ferry.ctl("check")
         texts = [line["text"] for line in lines["checks"] if line["of"] == "old"]
         assert status == 1 and any(t.startswith(urls[1] + " answers") for t in texts), texts
@@ -155,8 +155,8 @@ def test_the_breaker_opens_and_closes(make_ferry, doors):
         assert live.noop()[0] == "OK"
         live.logout()
         proxy.stop()
-        assert proxy.find(r"event=tally thread=0 of=breakers why=old count=1")
-        assert proxy.find(r"event=tally thread=0 of=refused_at_once why=old count=30")
+        proxy.wait(r"event=tally thread=0 of=breakers why=old count=1")
+        proxy.wait(r"event=tally thread=0 of=refused_at_once why=old count=30")
 
 
 def test_a_breaker_of_one_backend_is_not_the_others(make_ferry, doors):
@@ -199,7 +199,7 @@ def test_a_move_with_a_dead_address_on_each_side(make_ferry, old, new, authority
     client.logout()
     assert_equal(old, new, user, 1)
     for daemon, doors_ in ((migrator, to_old), (migrator, to_new), (proxy, to_new)):
-        assert daemon.find(rf"event=address_dead backend=\w+ address={re.escape(doors_.place(0))}"), daemon.label
+        daemon.wait(rf"event=address_dead backend=\w+ address={re.escape(doors_.place(0))}")
 
 
 def test_an_address_that_dies_while_an_account_is_copied(make_ferry, old, new, authority, doors):
@@ -216,7 +216,7 @@ def test_an_address_that_dies_while_an_account_is_copied(make_ferry, old, new, a
     to_new.shut(0)
     ferry.wait_state(user, "flipped")
     assert_equal(old, new, user, 1)
-    assert migrator.find(rf"event=address_dead backend=new address={re.escape(to_new.place(0))}")
+    migrator.wait(rf"event=address_dead backend=new address={re.escape(to_new.place(0))}")
 
 
 def test_one_server_by_any_of_its_addresses(make_ferry, doors):
@@ -246,7 +246,7 @@ def test_sighup_takes_another_list(make_ferry, doors):
         for daemon in (proxy, migrator):
             change(os.path.join(ferry.folder, daemon.label + ".conf"), f'{{"{urls[0]}", "{urls[1]}"}}', f'{{"{urls[1]}", "{urls[2]}"}}')
             since = daemon.reload("reloaded")
-            assert daemon.find("event=option_reloaded section=backend name=old option=address", since)
+            daemon.wait("event=option_reloaded section=backend name=old option=address", since=since)
         comes_in(ferry, proxy, "bob")
         assert to_old.relays[0].connections == before and to_old.relays[2].connections >= 1
         assert live.noop()[0] == "OK"
@@ -261,7 +261,7 @@ def test_sighup_takes_another_list(make_ferry, doors):
         # Another scheme would need another policy of TLS.
         change(os.path.join(ferry.folder, proxy.label + ".conf"), f'{{"{urls[1]}", "{urls[2]}"}}', '"imap+starttls://127.0.0.1:1"')
         since = proxy.reload("reloaded")
-        assert proxy.find("event=option_needs_restart section=backend name=old option=address", since)
+        proxy.wait("event=option_needs_restart section=backend name=old option=address", since=since)
         comes_in(ferry, proxy, "bob")
 
 
@@ -285,10 +285,10 @@ def test_a_referral_to_another_address_is_followed(make_ferry, three):
     refer(one, two.url() + "/")
     comes_in(ferry, proxy, "ann")
     assert two.sign_ins("ann") == 1 and not new.heard(b"secret")
-    assert proxy.find(r"event=referral backend=old session=\S+ to=127\.0\.0\.1")
+    proxy.wait(r"event=referral backend=old session=\S+ to=127\.0\.0\.1")
     refer(two, one.url() + "/")  # round and round
     assert answer(proxy, "bob") == LATER
-    assert proxy.find(r"event=login_failed user=bob code=UNAVAILABLE .*detail=.*refers to")
+    proxy.wait(r"event=login_failed user=bob code=UNAVAILABLE .*detail=.*refers to")
 
 
 def test_a_referral_to_another_backend_is_not(make_ferry, three):
@@ -296,10 +296,10 @@ def test_a_referral_to_another_backend_is_not(make_ferry, three):
     one, two, new = three
     ferry = make_ferry({"old": backend(one, "imap"), "new": backend(new, "imap")}, {"migration": {"trigger": "manual"}})
     proxy = ferry.proxy()
-    for to in (new, two):
+    for count, to in enumerate((new, two), 1):
         refer(one, f"imap://ann;AUTH=*@127.0.0.1:{to.port['imap']}/")
         assert answer(proxy, "ann") == LATER
-        assert proxy.find(r"event=backend_failed backend=old how=unavailable while=sign_in detail=.*refers to .*not followed")
+        proxy.wait_count(r"event=backend_failed backend=old how=unavailable while=sign_in detail=.*refers to .*not followed", count)
         one.behave()
     assert new.connections == 0 or not new.heard(b"secret")
     assert not two.lines

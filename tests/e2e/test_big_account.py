@@ -105,7 +105,9 @@ def test_reader_that_stops_in_the_middle_of_a_fetch(make_ferry, old, new, author
             seen.append(relay.passed[DOWN])
             return len(seen) > 20 and seen[-1] == seen[-20]
         net.wait_until("end of what the proxy takes from the backend", stopped, timeout=30, step=0.05)
-        assert relay.passed[DOWN] < BIG - (4 << 20), "the proxy went on reading"  # the rest lies in the kernel
+        # Of what the relay passed on, most lies in the kernel: a connection's buffers may hold a message of this size.
+        taken = relay.passed[DOWN] - net.unread(relay.number)
+        assert taken < BIG // 2, f"the proxy went on reading: {taken / MB:.1f} MB"
         with connect(proxy) as other:  # the thread is not held up by it
             assert other.login(new_user()).startswith(b"l1 OK")
         grown = proxy.memory_peak() - before

@@ -204,7 +204,7 @@ def test_rights_that_a_target_can_not_tell_are_named(site):
     site.source.behave_like(user, servers.Shares(b"bob", b"lrs"))
     site.target.behave_like(user, servers.TellsNoRights())
     site.stays(user)
-    assert site.migrator.find(f"event=findings .*user={user} kind=acl count=1 .*blocks=yes")
+    site.migrator.wait(f"event=findings .*user={user} kind=acl count=1 .*blocks=yes")
 
 
 def test_annotations_that_are_announced_and_not_told_are_counted(site):
@@ -219,7 +219,7 @@ def test_annotations_that_a_target_can_not_tell_are_named(site):
     site.source.behave_like(user, servers.Annotates(b"a note"))
     site.target.behave_like(user, servers.TellsNoAnnotations())
     site.stays(user, "/private/comment")
-    assert site.migrator.find(f"event=findings .*user={user} kind=metadata count=1 .*blocks=yes")
+    site.migrator.wait(f"event=findings .*user={user} kind=metadata count=1 .*blocks=yes")
 
 
 # ---- and without a switch

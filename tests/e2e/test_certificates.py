@@ -165,7 +165,7 @@ def test_reload_takes_all_certificates_or_none(tls_site, authority):
 
     def refused(why):
         since = proxy.reload("reload_refused")
-        assert proxy.find(rf"event=reload_refused error=.*tls_certs: .*{why}", since), proxy.tail()
+        proxy.wait(rf"event=reload_refused error=.*tls_certs: .*{why}", since=since)
         assert shown(proxy, "second.example")[0] == ["second.example"]
 
     for text, why in ((whole[:len(whole) // 2], "sni.pem"), (chain[:len(whole) + 300], "sni.pem"), (b"", "holds no certificate"),

@@ -108,7 +108,7 @@ def test_reload_of_authorities(tls_site, authority, people):
     with open(live, "w", encoding="ascii") as f:
         f.write("nothing\n")
     since = proxy.reload("reload_refused")
-    assert proxy.find(r"event=reload_refused error=.*tls_client_ca: ", since)
+    proxy.wait(r"event=reload_refused error=.*tls_client_ca: ", since=since)
     assert Client(authority.ca, ann).comes(proxy)
     shutil.copy(authority.ca, live)
     proxy.reload("reloaded")

@@ -101,7 +101,7 @@ def test_urls_are_told_of_each_event(make_ferry, backends, old, new, listener):
         assert said == {"event": said["event"], "user": user, "account": user, "source": "old", "target": "new"}
         assert command == "POST" and path == f"/{said['event']}?a=%41"
         assert headers["Content-Type"] == "application/json" and "Authorization" not in headers
-    assert migrator.find(r'event=hook_failed event_of=flip .*why="was answered with status 500: said the server" try=1')
+    migrator.wait(r'event=hook_failed event_of=flip .*why="was answered with status 500: said the server" try=1')
     assert_equal(old, new, user, 5)
 
 

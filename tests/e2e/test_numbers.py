@@ -151,7 +151,7 @@ def test_long_gap_by_several_appends(real):
         for verb in ("hold", "release"):
             assert real.ferry.ctl(verb, user, "--reason", "test")[0] == 0
         real.wait(user, "ready")
-        assert real.migrator.find(rf"event=pass user={user} number=1 .* opened=0 "), "nothing had changed"
+        real.migrator.wait(rf"event=pass user={user} number=1 .* opened=0 ")
     real.flip(user)
     t = real.connect(user, "target")
     assert numbers(t) == numbers(m) == ([1, *range(701, 1301)], 1301)

@@ -59,7 +59,7 @@ def test_server_that_asks_for_a_rest_gets_it():
         route = site.wait(user, "flipped", "backoff")
         assert time.monotonic() - began >= 1.5
         assert route["state"] == "flipped" and route["attempts"] == "0", route
-        assert site.migrator.find(r"event=throttled .*rest_ms=1[45]\d\d")
+        site.migrator.wait(r"event=throttled .*rest_ms=1[45]\d\d")
 
 
 def test_attempts_that_a_server_throttled_are_not_counted():

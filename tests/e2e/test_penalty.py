@@ -1,6 +1,7 @@
 """Failed logins: who has failed waits, and nobody else does."""
 import base64
 import collections
+import hashlib
 import re
 import signal
 import time
@@ -67,14 +68,22 @@ def gone(fake_site, user):
     net.wait_until("ends", lambda: not fake_site.redis.client().hlen(f"imapferry:sessions:{user}"))
 
 
+def told(fake_site, user, failures):
+    """Redis has heard of as many, which a proxy tells behind its answer."""
+    name = "a" + hashlib.sha1(user.encode()).hexdigest()[:16]
+    redis = fake_site.redis.client()
+    net.wait_until("failures", lambda: (redis.hget("imapferry:penalty", name) or "").startswith(f"{failures} "))
+
+
 def delays(proxy, user, mark=0):
     return [int(m[1]) for m in proxy.find(rf"event=login_delayed user={re.escape(user)} .* ms=(\d+)", mark)]
 
 
-def test_guesses_wait_longer_and_longer_whichever_proxy_they_come_to(proxies, user, server):
+def test_guesses_wait_longer_and_longer_whichever_proxy_they_come_to(fake_site, proxies, user, server):
     ip, marks = address(), [p.mark() for p in proxies]
     for n in range(5):
         fail(proxies[n % 2], ip, user, 1, b"guess%d-" % n)
+        told(fake_site, user, n + 1)
     waits = [d for p, m in zip(proxies, marks) for d in delays(p, user, m)]
     assert max(waits) > 500, waits  # the fourth wait is 0.8 s; one proxy alone has seen two failures: 0.2 s
 
@@ -202,6 +211,8 @@ def test_login_without_failures_costs_no_call_more(fake_site, user):
     for delay in ("0s", "1s"):
         proxy = fake_site.proxy(proxy={**DELAY, **WEB, "login_delay": delay, "max_connections_per_account": 100, "drain_time": "1ms"})
         fail(proxy, address(), user, 2)
+        if delay != "0s":
+            told(fake_site, user, 2)
         client.slowlog_reset()
         for _ in range(10):
             with come(proxy, address()) as w:
@@ -239,7 +250,7 @@ def test_login_that_would_wait_for_too_long_is_told_so(fake_site, user):
     with come(proxy, ip) as w:
         said, took = login(w, user)
         assert said == b"l NO [LIMIT] Too many failed logins, please try again later" and took < 5
-    assert proxy.find(rf"event=login_failed user={re.escape(user)} code=LIMIT .* while=throttled")
+    proxy.wait(rf"event=login_failed user={re.escape(user)} code=LIMIT .* while=throttled")
     proxy.stop()
 
 

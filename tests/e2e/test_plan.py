@@ -238,7 +238,7 @@ def test_rights_that_the_target_has_no_lists_for_are_named(make_ferry, sharing, 
     migrator = ferry.migrator()
     assert ferry.ctl("migrate", user, "--wait")[0] == 1
     assert "lrs of bob can't be kept" in ferry.user(user)["reason"]
-    assert migrator.find(f"event=findings .*user={user} kind=shared count=1")
+    migrator.wait(f"event=findings .*user={user} kind=shared count=1")
 
 
 def test_too_little_room_is_found_before_a_byte_is_copied(make_ferry, old, cert, authority):

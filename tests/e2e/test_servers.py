@@ -389,7 +389,7 @@ def test_courier_to_cyrus(make_ferry, courier, cyrus, authority):
     # The one thing that Cyrus does not take is counted.
     found = [str(d) for d in differences(courier, cyrus, user)]
     assert found == ["subscription: missing: subscribed on the old side only"]
-    assert migrator.find(r"event=findings .* kind=subscription count=1\b")
+    migrator.wait(r"event=findings .* kind=subscription count=1\b")
 
 
 def test_courier_gives_uids_of_new_mail_to_other_mail(make_ferry, courier, plain, authority):

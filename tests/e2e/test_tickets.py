@@ -93,7 +93,7 @@ def test_key_files_that_are_refused(tls_site, authority):
 
     def refused(why):
         since = proxy.reload("reload_refused")
-        assert proxy.find(rf"event=reload_refused error=.*tls_ticket_files: .*{why}", since), proxy.tail()
+        proxy.wait(rf"event=reload_refused error=.*tls_ticket_files: .*{why}", since=since)
         assert client.comes(proxy)
 
     for mode in (0o644, 0o604, 0o620, 0o602):

@@ -104,7 +104,7 @@ def test_live_session_whose_token_has_expired(site, servers, provider):
     assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
     ferry.wait_state(user, "flipped")
     assert wire.rest()[-1].startswith(b"* BYE [UNAVAILABLE] ")
-    assert proxy.find(r"event=not_handed_over .*why=old_token")
+    proxy.wait(r"event=not_handed_over .*why=old_token")
     sign_in(proxy, user, provider.issue(user)).close()
     assert_equal(servers[0], servers[1], user, 3)
 
