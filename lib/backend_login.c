@@ -11,6 +11,7 @@
 #include "imap_url.h"
 #include "imap_write.h"
 #include "log.h"
+#include "metrics.h"
 #include "reach.h"
 #include "sasl.h"
 #include "xalloc.h"
@@ -63,6 +64,7 @@ struct backend_login {
     size_t untagged; /* lines in this state */
     /* of the step time-out, after which a missing greeting is told; 0 = it was, or there is one */
     uint64_t silent_ms;
+    uint64_t began_ns;
     struct imap_caps caps;
     bool caps_known; /* caps hold for what comes next */
 
@@ -180,6 +182,23 @@ static bool login_goes_on(struct backend_login *b)
     return false;
 }
 
+/* Those for nobody only look. */
+static void login_count(const struct backend_login *b)
+{
+    static const char *const words[] = {[LOGIN_OK] = "ok",
+                                        [LOGIN_REFUSED] = "refused",
+                                        [LOGIN_UNAVAILABLE] = "unavailable",
+                                        [LOGIN_INSECURE] = "insecure",
+                                        [LOGIN_NO_MECHANISM] = "no_mechanism"};
+
+    if (b->as == LOGIN_AS_NOBODY)
+        return;
+    metric_add(METRIC_BACKEND_SIGNINS, 1, b->backend->name, words[b->rc]);
+    if (b->rc == LOGIN_OK)
+        metric_observe(METRIC_BACKEND_SIGNIN_DURATION, (uv_hrtime() - b->began_ns) / 1000, b->backend->name,
+                       NULL);
+}
+
 static void conclude(struct backend_login *b)
 {
     if (login_goes_on(b))
@@ -198,6 +217,7 @@ static void conclude(struct backend_login *b)
         r.stream = b->s;
         b->s = NULL;
     }
+    login_count(b);
     backend_login_fn fn = b->fn;
     void *owner = b->owner;
     login_free(b);
@@ -1009,6 +1029,7 @@ struct backend_login *backend_login_start(struct loop *l, const struct login_req
                                 .step_timeout_ms = request->step_timeout_ms,
                                 .fn = fn,
                                 .owner = owner,
+                                .began_ns = uv_hrtime(),
                                 .state = DIALING};
     if (request->as == LOGIN_AS_USER)
         credential_copy(&b->credential, &request->credential);

@@ -102,7 +102,7 @@ void conf_print_manual_arguments(struct buf *out);
 typedef void (*conf_argument_fn)(void *owner, const char *name, const char *value, const char *text);
 void conf_each_argument(conf_argument_fn fn, void *owner);
 
-/* What main() of all three programs does with -c FILE, --check-conf, --print-conf[=sample], --version,
+/* What main() of all three programs does with -c FILE, --check-conf, --print-conf[=sample], --print-metrics, --version,
  * --help. Returns true: go on, *file is set, and optind is the number of the first argument behind the
  * options. False: what had to be printed is printed; exit with *status: 0, or 1 for what is wrong with the
  * file, or 2 for what is wrong with the arguments.

@@ -3,12 +3,13 @@
 #include <unistd.h>
 
 #include "conf.h"
+#include "metrics.h"
 
 static const char *const programs[] = {
     [CONF_PROXY] = "imapferry-proxy", [CONF_MIGRATOR] = "imapferry-migrator", [CONF_CTL] = "imapferryctl"};
 
 enum verdict { GO_ON, STOP, USAGE };
-enum wish { RUN, CHECK, PRINT, PRINT_SAMPLE, VERSION, HELP };
+enum wish { RUN, CHECK, PRINT, PRINT_SAMPLE, PRINT_METRICS, VERSION, HELP };
 
 static const struct {
     const char *name, *value; /* value "": it takes none */
@@ -22,6 +23,7 @@ static const struct {
     {"--print-conf", "", PRINT, "Prints all settings as they are in force, without the passwords in URLs."},
     {"--print-conf=sample", "", PRINT_SAMPLE,
      "Prints the sample configuration, with the text of each option."},
+    {"--print-metrics", "", PRINT_METRICS, "Prints what Prometheus is told, as a page in Markdown."},
     {"--version", "", VERSION, "Prints the version."},
     {"--help", "", HELP, "Prints what may be said."},
     {"-h", "", HELP, ""},
@@ -102,6 +104,9 @@ static bool fulfil(const struct arguments *a, const char *usage)
         return check_or_print(a);
     case PRINT_SAMPLE:
         conf_print_sample(&out);
+        break;
+    case PRINT_METRICS:
+        metrics_describe(&out);
         break;
     case VERSION:
         buf_add_str(&out, a->json ? "{\"version\": \"" IMAPFERRY_VERSION "\"}\n"

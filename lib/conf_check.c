@@ -477,6 +477,18 @@ static bool check_listeners(const struct conf *c, const struct conf_source *src,
     return check_certificates(p, src) && ok;
 }
 
+static bool check_metrics_listen(const struct conf_source *src, const char *section, const char *text)
+{
+    static const char *const prefixes[] = {"http://", "http+unix://", NULL};
+    struct address a = {0};
+    bool ok =
+        !*text || conf_take_address(src, place(section, NULL, "metrics_listen"), text, prefixes,
+                                    "an address for metrics", "http://host:port or http+unix:///path", &a);
+
+    address_free(&a);
+    return ok;
+}
+
 static bool check_proxy(const struct conf *c, const struct conf_source *src, enum conf_role role)
 {
     const struct conf_proxy *p = &c->proxy;
@@ -488,6 +500,7 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
     if (*p->upgrade_socket && p->upgrade_socket[0] != '/')
         ok = conf_fail(src, place("proxy", NULL, "upgrade_socket"), "\"%s\" is not an absolute path",
                        p->upgrade_socket);
+    ok = check_metrics_listen(src, "proxy", p->metrics_listen) && ok;
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
     ok = check_trusted(c, src) && ok;
@@ -508,6 +521,7 @@ static bool check_migrator(const struct conf *c, const struct conf_source *src)
     if (m->journal_dir[0] != '/')
         ok = conf_fail(src, place("migrator", NULL, "journal_dir"), "\"%s\" is not an absolute path",
                        m->journal_dir);
+    ok = check_metrics_listen(src, "migrator", m->metrics_listen) && ok;
     if (m->retry_max_ms < m->retry_min_ms)
         return conf_fail(src, place("migrator", NULL, "retry_max"), "is shorter than retry_min");
     return ok;

@@ -3,6 +3,7 @@
 
 #include "health.h"
 #include "log.h"
+#include "metrics.h"
 #include "xalloc.h"
 
 enum { HEALTH_CONNECT_MS = 10 * 1000, HEALTH_STEP_MS = 10 * 1000 };
@@ -109,8 +110,17 @@ static void look_at(struct health *h, const char *place)
                             health_on_looked, k);
 }
 
+static void health_tell_dead(const struct health *h)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < h->outage.n; i++)
+        n += !h->outage.places[i].doubted;
+    metric_set(METRIC_BACKEND_DEAD_ADDRESSES, n, h->backend->name, NULL);
+}
+
 static void health_look(struct health *h)
 {
+    health_tell_dead(h);
     uint64_t wait_ms;
     const char *place;
     while ((place = outage_next_look(&h->outage, clock_boot_ms(), &wait_ms)))
@@ -145,6 +155,7 @@ struct health *health_new(struct loop *l, const struct conf_backend *backend, st
                          .outage = {.fn = health_on_event, .owner = h, .has_breaker = fn != NULL},
                          .task = {.fn = health_on_task}};
     h->timer = timer_new(l, health_on_timer, h);
+    metric_change(METRIC_BACKEND_DEAD_ADDRESSES, 0, backend->name, NULL);
     TAILQ_INIT(&h->looks);
     return h;
 }
@@ -192,6 +203,7 @@ void health_again(struct health *h)
     health_drop_looks(h);
     outage_forget_all(&h->outage);
     timer_stop(h->timer);
+    health_tell_dead(h);
     if (!was_open)
         return;
     h->outage.opened_ms = opened_ms;

@@ -15,6 +15,16 @@ static const char *const proxy_protocol_words[] = {"none", "v1", "v2", NULL};
 static const char *const client_name_words[] = {"email", "common_name", NULL};
 static const char *const tls_words[] = {"1.0", "1.1", "1.2", "1.3", NULL};
 
+static const char *const log_format_words[] = {"text", "json", NULL};
+
+#define METRICS_LISTEN                                                                                        \
+    "Where Prometheus asks for /metrics, and others for /healthz and /readyz: http://host:port, or "          \
+    "http+unix:///path. No names of users are told, and nobody is asked for a password: an address that the " \
+    "monitoring alone can reach is best. conf/METRICS.md tells what there is. Empty: nowhere."
+#define LOG_FORMAT                                                                                           \
+    "How each event is written, one a line: key=value (text), or an object (json). conf/EVENTS.md names "    \
+    "them all."
+
 /* "migration" is the last and can't be left out: so a file that was cut off between two sections is noticed
  * too. */
 const struct section sections[] = {
@@ -278,6 +288,10 @@ const struct option options[] = {
          "A UNIX socket such as \"/run/imapferry/upgrade\", in a folder of user's alone. A proxy that is started while another one "
          "with the same socket runs takes its listeners and its id over, and that one drains and ends once the new one serves: "
          "nobody is refused. Only root and the proxy's own user are heard. Where empty, a second one finds its ports taken."},
+    {"proxy", "metrics_listen", OPTION_STRING, offsetof(struct conf_proxy, metrics_listen), .def = "",
+     .example = "\"http://127.0.0.1:9143\"", .text = METRICS_LISTEN},
+    {"proxy", "log_format", OPTION_ENUM, offsetof(struct conf_proxy, log_format), .def = "text",
+     .words = log_format_words, .text = LOG_FORMAT},
     {"proxy", "allow_plaintext", OPTION_BOOL, offsetof(struct conf_proxy, allow_plaintext), .def = "false",
      .reload = RELOAD_YES,
      .text =
@@ -410,6 +424,10 @@ const struct option options[] = {
      .text =
          "How long a migrator may show no sign of life before another one takes its jobs over. Where the two are "
          "set to different times, the longer one counts."},
+    {"migrator", "metrics_listen", OPTION_STRING, offsetof(struct conf_migrator, metrics_listen), .def = "",
+     .example = "\"http://127.0.0.1:9144\"", .text = METRICS_LISTEN},
+    {"migrator", "log_format", OPTION_ENUM, offsetof(struct conf_migrator, log_format), .def = "text",
+     .words = log_format_words, .text = LOG_FORMAT},
     {"migrator", "command_timeout", OPTION_DURATION, offsetof(struct conf_migrator, command_timeout_ms),
      .def = "5m", .min = 100, .max = 1 * H,
      .text =

@@ -5,6 +5,7 @@
 #define IMAPFERRY_OPTIONS_H
 
 #include "address.h"
+#include "log.h"
 
 /* One alias of struct conf_migration as account_key() uses it: both sides are account keys. */
 struct conf_alias {
@@ -94,7 +95,9 @@ struct conf_proxy {
     char *id;           /* "" = host name */
     char *user, *group; /* whom to become; "" = stay */
     bool sandbox;
-    char *upgrade_socket;        /* "" = none */
+    char *upgrade_socket; /* "" = none */
+    char *metrics_listen; /* "" = none */
+    enum log_format log_format;
     struct conf_list mechanisms; /* sasl.h; conf_offers() */
     struct conf_list masters;    /* login names; conf_is_master() */
     bool allow_plaintext, compress;
@@ -144,6 +147,8 @@ struct conf_migrator {
     char *user, *group; /* whom to become; "" = stay */
     bool sandbox;
     char *journal_dir;
+    char *metrics_listen; /* "" = none */
+    enum log_format log_format;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
     uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */
     /* how long a backend may send nothing while it owes an answer, before it is given up */

@@ -3,6 +3,7 @@
 
 #include "dial.h"
 #include "imap_write.h"
+#include "metrics.h"
 #include "redis.h"
 #include "redis_scan.h"
 #include "sentinel.h"
@@ -20,9 +21,10 @@ static const struct stream_limits stream_limits = {.high_water = 1 << 20, .queue
 /* A command whose answer is waited for. */
 struct pending {
     TAILQ_ENTRY(pending) link;
-    redis_fn fn;     /* NULL: nobody wants it any more */
-    void *owner;     /* borrowed */
-    uint64_t due_ms; /* by clock_boot_ms() */
+    redis_fn fn;      /* NULL: nobody wants it any more */
+    void *owner;      /* borrowed */
+    uint64_t due_ms;  /* by clock_boot_ms() */
+    uint64_t sent_ns; /* 0: it is meant to wait */
 };
 TAILQ_HEAD(pending_list, pending);
 
@@ -179,8 +181,19 @@ static bool tell_state(struct redis *r, bool up, const char *detail)
     return !r->gone;
 }
 
+static void redis_count(const struct pending *p, enum redis_rc rc)
+{
+    static const char *const words[] = {
+        [REDIS_OK] = "ok", [REDIS_ERROR_REPLY] = "error", [REDIS_DOWN] = "lost"};
+
+    metric_add(METRIC_REDIS_CALLS, 1, words[rc], NULL);
+    if (rc != REDIS_DOWN && p->sent_ns)
+        metric_observe(METRIC_REDIS_DURATION, (uv_hrtime() - p->sent_ns) / 1000, NULL, NULL);
+}
+
 static bool answer(struct redis *r, struct pending *p, enum redis_rc rc, const struct reply *reply)
 {
+    redis_count(p, rc);
     redis_fn fn = p->fn;
     void *owner = p->owner;
     free(p);
@@ -372,6 +385,7 @@ void redis_command(struct redis *r, const struct span *argv, size_t argc, uint64
                    void *owner)
 {
     struct pending *p = pending_new(fn, owner, timeout_ms ? timeout_ms : r->timeout_ms);
+    p->sent_ns = timeout_ms ? 0 : uv_hrtime();
     if (r->phase == PHASE_UP) {
         send_command(r, argv, argc, p);
         return;

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include "lib/conf_files.h"
+#include "lib/http_status.h"
 #include "lib/instance.h"
 #include "lib/learner.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/privileges.h"
 #include "lib/process.h"
 #include "lib/registry.h"
@@ -31,12 +33,13 @@ enum {
     STORE_TIMEOUT_MS = 5000,
     RECHECK_MS = 5000,  /* whether the store is safe is looked at again after it */
     RECALL_MS = 60000,  /* while the store does not know flips of the journal, it is asked again after it */
+    CENSUS_MS = 15000,  /* how often accounts are counted for the metrics */
     REPLICAS_MS = 1000, /* how often the replicas are counted */
     STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
 };
 
 static const char usage[] =
-    "usage: imapferry-migrator [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
+    "usage: imapferry-migrator [-c FILE] [--check-conf] [--print-conf[=sample]] [--print-metrics] [--version]\n";
 
 struct program {
     struct migrator m;
@@ -47,6 +50,9 @@ struct program {
     struct worker *worker; /* NULL until the store was found to be safe */
     struct timer *recheck, *replicas, *stop;
     struct signals *signals;
+    struct http_status status;
+    struct http_server *metrics; /* NULL: metrics_listen is empty */
+    struct timer *census;
     struct watchdog *watchdog;
     struct sandbox *sandbox; /* NULL: it is locked */
     struct instance *instance;
@@ -211,6 +217,8 @@ static void on_replicas_timer(void *owner)
     timer_start(g->replicas, REPLICAS_MS);
 }
 
+static void migrator_take_census(void *owner);
+
 static void migrator_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct program *g = owner;
@@ -234,11 +242,86 @@ static void migrator_on_store(void *owner, enum store_state state, const char *d
     if (state == STORE_UP) {
         migrator_check_store(g);
         route_counts_read(g->m.store, migrator_on_counts, g);
+        if (g->metrics)
+            migrator_take_census(g);
     }
     if (state == STORE_UP && g->learner)
         learner_look(g->learner);
     if (g->worker)
         worker_store_changed(g->worker);
+}
+
+/* ---- what monitoring is told */
+
+static void migrator_lacks(void *owner, struct buf *out)
+{
+    const struct program *g = owner;
+
+    if (g->ending)
+        buf_add_str(out, "the migrator is being stopped\n");
+    if (store_state(g->m.store) != STORE_UP)
+        buf_add_str(out, "Redis does not answer, or does not hold the store of this site\n");
+    else if (!g->is_ours)
+        buf_add_str(out, "it is not known yet whether another migrator has this id\n");
+    else if (g->m.store_unsafe)
+        buf_add_str(out, "Redis may forget what it is told (store_unsafe in the log)\n");
+    else if (g->unknown_flips)
+        buf_add_str(out,
+                    "Redis does not know switch-overs that this journal has (flips_unknown in the log)\n");
+    else if (!g->worker)
+        buf_add_str(out, "it has not begun to work yet\n");
+}
+
+static void migrator_refresh(void *owner)
+{
+    const struct program *g = owner;
+
+    metric_set(METRIC_STORE_UP, store_state(g->m.store) == STORE_UP, NULL, NULL);
+}
+
+static void migrator_note_count(enum metric m, struct span name, const char *prefix, struct span number)
+{
+    size_t n = strlen(prefix);
+    uint64_t count;
+
+    if (name.len <= n || memcmp(name.p, prefix, n) != 0 || !span_u64(number, INT64_MAX, &count))
+        return;
+    char *value = xspandup(span_of(name.p + n, name.len - n));
+    metric_set(m, count, value, NULL);
+    free(value);
+}
+
+static void migrator_on_census(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    (void)owner;
+    if (rc != ROUTE_OK)
+        return;
+    metric_clear(METRIC_ACCOUNTS);
+    metric_clear(METRIC_ACCOUNTS_AT);
+    for (int s = 0; s <= ROUTE_HELD; s++)
+        metric_set(METRIC_ACCOUNTS, 0, route_state_name((enum route_state)s), NULL);
+    for (size_t i = 1; i + 1 < n; i += 2) {
+        migrator_note_count(METRIC_ACCOUNTS, rows[i], "state:", rows[i + 1]);
+        migrator_note_count(METRIC_ACCOUNTS_AT, rows[i], "backend:", rows[i + 1]);
+    }
+}
+
+static void migrator_on_control(void *owner, enum route_rc rc, const struct route_control *c)
+{
+    (void)owner;
+    if (rc == ROUTE_OK)
+        metric_set(METRIC_PAUSED, c->paused, NULL, NULL);
+}
+
+static void migrator_take_census(void *owner)
+{
+    struct program *g = owner;
+
+    timer_start(g->census, CENSUS_MS);
+    if (store_state(g->m.store) != STORE_UP)
+        return;
+    route_counts_read(g->m.store, migrator_on_census, g);
+    route_control_read(g->m.store, migrator_on_control, g);
 }
 
 /* ---- the end */
@@ -395,6 +478,11 @@ static bool migrator_drop_privileges(const struct program *g, char **error)
         *error = xasprintf("%s can't be given to %s: %s", c->journal_dir, who.user, strerror(errno));
         return false;
     }
+    if (strncmp(c->metrics_listen, "http+unix://", 12) == 0 &&
+        !privileges_give(&who, c->metrics_listen + 12)) {
+        *error = xasprintf("%s can't be given to %s: %s", c->metrics_listen, who.user, strerror(errno));
+        return false;
+    }
     if (!privileges_drop(&who, error))
         return false;
     if (who.named)
@@ -426,6 +514,8 @@ static void migrator_lock_sandbox(struct program *g)
 {
     conf_each_file(g->conf, CONF_MIGRATOR, migrator_may_read, g->sandbox);
     sandbox_write(g->sandbox, g->conf->migrator.journal_dir);
+    if (strncmp(g->conf->migrator.metrics_listen, "http+unix://", 12) == 0)
+        sandbox_remove(g->sandbox, g->conf->migrator.metrics_listen + 12);
     sandbox_lock(&g->sandbox);
 }
 
@@ -442,7 +532,8 @@ static bool make_parts(struct program *g, char **error)
         if (!m->seal)
             return false;
     }
-    if (!migrator_drop_privileges(g, error))
+    if (!http_status_listen(m->loop, c->migrator.metrics_listen, false, &g->status, &g->metrics, error) ||
+        !migrator_drop_privileges(g, error))
         return false;
     m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
     if (!m->journal)
@@ -458,7 +549,7 @@ static bool make_parts(struct program *g, char **error)
     instance_token(token);
     g->instance = instance_new(m->store, "migrator", g->id, token, "", migrator_on_instance, g);
     timer_start(g->replicas, REPLICAS_MS);
-    return true;
+    return !g->metrics || http_server_start(g->metrics, error);
 }
 
 static struct program *migrator_program_new(struct conf *conf)
@@ -472,6 +563,8 @@ static struct program *migrator_program_new(struct conf *conf)
     g->recheck = timer_new(g->m.loop, migrator_check_store, g);
     g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
     g->stop = timer_new(g->m.loop, migrator_end, g);
+    g->census = timer_new(g->m.loop, migrator_take_census, g);
+    g->status = (struct http_status){METRIC_OF_MIGRATOR, migrator_lacks, migrator_refresh, g};
     g->signals = signals_new(g->m.loop, migrator_on_signal, migrator_on_reload, g);
     g->watchdog = watchdog_new(g->m.loop, migrator_is_alive, g);
     return g;
@@ -495,6 +588,8 @@ static void migrator_program_free(struct program *g)
     backends_free(&m->backends);
     if (m->seal)
         seal_private_free(&m->seal);
+    http_server_free(&g->metrics);
+    timer_free(&g->census);
     timer_free(&g->recheck);
     timer_free(&g->replicas);
     timer_free(&g->stop);
@@ -525,6 +620,7 @@ int main(int argc, char **argv)
         free(error);
         return 1;
     }
+    log_set_format(conf->migrator.log_format);
     struct program *g = migrator_program_new(conf);
     bool ok = make_parts(g, &error);
     if (ok)

@@ -2,6 +2,7 @@
 
 #include "lib/learner.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/store_caps.h"
 #include "lib/xalloc.h"
 
@@ -56,9 +57,19 @@ static void backends_on_breaker(void *owner, const struct conf_backend *backend)
     struct backends *b = owner;
     struct known *k = backends_row_of(b, backend);
     bool open = health_is_open(k->health);
+    metric_set(METRIC_BREAKERS_OPEN, open, backend->name, NULL);
+    metric_add(METRIC_BREAKER_OPENINGS, open, backend->name, NULL);
     if (open)
         backends_count(b, k, TALLY_BREAKERS);
     breakers_set(b->breakers, (size_t)(k - b->rows), backend->name, open);
+}
+
+/* So that these are there before anything happens. */
+static void backends_tell_none(const char *name)
+{
+    metric_change(METRIC_BREAKERS_OPEN, 0, name, NULL);
+    metric_add(METRIC_BREAKER_OPENINGS, 0, name, NULL);
+    metric_add(METRIC_LOGINS_AT_ONCE, 0, name, NULL);
 }
 
 struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, struct tally *tally,
@@ -78,6 +89,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool firs
     for (size_t i = 0; i < b->n && ok; i++) {
         struct known *k = &b->rows[i];
         k->conf = &conf->backends[i];
+        backends_tell_none(k->conf->name);
         if (address_has_tls(&k->conf->address))
             ok = (k->tls = tls_policy_backend(k->conf, error)) != NULL;
         k->health = health_new(l, k->conf, k->tls, backends_on_breaker, b);
@@ -129,6 +141,7 @@ bool backends_refuses(struct backends *b, const struct conf_backend *backend)
 {
     struct known *k = backends_row_of(b, backend);
     bool refuses = health_refuses(k->health);
+    metric_add(METRIC_LOGINS_AT_ONCE, refuses, backend->name, NULL);
     if (refuses)
         backends_count(b, k, TALLY_REFUSED_AT_ONCE);
     return refuses;

@@ -28,7 +28,7 @@ static void freeze_thaw(struct session *s)
         return;
     }
     uint32_t withheld = rest_withheld(s);
-    rest_over(s);
+    rest_over(s, "thawed");
     if (withheld > 0 && s->state != IN_HANDOVER)
         relay_tell_exists(s, withheld);
     if (s->state == IN_FROZEN) {

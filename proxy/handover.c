@@ -6,6 +6,7 @@
 #include "lib/imap_tok.h"
 #include "lib/imap_write.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
@@ -49,6 +50,7 @@ void handover_failed(struct session *s, const char *why, const char *detail)
     LOG(INFO, "not_handed_over", LOG_S("session", s->name), LOG_S("user", s->account->key),
         LOG_S("backend", s->at->name), LOG_S("why", why), LOG_S("detail", detail));
     tally_add(s->proxy->tally, TALLY_HANDOVERS, why);
+    metric_add(METRIC_HANDOVERS, 1, "ended", why);
     session_close(s, end, why);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/xalloc.h"
 
 #include "freeze.h"
@@ -177,6 +178,7 @@ static void handover_finish(struct handover *h, struct view_list_change *change,
     struct buf lines = h->told;
     struct stream *stream = h->stream;
     uint32_t exists = o->exists + change->arrived;
+    const char *result = h->is_thaw ? "thawed" : "moved";
     h->told = (struct buf){0};
     h->stream = NULL;
     if (change->arrived > 0)
@@ -186,11 +188,13 @@ static void handover_finish(struct handover *h, struct view_list_change *change,
         LOG_U("arrived", change->arrived), LOG_U("gone", imap_seq_count(&gone->numbers)),
         LOG_U("reflagged", imap_seq_count(reflagged)), LOG_U("ms", clock_boot_ms() - h->began_ms));
     tally_add(s->proxy->tally, TALLY_HANDOVERS, h->is_thaw ? "back_at_the_source" : "moved");
+    metric_add(METRIC_HANDOVERS, 1, result, "");
+    metric_observe(METRIC_HANDOVER_DURATION, 1000 * (clock_boot_ms() - h->began_ms), NULL, NULL);
     if (!h->is_thaw)
         relay_set_view(s, h->view, o->selected ? &h->sight : NULL);
     handover_owe_flags(s, reflagged);
     handover_drop(s);
-    rest_over(s);
+    rest_over(s, result);
     prepare_drop(s);
     relay_attach(s, stream, s->at, buf_span(&lines), gone, exists);
     buf_free(&lines);

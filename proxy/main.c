@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "lib/conf_files.h"
+#include "lib/http_status.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/privileges.h"
 #include "lib/process.h"
 #include "lib/sandbox.h"
@@ -21,10 +23,11 @@
 #include "expiry.h"
 #include "myself.h"
 #include "proxy.h"
+#include "session_states.h"
 #include "upgrade.h"
 
 static const char usage[] =
-    "usage: imapferry-proxy [-c FILE] [--check-conf] [--print-conf[=sample]] [--version]\n";
+    "usage: imapferry-proxy [-c FILE] [--check-conf] [--print-conf[=sample]] [--print-metrics] [--version]\n";
 
 struct worker {
     struct proxy *proxy; /* owned */
@@ -46,6 +49,8 @@ struct program {
     struct giver *giver;       /* NULL: no upgrade_socket, or not yet */
     struct watchdog *watchdog; /* NULL: nobody asks */
     struct signals *signals;
+    struct http_status status;
+    struct http_server *metrics; /* NULL: metrics_listen is empty */
     char token[INSTANCE_TOKEN];
     int upgrade_fd; /* for the giver; -1: it has it, or there is none */
     uv_async_t news;
@@ -65,6 +70,8 @@ static void program_end(struct program *g, enum proxy_order order)
     giver_free(&g->giver);
     heir_free(&g->heir);
     sockets_close(g->sockets);
+    if (g->followed) /* the next process is asked from now on */
+        http_server_free(&g->metrics);
     for (size_t i = 0; i < g->n_workers; i++)
         proxy_give_order(g->workers[i].proxy, order);
 }
@@ -260,6 +267,43 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+/* ---- what monitoring is told ---- */
+
+static bool program_threads_all(const struct program *g, bool (*fn)(struct proxy *p))
+{
+    for (size_t t = 0; t < g->n_workers; t++)
+        if (!fn(g->workers[t].proxy))
+            return false;
+    return true;
+}
+
+static void program_lacks(void *owner, struct buf *out)
+{
+    const struct program *g = owner;
+
+    if (g->ending)
+        buf_add_str(out, "the proxy is being stopped\n");
+    else if (!program_threads_all(g, proxy_is_serving))
+        buf_add_str(out, "listeners are not open yet\n");
+    if (!program_threads_all(g, proxy_has_store))
+        buf_add_str(out, "Redis does not answer, or does not hold the store of this site\n");
+    if (!program_threads_all(g, proxy_is_leased))
+        buf_add_str(out, "the lease is not held\n");
+}
+
+static void program_refresh(void *owner)
+{
+    const struct program *g = owner;
+
+    metric_set(METRIC_STORE_UP, program_threads_all(g, proxy_has_store), NULL, NULL);
+    for (enum session_state in = 0; in < IN_CLOSING; in++) {
+        uint64_t n = 0;
+        for (size_t t = 0; t < g->n_workers; t++)
+            n += atomic_load_explicit(&g->workers[t].proxy->n_in[in], memory_order_relaxed);
+        metric_set(METRIC_SESSIONS, n, session_state_name(in), NULL);
+    }
+}
+
 /* ---- start and end ---- */
 
 static bool get_sockets(struct program *g, const struct identity *who, char **error)
@@ -332,6 +376,7 @@ static struct program *proxy_program_new(struct conf *conf)
     g->n_workers = count_of_threads(conf);
     g->workers = xcalloc(g->n_workers, sizeof *g->workers);
     g->sockets = sockets_new(&conf->proxy.listen);
+    g->status = (struct http_status){METRIC_OF_PROXY, program_lacks, program_refresh, g};
     g->upgrade_fd = -1;
     instance_token(g->token);
     pthread_mutex_init(&g->lock, NULL);
@@ -363,6 +408,7 @@ static void proxy_program_free(struct program *g)
     heir_free(&g->heir);
     giver_free(&g->giver);
     watchdog_free(&g->watchdog);
+    http_server_free(&g->metrics);
     uv_close((uv_handle_t *)&g->news, NULL);
     signals_free(&g->signals);
     expiry_watch_free(&g->expiry);
@@ -392,6 +438,19 @@ static bool give_sockets(const struct program *g, const struct identity *who, ch
     return true;
 }
 
+static bool program_bind_metrics(struct program *g, const struct identity *who, char **error)
+{
+    const char *listen = g->conf->proxy.metrics_listen, *path = strstr(listen, "://");
+
+    if (!http_status_listen(g->loop, listen, g->heir != NULL, &g->status, &g->metrics, error))
+        return false;
+    if (strncmp(listen, "http+unix", 9) == 0 && !privileges_give(who, path + 3)) {
+        *error = xasprintf("%s can't be given to %s: %s", listen, who->user, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
 /* All is bound and read. No other thread is there yet. */
 static bool program_drop_privileges(const struct program *g, const struct identity *who, char **error)
 {
@@ -413,6 +472,8 @@ static void program_lock_sandbox(struct program *g)
     for (size_t i = 0; i < g->sockets->n; i++)
         if (strncmp(g->sockets->groups[i].text, "imap+unix://", 12) == 0)
             sandbox_remove(g->sandbox, g->sockets->groups[i].text + 12);
+    if (strncmp(g->conf->proxy.metrics_listen, "http+unix://", 12) == 0)
+        sandbox_remove(g->sandbox, g->conf->proxy.metrics_listen + 12);
     if (*g->conf->proxy.upgrade_socket)
         sandbox_remove(g->sandbox, g->conf->proxy.upgrade_socket);
     conf_each_file(g->conf, CONF_PROXY, program_may_read, g->sandbox);
@@ -433,13 +494,14 @@ static bool program_run(struct program *g, size_t descriptors, char **error)
 {
     struct identity who;
     if (!privileges_find(g->conf->proxy.user, g->conf->proxy.group, &who, error) ||
-        !get_sockets(g, &who, error) || !myself_check(g->conf, g->sockets, error) ||
-        !make_workers(g, descriptors, error) || !program_drop_privileges(g, &who, error))
+        !get_sockets(g, &who, error) || !program_bind_metrics(g, &who, error) ||
+        !myself_check(g->conf, g->sockets, error) || !make_workers(g, descriptors, error) ||
+        !program_drop_privileges(g, &who, error))
         return false;
     program_lock_sandbox(g);
     watch_certificates(g, g->workers[0].proxy->server_tls); /* before it is its thread's */
     conf_log_old_tls(g->conf, CONF_PROXY);
-    if (!start_threads(g, error))
+    if ((g->metrics && !http_server_start(g->metrics, error)) || !start_threads(g, error))
         return false;
     g->watchdog = watchdog_new(g->loop, program_is_alive, g);
     loop_run(g->loop);
@@ -460,6 +522,7 @@ int main(int argc, char **argv)
         free(error);
         return 1;
     }
+    log_set_format(conf->proxy.log_format);
     size_t descriptors = process_limit();
     struct program *g = proxy_program_new(conf);
     bool ok = program_run(g, descriptors, &error);

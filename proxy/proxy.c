@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/tls_tickets.h"
 #include "lib/xalloc.h"
 
@@ -66,6 +67,7 @@ static void proxy_on_store(void *owner, enum store_state state, const char *deta
 {
     struct proxy *p = owner;
     (void)detail;
+    atomic_store(&p->told_store, state == STORE_UP);
     if (!p->lease)
         return;
     set_pace(p);
@@ -90,12 +92,15 @@ static void on_lease(void *owner, enum lease_event ev)
         LOG(INFO, "lease_renewed", LOG_U("thread", p->thread),
             LOG_S("incarnation", lease_incarnation(p->lease)));
         p->has_lease = true;
+        atomic_store(&p->told_lease, true);
         serve_if_ready(p);
         accounts_seen_all(p);
         each_live(p, registration_ask);
         each_live(p, session_go_on);
         break;
     case LEASE_LAPSED:
+        atomic_store(&p->told_lease, false);
+        metric_add(METRIC_LEASE_LAPSES, 1, NULL, NULL);
         each_session(p, IN_RELAY, relay_flow);
         break;
     }
@@ -145,6 +150,7 @@ static void proxy_serve(struct proxy *p)
     if (p->phase != PROXY_STARTING)
         return;
     p->phase = PROXY_SERVING;
+    atomic_store(&p->told_phase, PROXY_SERVING);
     timer_stop(p->start_timer);
     backends_wait_no_more(p->backends);
     for (size_t i = 0; i < p->n_listeners; i++)
@@ -352,6 +358,7 @@ static void on_drain_timer(void *owner)
 static void proxy_drain(struct proxy *p)
 {
     p->phase = PROXY_DRAINING;
+    atomic_store(&p->told_phase, PROXY_DRAINING);
     timer_stop(p->start_timer);
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_close(&p->listeners[i]);
@@ -465,6 +472,21 @@ bool proxy_is_alive(struct proxy *p)
     bool alive = atomic_exchange(&p->came_round, false);
     uv_async_send(&p->orders);
     return alive;
+}
+
+bool proxy_is_serving(struct proxy *p)
+{
+    return atomic_load(&p->told_phase) == PROXY_SERVING;
+}
+
+bool proxy_has_store(struct proxy *p)
+{
+    return atomic_load(&p->told_store);
+}
+
+bool proxy_is_leased(struct proxy *p)
+{
+    return atomic_load(&p->told_lease);
 }
 
 static void on_orders(uv_async_t *async)

@@ -112,6 +112,9 @@ struct proxy {
     struct noise *noise;
     struct tries *tries; /* throttle.h; owned by the sessions in them */
     struct session_list places[IN_COUNT];
+    atomic_uint n_in[IN_COUNT];         /* how many are there; read by the main thread, as the two below */
+    atomic_bool told_store, told_lease; /* the store is there; the lease holds */
+    atomic_int told_phase;              /* enum proxy_phase */
     size_t n_sessions;
     uint64_t last_session;
     struct tally *tally;
@@ -134,6 +137,11 @@ void proxy_lend_id(struct proxy *p);
 void proxy_claim_id(struct proxy *p, const char *from);
 /* From any thread: has it come round since the last time that this was asked? For a watchdog. */
 bool proxy_is_alive(struct proxy *p);
+
+/* From any thread: does it serve, is its store there, does its lease hold? */
+bool proxy_is_serving(struct proxy *p);
+bool proxy_has_store(struct proxy *p);
+bool proxy_is_leased(struct proxy *p);
 
 /* A session is gone. */
 void proxy_session_ended(struct proxy *p);

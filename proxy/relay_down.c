@@ -321,7 +321,7 @@ static bool view_keeps(const struct session *s)
 bool relay_pump_down(struct session *s)
 {
     struct relay *r = s->relay;
-    struct outlet out = {.to = s->client, .count = &s->bytes_out};
+    struct outlet out = {.to = s->client, .count = &s->bytes_out, .direction = "out"};
     struct piece p;
     enum session_end wrong = END_NONE;
     const char *why = NULL;

@@ -1,4 +1,6 @@
 /* How bytes go on. */
+#include "lib/metrics.h"
+
 #include "relay_priv.h"
 
 enum {
@@ -9,6 +11,7 @@ enum {
 static void outlet_send(struct outlet *o, const uint8_t *from, size_t len)
 {
     *o->count += len;
+    metric_add(METRIC_SESSION_BYTES, len, o->direction, NULL);
     stream_send(o->to, from, len);
 }
 

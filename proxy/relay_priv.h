@@ -105,6 +105,7 @@ struct relay {
 struct outlet {
     struct stream *to;
     uint64_t *count;
+    const char *direction;     /* of METRIC_SESSION_BYTES */
     struct buf texts;          /* not sent yet; owned until outlet_end() */
     const uint8_t *from, *end; /* ... and behind it */
 };

@@ -508,7 +508,7 @@ static void take_up(struct session *s, const struct piece *p, struct outlet *o)
 
 void relay_pump_up(struct session *s)
 {
-    struct outlet out = {.to = s->backend, .count = &s->bytes_in};
+    struct outlet out = {.to = s->backend, .count = &s->bytes_in, .direction = "in"};
     struct piece p;
     struct buf held = {0};
     stream_cork(s->client); /* the answers to what came at once go out at once */

@@ -76,7 +76,7 @@ static void send_written(struct relay_view *v, struct outlet *o)
 /* Outside of relay_pump_up(). */
 static void send_now(struct relay_view *v, void (*what)(struct relay_view *v, struct outlet *o))
 {
-    struct outlet out = {.to = v->s->backend, .count = &v->s->bytes_in};
+    struct outlet out = {.to = v->s->backend, .count = &v->s->bytes_in, .direction = "in"};
     what(v, &out);
     outlet_end(&out);
 }

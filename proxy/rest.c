@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
@@ -21,6 +22,7 @@ enum rest_flags { FLAGS_NOT_ASKED, FLAGS_ASKED, FLAGS_COMING, FLAGS_OVER };
 struct rest {
     struct session *s; /* borrowed */
     bool acknowledged;
+    uint64_t began_ms;
     uint64_t acknowledged_epoch; /* 0: it is to be said again */
     enum step step;
     struct view_list list;
@@ -66,18 +68,21 @@ static struct rest *rest_of(struct session *s)
         return s->rest;
     struct rest *re = s->rest = xcalloc(1, sizeof *re);
     re->s = s;
+    re->began_ms = clock_boot_ms();
     re->again = timer_new(s->proxy->loop, rest_on_again, re);
     re->wait = timer_new(s->proxy->loop, on_no_end, re);
     timer_start(re->wait, rest_wait_ms(s));
     return re;
 }
 
-void rest_over(struct session *s)
+void rest_over(struct session *s, const char *result)
 {
     struct rest *re = s->rest;
     if (!re)
         return;
     s->rest = NULL;
+    if (re->acknowledged)
+        metric_observe(METRIC_SESSION_FREEZE, 1000 * (clock_boot_ms() - re->began_ms), result, NULL);
     store_forget(s->proxy->store, re);
     timer_free(&re->again);
     timer_free(&re->wait);

@@ -46,8 +46,8 @@ bool rest_is_acknowledged(const struct session *s);
 /* The account is in `flipping` now: waits longer. */
 void rest_wait_for_flip(struct session *s);
 /* The freeze is over for this session: forgets all of the above. What becomes of the session is the caller's
- * affair. */
-void rest_over(struct session *s);
+ * affair; result says it to METRIC_SESSION_FREEZE. */
+void rest_over(struct session *s, const char *result);
 /* How long to wait for the end of the freeze, in ms from now. */
 uint64_t rest_wait_ms(const struct session *s);
 

@@ -3,6 +3,7 @@
 #include "lib/account.h"
 #include "lib/imap_code.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
@@ -76,6 +77,12 @@ static const struct imap_code *routing_code_of(const char *code, const char *oth
 {
     const struct imap_code *found = imap_code_find(span_str(code));
     return found && found->text ? found : imap_code_find(span_str(otherwise));
+}
+
+static void routing_count(const struct session *s, const char *result)
+{
+    metric_add(METRIC_LOGINS, 1, result, NULL);
+    metric_observe(METRIC_LOGIN_DURATION, 1000 * (clock_boot_ms() - s->login->began_ms), result, NULL);
 }
 
 static void log_failed(const struct session *s, const char *code, const char *phase, const char *detail)
@@ -154,6 +161,7 @@ static void routing_failed(struct session *s)
 static void routing_give_up(struct session *s, const char *code, const char *phase, const char *detail)
 {
     const struct imap_code *r = routing_code_of(code, "UNAVAILABLE");
+    routing_count(s, "unavailable");
     log_failed(s, r->name, phase, detail);
     say_no(s, r->name, r->text);
     routing_failed(s);
@@ -166,6 +174,8 @@ void routing_unavailable(struct session *s, const char *phase, const char *detai
 
 void routing_cancel(struct session *s, bool tell)
 {
+    if (s->login && s->state != IN_REFUSED)
+        routing_count(s, tell ? "unavailable" : "gone");
     if (tell) {
         if (s->state != IN_REFUSED) /* that was logged */
             log_failed(s, "UNAVAILABLE", "closing", NULL);
@@ -181,6 +191,7 @@ static void routing_refuse_with(struct session *s, const char *code, const char 
     struct login *l = s->login;
     l->refusal = code;
     l->refusal_text = text;
+    routing_count(s, strcmp(code, "LIMIT") == 0 ? "limit" : "refused");
     log_failed(s, code, phase, detail);
     session_enter(s, IN_REFUSED);
     timer_start(s->timer, REFUSAL_STEP_MS - (clock_boot_ms() - l->began_ms) % REFUSAL_STEP_MS);
@@ -567,6 +578,7 @@ static void let_in(struct session *s)
     session_say(s, "%s OK [CAPABILITY %s] Logged in", l->tag, buf_str(&words));
     buf_free(&words);
     log_login(s);
+    routing_count(s, "ok");
     struct secret *kept = l->other != l->at ? s->secret : NULL; /* it may be flipped there */
     if (kept)
         s->secret = NULL;

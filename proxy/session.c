@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
@@ -138,6 +139,7 @@ static void session_free(struct loop_task *task)
     struct session *s = CONTAINER_OF(task, struct session, task);
     struct proxy *p = s->proxy;
     LIST_REMOVE(s, place);
+    session_count(p, s->state, -1);
     free(s->name);
     free(s->peer);
     free(s->peer_ip);
@@ -174,6 +176,7 @@ static struct session *session_new(const struct listener *l)
     s->timer = timer_new(p->loop, session_deadline, s);
     s->state = IN_NEW;
     LIST_INSERT_HEAD(&p->places[IN_NEW], s, place);
+    session_count(p, IN_NEW, 1);
     p->n_sessions++;
     return s;
 }
@@ -219,6 +222,7 @@ void session_accept(struct listener *l)
         session_unmake(s);
         return;
     }
+    metric_add(METRIC_CONNECTIONS, 1, NULL, NULL);
     peer_of_connection(s);
     if (l->proxy_protocol)
         session_await_header(s);
@@ -275,7 +279,7 @@ static void session_release(struct session *s, enum session_end end)
     preauth_free(s);
     prepare_drop(s);
     handover_drop(s);
-    rest_over(s);
+    rest_over(s, "ended");
     relay_free(&s->relay);
     vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
@@ -304,6 +308,7 @@ void session_close(struct session *s, enum session_end end, const char *detail)
     if (may_talk && *bye)
         session_say(s, "* BYE %s", bye);
     tally_add(s->proxy->tally, TALLY_ENDS, ends[end].word);
+    metric_add(METRIC_SESSION_ENDS, 1, ends[end].word, NULL);
     session_release(s, end);
     session_enter(s, IN_CLOSING);
     loop_defer(s->proxy->loop, &s->task);

@@ -208,12 +208,26 @@ const struct session_state_row *session_state_row(const struct session *s)
     return &rows[s->state];
 }
 
+const char *session_state_name(enum session_state state)
+{
+    return rows[state].name;
+}
+
+/* By this thread alone. */
+void session_count(struct proxy *p, enum session_state state, int n)
+{
+    unsigned was = atomic_load_explicit(&p->n_in[state], memory_order_relaxed);
+    atomic_store_explicit(&p->n_in[state], was + (unsigned)n, memory_order_relaxed);
+}
+
 void session_enter(struct session *s, enum session_state state)
 {
     const struct session_state_row *to = &rows[state];
     LOG(DEBUG, "session_state", LOG_S("session", s->name), LOG_S("from", rows[s->state].name),
         LOG_S("to", to->name));
     LIST_REMOVE(s, place);
+    session_count(s->proxy, s->state, -1);
+    session_count(s->proxy, state, 1);
     s->state = state;
     LIST_INSERT_HEAD(&s->proxy->places[state], s, place);
     uint64_t ms = to->deadline_ms ? to->deadline_ms(s) : 0;

@@ -16,6 +16,9 @@ struct session_state_row {
     void (*on_backend)(struct session *s, enum stream_event ev);
 };
 
+const char *session_state_name(enum session_state state);
+/* n more, or fewer, are in that state: for who reads it from another thread (proxy.h, n_in). */
+void session_count(struct proxy *p, enum session_state state, int n);
 /* The row of the state that the session is in. */
 const struct session_state_row *session_state_row(const struct session *s);
 

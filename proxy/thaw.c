@@ -3,6 +3,7 @@
 #include <uthash.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/xalloc.h"
 
 #include "thaw.h"
@@ -52,6 +53,8 @@ static void thaw_on_thaw(void *owner, enum route_rc rc, const char *detail)
     enum route_state state;
     bool is_over = rc == ROUTE_OK || (rc == ROUTE_REFUSED && route_state_parse(span_str(detail), &state) &&
                                       !is_thawable(state));
+    if (rc == ROUTE_OK)
+        metric_add(METRIC_THAWS, 1, "deadline", NULL);
     if (rc == ROUTE_OK)
         LOG(WARN, "thawed", LOG_S("user", f->user), LOG_S("reason", "deadline"));
     if (is_over)

@@ -4,6 +4,7 @@
 
 #include "lib/account.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/registry.h"
 #include "lib/xalloc.h"
 
@@ -82,6 +83,7 @@ struct job {
     char *reason; /* owned; of GIVE_UP */
     char *said;   /* owned; why it waits, as the route has it; NULL: nothing was said */
     enum job_how how;
+    const char *result; /* of METRIC_JOBS, for JOB_DONE; NULL: it was somebody else's already */
     struct loop_task end_task;
 };
 
@@ -112,6 +114,7 @@ void job_free(struct job **jp)
     if (!j)
         return;
     stop_work(j);
+    metric_change(METRIC_JOBS_RUNNING, -1, state_names[j->state], NULL);
     loop_undefer(j->m->loop, &j->end_task);
     timer_free(&j->retry);
     tiers_free(&j->move.tiers);
@@ -130,6 +133,14 @@ void job_free(struct job **jp)
     xtrim(); /* lists of half a million messages, perhaps */
 }
 
+static void job_count_end(const struct job *j)
+{
+    static const char *const words[] = {
+        [JOB_LOST] = "lost", [JOB_STOPPED] = "stopped", [JOB_LATER] = "later"};
+
+    metric_add(METRIC_JOBS, 1, j->how != JOB_DONE ? words[j->how] : j->result ? j->result : "lost", NULL);
+}
+
 static void job_end_now(struct loop_task *task)
 {
     struct job *j = CONTAINER_OF(task, struct job, end_task);
@@ -137,6 +148,7 @@ static void job_end_now(struct loop_task *task)
     void *owner = j->owner;
     enum job_how how = j->how;
 
+    job_count_end(j);
     job_free(&j);
     fn(owner, how);
 }
@@ -163,13 +175,20 @@ static void job_lost(void *owner)
 
 /* ---- between states */
 
+static void job_place(struct job *j, enum job_state state)
+{
+    metric_change(METRIC_JOBS_RUNNING, -1, state_names[j->state], NULL);
+    metric_change(METRIC_JOBS_RUNNING, 1, state_names[state], NULL);
+    j->state = state;
+}
+
 static void job_enter(struct job *j, enum job_state state)
 {
     if (j->end_task.queued)
         return;
     LOG(DEBUG, "job", LOG_S("user", j->move.user), LOG_S("from", state_names[j->state]),
         LOG_S("to", state_names[state]));
-    j->state = state;
+    job_place(j, state);
     timer_stop(j->retry);
     job_run(j);
 }
@@ -321,7 +340,7 @@ static void job_on_claimed(void *owner, enum route_rc rc, const struct route *r)
         LOG_S("state", route_state_name(r->state)), LOG_S("source", r->source), LOG_S("target", r->target),
         LOG_U("attempts", r->attempts), LOG_S("died_with", r->died));
     if (r->state == ROUTE_FLIPPING) {
-        j->state = CUTOVER;
+        job_place(j, CUTOVER);
         j->cutover = cutover_resume(&j->move, r, on_cutover, j);
     } else if (fault) {
         job_give_up(j, WHY_INTERNAL, fault);
@@ -501,6 +520,7 @@ static void on_waiting(void *owner, enum route_rc rc, const char *detail)
         j->idle = true;
         job_enter(j, j->state == QUIET ? CUTOVER : RECOPY);
     } else if (!job_common_answer(j, rc, detail)) {
+        j->result = "waits";
         job_end(j, JOB_DONE);
     }
 }
@@ -683,12 +703,17 @@ static void on_cutover(void *owner, const struct cutover_result *r)
     struct job *j = owner;
 
     j->cutover = NULL;
+    if (r->frozen_ms > 0)
+        metric_observe(METRIC_FREEZES, 1000 * r->frozen_ms, r->rc == CUTOVER_DONE ? "flipped" : "thawed",
+                       NULL);
     switch (r->rc) {
     case CUTOVER_DONE:
         LOG(INFO, "flipped", LOG_S("user", j->move.user), LOG_S("source", j->move.source_name),
             LOG_S("target", j->move.target_name), LOG_U("epoch", j->move.job.epoch + 1),
             LOG_U("mailboxes", j->mailboxes), LOG_U("messages", j->messages),
             LOG_U("frozen_ms", r->frozen_ms), LOG_S("force", j->move.force ? "yes" : "no"));
+        j->result = "flipped";
+        metric_add(METRIC_FLIPS, 1, j->move.source_name, j->move.target_name);
         tell_outcome(j, true);
         errands_run(j->m->errands, &(struct errand_call){.event = "flip",
                                                          .user = j->move.user,
@@ -702,6 +727,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         if (r->why != WHY_STORE && r->why != WHY_PAUSED &&
             r->why != WHY_JOURNAL) /* these are nobody's bad luck with accounts */
             tell_outcome(j, false);
+        metric_add(METRIC_THAWS, 1, why_word(r->why), NULL);
         LOG(WARN, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
             LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
         job_give_up(j, r->why, r->detail);
@@ -715,7 +741,7 @@ static void on_cutover(void *owner, const struct cutover_result *r)
         records_begin_attempt(j->move.records);
         free(j->said);
         j->said = xstrdup("?"); /* the route has what the attempt ended with, which job_say() takes away */
-        j->state = REST;
+        job_place(j, REST);
         timer_start(j->retry, ASK_AGAIN_MS);
         break;
     case CUTOVER_GIVEN:
@@ -854,6 +880,7 @@ static void send_give_up(struct job *j)
     LOG(WARN, "job_given_up", LOG_S("user", j->move.user), LOG_S("reason", j->reason),
         LOG_S("then", person ? "blocked" : "backoff"), LOG_U("delay_ms", person ? 0 : delay),
         LOG_U("attempt", j->move.attempts + !blameless));
+    j->result = person ? "blocked" : "backoff";
     progress_flush(j->move.progress);
     if (person)
         route_block(j->m->store, &j->move.job, j->reason, on_given_up, j);
@@ -985,6 +1012,7 @@ struct job *job_start(struct migrator *m, const struct route_entry *entry, const
     snprintf(j->move.token, sizeof(j->move.token), "%s", token);
     j->move.job = (struct route_job){.user = j->move.user, .token = j->move.token};
     j->retry = timer_new(m->loop, job_on_retry, j);
+    metric_change(METRIC_JOBS_RUNNING, 1, state_names[CLAIM], NULL);
     job_run(j);
     return j;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/xalloc.h"
 
 #include "pass_priv.h"
@@ -75,6 +76,7 @@ static void log_findings(struct pass *p)
         if (n == 0 || (p->move->kinds_told & (uint64_t)1 << k))
             continue;
         p->move->kinds_told |= (uint64_t)1 << k;
+        metric_add(METRIC_FINDINGS, n, finding_word(k), NULL);
         LOG(INFO, "findings", LOG_S("user", p->move->user), LOG_S("kind", finding_word(k)), LOG_U("count", n),
             LOG_U("waived", findings_waived(p->findings, k)),
             LOG_S("blocks", finding_class(k) == FINDING_BLOCKS ? "yes" : "no"));

@@ -2,6 +2,7 @@
 
 #include "lib/account.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/xalloc.h"
 
 #include "errand.h"
@@ -236,6 +237,12 @@ static void on_late(void *owner, const struct late_result *r)
         schedule_end(k);
         return;
     }
+    metric_add(METRIC_LATE_LOOKS, 1,
+               r->rc == LATE_BLIND ? "failed"
+               : r->found > 0      ? "copied"
+                                   : "nothing",
+               NULL);
+    metric_add(METRIC_LATE_ARRIVALS, r->found, NULL, NULL);
     if (r->rc == LATE_BLIND)
         LOG(WARN, "late_blind", LOG_S("user", k->move.user), LOG_S("why", r->detail));
     LOG(DEBUG, "late_look", LOG_S("user", k->move.user), LOG_U("found", r->found),

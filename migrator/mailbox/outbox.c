@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "lib/metrics.h"
 #include "lib/xalloc.h"
 
 #include "match.h"
@@ -644,6 +645,18 @@ static void note_fillers(struct outbox *o, const struct append *a)
     imap_seq_free(&uids);
 }
 
+static void outbox_count(const struct append *a)
+{
+    metric_add(METRIC_MESSAGES_COPIED, a->n, NULL, NULL);
+    for (size_t i = 0; i < a->n; i++) {
+        metric_add(METRIC_BYTES_COPIED, a->rows[i].size, NULL, NULL);
+        if (a->rows[i].verified) {
+            metric_add(METRIC_MESSAGES_VERIFIED, 1, NULL, NULL);
+            metric_add(METRIC_BYTES_VERIFIED, a->rows[i].size, NULL, NULL);
+        }
+    }
+}
+
 static void note_rows(struct outbox *o, const struct append *a)
 {
     for (size_t i = 0; i < a->n; i++) {
@@ -652,6 +665,7 @@ static void note_rows(struct outbox *o, const struct append *a)
     }
     o->proved = true;
     o->p->counts.appended += a->n;
+    outbox_count(a);
     o->writing++;
     if (a->rows[0].verified) /* found by its bytes */
         ledger_done(o->p->ledger, a->rows, a->n, outbox_on_done, o);

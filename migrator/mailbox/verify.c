@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "lib/metrics.h"
 #include "lib/xalloc.h"
 
 #include "readback.h"
@@ -199,6 +200,13 @@ static void count_left(struct verify *v, uint64_t came)
         v->p->asked(v->p);
 }
 
+static void verify_good(struct verify *v, const struct ledger_row *row)
+{
+    metric_add(METRIC_MESSAGES_VERIFIED, 1, NULL, NULL);
+    metric_add(METRIC_BYTES_VERIFIED, row->size, NULL, NULL);
+    add_good(v, row->source_uid);
+}
+
 static void verify_got(void *owner, const struct readback_item *item)
 {
     struct verify *v = owner;
@@ -211,7 +219,7 @@ static void verify_got(void *owner, const struct readback_item *item)
     else if (row->size != item->size || memcmp(row->hash, item->hash, HASH_SIZE) != 0)
         verify_add_suspect(v, row, row->hash);
     else
-        add_good(v, row->source_uid);
+        verify_good(v, row);
 }
 
 static void verify_on_read(void *owner, enum copy_rc rc, const char *why)

@@ -162,7 +162,7 @@ static int tear_down(void **state)
 {
     struct bench *b = *state;
     handover_drop(&b->s);
-    rest_over(&b->s);
+    rest_over(&b->s, "ended");
     return bench_tear_down(state);
 }
 

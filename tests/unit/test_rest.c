@@ -91,7 +91,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct bench *b = *state;
-    rest_over(&b->s);
+    rest_over(&b->s, "ended");
     return bench_tear_down(state);
 }
 
@@ -426,7 +426,7 @@ static void test_new_messages_are_withheld(void **state)
     assert_int_equal(rest_withheld(&b->s), 3);
     assert_int_equal(listed(b, &broken), 1);
     assert_false(broken);
-    rest_over(&b->s);
+    rest_over(&b->s, "ended");
     assert_int_equal(rest_withheld(&b->s), 0);
 }
 
