@@ -244,7 +244,7 @@ static void *field_of(void *section, const struct option *o)
     return (char *)section + o->offset;
 }
 
-static bool parse_duration(const char *text, uint64_t *_r)
+bool conf_read_duration(const char *text, uint64_t *_ms)
 {
     static const struct {
         const char *unit;
@@ -257,7 +257,7 @@ static bool parse_duration(const char *text, uint64_t *_r)
         return false;
     for (size_t i = 0; i < COUNTOF(units); i++)
         if (!strcmp(text + digits, units[i].unit)) {
-            *_r = n * units[i].ms;
+            *_ms = n * units[i].ms;
             return true;
         }
     return false;
@@ -282,7 +282,7 @@ static bool set_duration(const struct conf_source *src, struct conf_place at, co
 {
     uint64_t ms;
 
-    if (parse_duration(text, &ms) && ms >= o->min && ms <= o->max) {
+    if (conf_read_duration(text, &ms) && ms >= o->min && ms <= o->max) {
         *field = ms;
         return true;
     }
@@ -691,10 +691,19 @@ static bool conf_fits(const char *pattern, const char *text)
     return pattern[strspn(pattern, "*")] == '\0';
 }
 
-struct conf_pair conf_pair_of(const struct conf *c, const char *user)
+const struct conf_rule *conf_rule_of(const struct conf *c, const char *user)
 {
     for (size_t i = 0; i < c->n_rules; i++)
         if (conf_fits(c->rules[i].pattern, user))
-            return (struct conf_pair){c->rules[i].source, c->rules[i].target};
+            return &c->rules[i];
+    return NULL;
+}
+
+struct conf_pair conf_pair_of(const struct conf *c, const char *user)
+{
+    const struct conf_rule *rule = conf_rule_of(c, user);
+
+    if (rule)
+        return (struct conf_pair){rule->source, rule->target};
     return (struct conf_pair){c->migration.source, c->migration.target};
 }

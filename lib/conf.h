@@ -88,6 +88,10 @@ struct conf_pair {
     const char *source, *target;
 };
 struct conf_pair conf_pair_of(const struct conf *c, const char *user);
+/* That rule; NULL where it is the section migration. */
+const struct conf_rule *conf_rule_of(const struct conf *c, const char *user);
+/* Reads "500ms", "10s", "10m", "24h", "7d". */
+bool conf_read_duration(const char *text, uint64_t *_ms) MUST_CHECK;
 
 /* Appends the effective settings as a file that conf_load() takes; "***" stands for passwords in URLs. */
 void conf_print(struct buf *out, const struct conf *c);

@@ -498,9 +498,17 @@ void route_release(struct store *s, const struct route_staff *a, route_done_fn f
 /* backoff, blocked → queued now. run is as for route_bulk() where this is one of many accounts, else "". */
 void route_retry(struct store *s, const struct route_staff *a, const char *run, route_done_fn fn,
                  void *owner);
-/* Which of these users are in this state and have a reason that begins with this word ("" = any). Five rows
- * for each: user, state, backend, reason, time of the next try in ms. */
-void route_list(struct store *s, const char *state, const char *reason, const struct span *users, size_t n,
+/* Which accounts are asked for: strings are "" and numbers 0 where it may be any. */
+struct route_filter {
+    const char *state, *reason; /* the word that it begins with */
+    const char *backend;        /* where it lives */
+    uint64_t within_ms;         /* a login is known that is no older (to the hour) */
+    uint64_t beyond_ms;         /* no login is known that is younger */
+};
+/* Which of these users are so. rows[0] is Redis' time in ms; then ROUTE_LIST_FIELDS rows for each, as list.lua has
+ * them. */
+enum { ROUTE_LIST_FIELDS = 20 };
+void route_list(struct store *s, const struct route_filter *f, const struct span *users, size_t n,
                 route_rows_fn fn, void *owner);
 /* Removes the record of an account and all that belongs to it. ROUTE_OK: detail is the state that it had,
  * "none" without a record. ROUTE_REFUSED: detail is the rest of a sentence that begins with the account's

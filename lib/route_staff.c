@@ -91,12 +91,15 @@ void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn
     run_staff(s, "forget", a, fn, owner);
 }
 
-void route_list(struct store *s, const char *state, const char *reason, const struct span *users, size_t n,
+void route_list(struct store *s, const struct route_filter *f, const struct span *users, size_t n,
                 route_rows_fn fn, void *owner)
 {
     struct args a = {0};
-    args_text(&a, state);
-    args_text(&a, reason);
+    args_text(&a, f->state);
+    args_text(&a, f->reason);
+    args_text(&a, f->backend);
+    args_number(&a, f->within_ms);
+    args_number(&a, f->beyond_ms);
     for (size_t i = 0; i < n; i++)
         args_span(&a, users[i]);
     route_run_rows(s, "list", &a, fn, owner);

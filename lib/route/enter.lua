@@ -12,7 +12,8 @@ local as_read = r.backend == backend and r.state == state and r.epoch == epoch a
     and (not view or r.view == view)
 local registrations, told = key('sessions', user), encode(backend)
 local full = number(most) > 0 and call('HLEN', registrations) >= number(most) and alive(user) >= number(most)
-local registration = session_text(told, r.epoch, 'running', encode(address), now_text())
+local at = now_text()
+local registration = session_text(told, r.epoch, 'running', encode(address), at)
 -- At nearly every login all is as it was read, and the session is new: then this write is the whole of it.
 if not as_read or full or call('HSETNX', registrations, name, registration) == 0 then
     local had = session(user, name)
@@ -38,6 +39,8 @@ elseif r.state == 'queued' and r.bulk == '1' then
     set = push(r, false) -- logins go before bulk
 end
 if set then change(r, set, 'state') end
+-- For staff, and to the hour: one more write at each login would be felt.
+if r.exists and number(at) - number(r.login) >= 3600000 then call('HSET', key('route', user), 'login', at) end
 if r.state == 'preparing' then event(r, 'entered') end
 local wanted = UNDER_WAY[r.state] or r.state == 'backoff' or r.state == 'blocked'
 if wanted and sealed ~= '' and number(ttl) > 0 and r.backend == r.source then

@@ -198,9 +198,9 @@ end}
 
 -- The route as it is; without a record it rests on `home`, the configured source.
 local function look(user, home)
-    local f = call('HMGET', key('route', user), 'backend', 'state', 'epoch', 'generation')
+    local f = call('HMGET', key('route', user), 'backend', 'state', 'epoch', 'generation', 'login')
     return setmetatable({backend = f[1] or home or '', state = f[2] or 'resting', epoch = f[3] or '0',
-                         generation = f[4] or stamp(), exists = (f[1] or f[2] or f[3] or f[4]) and true or nil,
+                         generation = f[4] or stamp(), login = f[5] or '0', exists = (f[1] or f[2] or f[3] or f[4]) and true or nil,
                          user = user, registered = ''}, REST_OF_ROUTE)
 end
 

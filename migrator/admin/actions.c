@@ -3,7 +3,6 @@
 #include "lib/account.h"
 
 #include "actions_priv.h"
-#include "nearest.h"
 
 /* ---- verbs that change something */
 
@@ -239,6 +238,12 @@ static void run_now(struct run *r)
     case ACTION_LIST:
         report_list(r);
         break;
+    case ACTION_REPORT:
+        if (r->user)
+            report_account(r);
+        else
+            report_summary(r);
+        break;
     case ACTION_PAGE:
         report_page(r);
         break;
@@ -269,7 +274,7 @@ static void run_now(struct run *r)
         break;
     case ACTION_RETRY:
         if (r->action.all)
-            run_retry_all(r);
+            run_all(r);
         else
             route_retry(r->store, &a, "", on_simple, r);
         break;
@@ -277,7 +282,10 @@ static void run_now(struct run *r)
         route_forget(r->store, &a, action_on_forgotten, r);
         break;
     case ACTION_WAIVE:
-        run_waive(r);
+        if (r->action.all)
+            run_all(r);
+        else
+            run_waive(r);
         break;
     case ACTION_PAUSE:
     case ACTION_RESUME:
@@ -292,24 +300,6 @@ static void run_now(struct run *r)
 static bool needs_account(enum action_verb verb)
 {
     return verb == ACTION_USER || verb == ACTION_SESSIONS || (verb >= ACTION_MIGRATE && verb <= ACTION_WAIVE);
-}
-
-char *action_no_backend(const struct conf *c, const char *name)
-{
-    const char **known = xcalloc(c->n_backends + 1, sizeof(*known));
-    struct buf list = {0};
-
-    for (size_t i = 0; i < c->n_backends; i++) {
-        known[i] = c->backends[i].name;
-        buf_printf(&list, "%s%s", i ? ", " : "", known[i]);
-    }
-    const char *meant = nearest(name, known, c->n_backends);
-    char *text =
-        meant ? xasprintf("there is no backend \"%s\": did you mean \"%s\"?", name, meant)
-              : xasprintf("there is no backend \"%s\"; the configuration has: %s", name, buf_str(&list));
-    buf_free(&list);
-    free(known);
-    return text;
 }
 
 /* NULL: the action may run. Else what is wrong with it; to free. */
@@ -332,12 +322,15 @@ static char *fault_of(struct run *r)
         return xstrdup("flip needs --reason TEXT");
     if (a->verb == ACTION_SOURCE && a->yes && !*a->reason)
         return xstrdup("route source --yes needs --reason TEXT");
-    if (a->verb == ACTION_WAIVE)
-        return waive_fault(a);
+    char *fault = list_fault(r);
+    if (!fault && a->verb == ACTION_WAIVE)
+        fault = waive_fault(a);
+    if (!fault && a->all)
+        fault = run_all_fault(a);
+    if (fault)
+        return fault;
     if (a->verb == ACTION_PROXY_FORGET)
         return proxy_forget_fault(a);
-    if (a->verb == ACTION_LIST || a->verb == ACTION_PAGE || (a->verb == ACTION_RETRY && a->all))
-        return list_fault(a);
     return NULL;
 }
 
@@ -409,6 +402,9 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
     r->action.reason = action_copy(a->reason);
     r->action.cursor = action_copy(a->cursor);
     r->action.word = action_copy(a->word);
+    r->action.backend = action_copy(a->backend);
+    r->action.domain = action_copy(a->domain);
+    r->action.rule = action_copy(a->rule);
     copy_keys(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;

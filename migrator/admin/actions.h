@@ -19,6 +19,9 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_USER,     /* one account; with report: what its last pass compared and found */
                    ACTION_SESSIONS, /* its sessions */
                    ACTION_LIST,     /* accounts by state and reason */
+                   /* what a provider shows its customer, of one account or of all that are asked for (summary.h); with
+                      out also a line of CSV for each */
+                   ACTION_REPORT,
                    ACTION_PAGE, /* the same, page by page, without a look at all of them (lib/route_index.h) */
                    ACTION_GROUPS,  /* how many are under way or don't get on, by state and reason */
                    ACTION_EVENTS,  /* what changed of late, the newest first */
@@ -56,9 +59,10 @@ struct action {
     const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
     const char *to;    /* backend; "" = the target that the configuration gives the account */
     const char *state; /* list, retry of all: "" = any */
-    bool all;          /* retry */
-    bool yes;          /* proxy forget; flip by force: also where the user is not seen on the other server */
-    FILE *out;         /* export; borrowed until the end */
+    bool all;          /* retry, waive */
+    bool
+        yes; /* waive of all; proxy forget; flip by force: also where the user is not seen on the other server */
+    FILE *out; /* export, report; borrowed until the end */
     bool force, now, report;
     bool remove; /* waive: the other way round */
     /* of waive, as typed (migrator/found/waiver.h); the proxy of proxy forget; copied */
@@ -66,10 +70,13 @@ struct action {
     size_t n_keys;
     /* reason "": none was given; of list and page: the word that a reason begins with */
     const char *who, *reason;
-    const char *word;   /* retry of all: the word that their reason begins with, "" any */
-    const char *cursor; /* page: `next` of the one before, "" the first */
-    unsigned count;     /* page, events, history: how many at most, 0: as many as is usual */
-    uint64_t since_ms;  /* history: by Redis' clock */
+    /* list, report, and retry and waive of all: which accounts, "" and 0: any; word: that their reason begins with */
+    const char *word, *backend, *domain, *rule;
+    uint64_t within_ms, beyond_ms; /* lib/route.h, struct route_filter */
+    bool whole;                    /* list: all that is known of each */
+    const char *cursor;            /* page: `next` of the one before, "" the first */
+    unsigned count;                /* page, events, history: how many at most, 0: as many as is usual */
+    uint64_t since_ms;             /* history: by Redis' clock */
 };
 
 struct action_result {

@@ -8,6 +8,7 @@
 #include "actions.h"
 #include "json_value.h"
 #include "naming.h"
+#include "walk.h"
 
 /* An action under way. Ends with run_end(). */
 struct run {
@@ -18,6 +19,8 @@ struct run {
     void *owner;
     json_t *data; /* owned */
     struct loop_task task;
+    struct walk *walk; /* owned, while it goes on */
+    char *domain;      /* owned; as it stands in keys; NULL: any */
     /* owned; the account that the name means if it is written as a key is (naming.h); NULL: none */
     char *as_key;
     struct naming *naming;
@@ -40,19 +43,28 @@ void force_look(struct run *r, const char *to, force_fn go_on);
 char *waive_fault(const struct action *a);
 void run_waive(struct run *r);
 void report_of_pass(struct run *r);
+/* Of a row of route_waivers_read(). To decref. */
+json_t *waiver_json(struct span key, struct span value);
+/* actions_summary.c: of many accounts, and of one. */
+void report_summary(struct run *r);
+void report_account(struct run *r);
 void report_user(struct run *r);
 void report_sessions(struct run *r);
 void report_audit(struct run *r);
 void report_status(struct run *r);
-/* What is wrong with the state or the word for a reason, NULL = nothing; to be freed. */
-char *list_fault(const struct action *a);
+/* What is wrong with what says which accounts are meant, NULL = nothing; to be freed. Sets r->domain. */
+char *list_fault(struct run *r);
+/* Which accounts are meant. Borrowed of r. */
+struct walk_filter run_filter(const struct run *r);
 void report_list(struct run *r);
 /* actions_index.c */
 void report_page(struct run *r);
 void report_groups(struct run *r);
 void report_events(struct run *r);
 void report_history(struct run *r);
-void run_retry_all(struct run *r);
+/* actions_all.c: of retry and waive; what is wrong with it beside that, NULL = nothing; to be freed. */
+void run_all(struct run *r);
+char *run_all_fault(const struct action *a);
 void run_export(struct run *r);
 void run_recount(struct run *r);
 char *proxy_forget_fault(const struct action *a);

@@ -14,6 +14,11 @@ static void run_free(struct run *r)
     free((char *)r->action.reason);
     free((char *)r->action.cursor);
     free((char *)r->action.word);
+    free((char *)r->action.backend);
+    free((char *)r->action.domain);
+    free((char *)r->action.rule);
+    free(r->domain);
+    walk_cancel(&r->walk);
     for (size_t i = 0; i < r->action.n_keys; i++)
         free((char *)r->action.keys[i]);
     free((void *)r->action.keys);

@@ -199,7 +199,7 @@ static void on_report_route(void *owner, enum route_rc rc, const struct route *r
         run_end(r, ACTION_NO_RECORD, "%s has no record", r->user);
 }
 
-static json_t *waiver_of(struct span key, struct span value)
+json_t *waiver_json(struct span key, struct span value)
 {
     json_t *o = json_loadb((const char *)value.p, value.len, 0, NULL);
     const char *when = json_string_value(json_object_get(o, "when"));
@@ -222,7 +222,7 @@ static void on_report_waivers(void *owner, enum route_rc rc, const struct span *
     json_t *list = json_array();
 
     for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2)
-        json_array_append_new(list, waiver_of(rows[i], rows[i + 1]));
+        json_array_append_new(list, waiver_json(rows[i], rows[i + 1]));
     json_object_set_new(r->data, "waivers", list);
     if (rc != ROUTE_OK)
         run_end_failed(r, rc, "");

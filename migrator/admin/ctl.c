@@ -129,12 +129,14 @@ static int ticket_key(const struct ctl *c)
 
 static void ctl_say(struct ctl *c, const struct action_result *r)
 {
+    if (c->args.csv && r->rc == ACTION_DONE)
+        return; /* the lines are what was asked for */
     if (c->args.json)
         ctl_print_json(r->data);
     else if (r->rc == ACTION_USAGE)
         ctl_args_wrong(&c->args, "%s", r->text);
     else
-        ctl_print_result(&c->args.action, r);
+        ctl_print_result(&c->args.action, c->args.columns, r);
 }
 
 static void ctl_end(struct ctl *c, const struct action_result *r)
@@ -424,6 +426,8 @@ static int run_verb(struct ctl *c)
     c->args.action.verb = (enum action_verb)c->args.what;
     c->args.action.who = who;
     c->args.action.keys = c->args.keys;
+    if (c->args.csv)
+        c->args.action.out = stdout;
     c->loop = loop_new();
     c->reach = timer_new(c->loop, ctl_on_reach, c);
     timer_start(c->reach, REACH_MS);

@@ -7,6 +7,7 @@
 
 #include "ctl_args.h"
 #include "ctl_print.h"
+#include "ctl_table.h"
 #include "ctl_verbs.h"
 #include "nearest.h"
 
@@ -216,7 +217,84 @@ static enum ctl_args_end unknown_flag(const struct ctl_args *a, const char *word
     return ctl_args_unknown(a, "option", word, known, n);
 }
 
-static void set_flag(struct ctl_args *a, enum ctl_option option, const char *value)
+/* False: it was said what is wrong. */
+static bool take_time(const struct ctl_args *a, const char *value, uint64_t *_ms)
+{
+    if (conf_read_duration(value, _ms) && *_ms > 0)
+        return true;
+    ctl_args_wrong(a, "\"%s\" is no time; expected such as 30m, 24h, 7d", value);
+    return false;
+}
+
+static bool take_columns(struct ctl_args *a, const char *value)
+{
+    const char *known[CTL_WORDS_MAX];
+    size_t count = 0;
+
+    ctl_words_of(VALUE_COLUMNS, known);
+    for (const char *s = value; s; count++) {
+        const char *comma = strchr(s, ',');
+        size_t len = comma ? (size_t)(comma - s) : strlen(s);
+        if (!ctl_column_find(span_of(s, len)) || count == TABLE_COLUMNS_MAX) {
+            char *word = xasprintf("%.*s", (int)len, s);
+            if (count == TABLE_COLUMNS_MAX)
+                ctl_args_wrong(a, "there is room for %d columns", TABLE_COLUMNS_MAX);
+            else
+                ctl_args_unknown(a, "column", word, known, n_ctl_columns);
+            free(word);
+            return false;
+        }
+        s = comma ? comma + 1 : NULL;
+    }
+    a->columns = value;
+    a->action.whole = true;
+    return true;
+}
+
+static bool take_format(struct ctl_args *a, const char *value)
+{
+    const char *known[CTL_WORDS_MAX];
+    size_t n = 0;
+
+    ctl_words_of(VALUE_FORMAT, known);
+    while (known[n] && strcmp(known[n], value) != 0)
+        n++;
+    if (!known[n])
+        return ctl_args_unknown(a, "format", value, known, n) == CTL_ARGS_GOOD;
+    a->json = a->json || !strcmp(value, "json");
+    a->csv = !strcmp(value, "csv");
+    return true;
+}
+
+/* Which accounts, and what of them. False: it was said what is wrong. */
+static bool set_choice(struct ctl_args *a, enum ctl_option option, const char *value)
+{
+    switch (option) {
+    case WITH_DOMAIN:
+        a->action.domain = value;
+        return true;
+    case WITH_RULE:
+        a->action.rule = value;
+        return true;
+    case WITH_BACKEND:
+        a->action.backend = value;
+        return true;
+    case WITH_WORD:
+        a->action.word = value;
+        return true;
+    case WITH_WITHIN:
+        return take_time(a, value, &a->action.within_ms);
+    case WITH_BEYOND:
+        return take_time(a, value, &a->action.beyond_ms);
+    case WITH_FORMAT:
+        return take_format(a, value);
+    default:
+        return take_columns(a, value);
+    }
+}
+
+/* False: it was said what is wrong. */
+static bool set_flag(struct ctl_args *a, enum ctl_option option, const char *value)
 {
     switch (option) {
     case WITH_TO:
@@ -261,7 +339,10 @@ static void set_flag(struct ctl_args *a, enum ctl_option option, const char *val
     case WITH_JSON:
         a->json = true;
         break;
+    default:
+        return set_choice(a, option, value);
     }
+    return true;
 }
 
 /* Steps over a flag and its value. */
@@ -280,8 +361,8 @@ static enum ctl_args_end ctl_args_take_flag(struct ctl_args *a, int argc, char *
             ctl_args_wrong(a, "%s needs a value: %s %s", f->name, f->name, f->value_name);
             return CTL_ARGS_BAD;
         }
-        set_flag(a, f->option, joined ? word + len + 1 : f->value_name ? argv[++*i] : NULL);
-        return CTL_ARGS_GOOD;
+        const char *value = joined ? word + len + 1 : f->value_name ? argv[++*i] : NULL;
+        return set_flag(a, f->option, value) ? CTL_ARGS_GOOD : CTL_ARGS_BAD;
     }
     return unknown_flag(a, word);
 }
@@ -304,7 +385,8 @@ static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word
 {
     if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
         a->action.to = word;
-    } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login) {
+    } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login &&
+               !(a->action.all && (a->verb->takes & TAKES_KEYS))) {
         a->action.login = word;
     } else if (a->action.n_keys < ctl_args_most_keys(a)) {
         a->keys[a->action.n_keys++] = word;
@@ -353,6 +435,26 @@ static enum ctl_args_end ctl_args_check_listed(const struct ctl_args *a, const c
     return CTL_ARGS_BAD;
 }
 
+/* "waive zone --all": what was taken for a name is a kind. */
+static void ctl_args_name_is_key(struct ctl_args *a)
+{
+    if (!a->action.all || !(a->verb->takes & TAKES_KEYS) || !a->action.login ||
+        a->action.n_keys == CTL_KEYS_MAX)
+        return;
+    memmove(a->keys + 1, a->keys, a->action.n_keys * sizeof(*a->keys));
+    a->keys[0] = a->action.login;
+    a->action.n_keys++;
+    a->action.login = NULL;
+}
+
+/* What says which of all accounts are meant needs --all, but in list, which is about all. */
+static bool ctl_args_chooses(const struct ctl_args *a)
+{
+    const struct action *c = &a->action;
+
+    return c->state || c->domain || c->rule || c->backend || c->word || c->within_ms || c->beyond_ms;
+}
+
 static enum ctl_args_end check_whole(const struct ctl_args *a)
 {
     if (a->what == CTL_HELP)
@@ -385,8 +487,16 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
         ctl_args_wrong(a, "%s takes a NAME or --all", a->verb->name);
         return CTL_ARGS_BAD;
     }
-    if (a->action.state && a->what == ACTION_RETRY && !a->action.all) {
-        ctl_args_wrong(a, "%s takes --state with --all alone", a->verb->name);
+    if (ctl_args_chooses(a) && (a->verb->options & WITH_EACH) && !a->action.all) {
+        ctl_args_wrong(a, "%s takes --state, --domain and the like with --all alone", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->what == ACTION_REPORT && a->action.login && (a->csv || ctl_args_chooses(a))) {
+        ctl_args_wrong(a, "%s of one account takes no --format csv, --domain and the like", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->what == ACTION_WAIVE && a->action.yes && !a->action.all) {
+        ctl_args_wrong(a, "%s takes --yes with --all alone", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if ((a->verb->takes & NEEDS_NAME) && !a->action.login && !a->all && !a->action.all) {
@@ -413,6 +523,7 @@ static enum ctl_args_end take_all(struct ctl_args *a, int argc, char **argv, int
         if (end != CTL_ARGS_GOOD)
             return end;
     }
+    ctl_args_name_is_key(a);
     return check_whole(a);
 }
 

@@ -14,7 +14,8 @@ struct ctl_args {
     const char *keys[CTL_KEYS_MAX]; /* of waive; files of route export and route restore */
     const char *out;                /* seal-key: the folder; NULL: as configured */
     const char *all;                /* migrate: the file with the names; NULL: one account */
-    bool json, wait;
+    const char *columns;            /* list: names with commas between, all known; NULL: as usual */
+    bool json, csv, wait;
 };
 
 enum ctl_args_end { CTL_ARGS_GOOD, CTL_ARGS_HELPED /* it was printed */, CTL_ARGS_BAD /* it was said */ };

@@ -6,10 +6,12 @@
 #include "lib/loop.h"
 #include "lib/xalloc.h"
 
+#include "ctl_list.h"
 #include "ctl_print.h"
 #include "ctl_report.h"
 #include "ctl_screen.h"
 #include "ctl_status.h"
+#include "ctl_summary.h"
 #include "ctl_table.h"
 #include "json_value.h"
 
@@ -162,7 +164,22 @@ void ctl_print_error(bool json, const char *text, const char *hint)
     json_decref(o);
 }
 
-void ctl_print_result(const struct action *a, const struct action_result *r)
+/* One that was switched over, or not yet, as a whole. */
+static void write_account_report(struct buf *out, const json_t *data)
+{
+    write_user(out, data);
+    buf_add_str(out, "\n");
+    if (json_is_object(json_object_get(data, "report")))
+        ctl_write_report(out, data);
+    else
+        buf_add_str(out, "no pass over the account has ended yet\n");
+    if (json_array_size(json_object_get(data, "audit")) > 0) {
+        buf_add_str(out, "\n");
+        write_audit(out, data);
+    }
+}
+
+void ctl_print_result(const struct action *a, const char *columns, const struct action_result *r)
 {
     struct buf out = {0};
     bool report = r->rc == ACTION_DONE || r->rc == ACTION_NO_RECORD;
@@ -173,8 +190,12 @@ void ctl_print_result(const struct action *a, const struct action_result *r)
         write_user(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_SESSIONS)
         ctl_write_sessions(&out, r->data);
+    else if (r->rc == ACTION_DONE && a->verb == ACTION_REPORT && a->login)
+        write_account_report(&out, r->data);
+    else if (r->rc == ACTION_DONE && a->verb == ACTION_REPORT)
+        ctl_write_summary(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_LIST)
-        ctl_write_list(&out, r->data);
+        ctl_write_list(&out, r->data, columns);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_AUDIT)
         write_audit(&out, r->data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_STATUS)

@@ -7,8 +7,8 @@
 #include "actions.h"
 #include "ctl_text.h"
 
-/* To standard output. */
-void ctl_print_result(const struct action *a, const struct action_result *result);
+/* To standard output. columns: of list, see ctl_list.h. */
+void ctl_print_result(const struct action *a, const char *columns, const struct action_result *result);
 void ctl_print_json(json_t *data);
 /* What went wrong, and a second line with what helps (NULL: none): to standard error, or as JSON ("error",
  * "hint") to standard output. */

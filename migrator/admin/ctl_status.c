@@ -1,4 +1,4 @@
-/* `status`, `sessions` and `list`, for people. */
+/* `status` and `sessions`, for people. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,21 +10,7 @@
 #include "ctl_table.h"
 #include "ctl_text.h"
 
-/* ---- sessions, list */
-
-/* To free. */
-static char *ctl_status_cell(const char *name, const char *value)
-{
-    struct buf text = {0};
-
-    if (!strcmp(name, "state"))
-        ctl_write_state(&text, value);
-    else
-        buf_add_str(&text, *value ? value : "-");
-    char *cell = xstrdup(buf_str(&text));
-    buf_free(&text);
-    return cell;
-}
+/* ---- sessions */
 
 /* A row for each object of the list, below a row of heads. */
 static void write_objects(struct buf *out, json_t *list, const char *const (*columns)[2], size_t n)
@@ -40,7 +26,7 @@ static void write_objects(struct buf *out, json_t *list, const char *const (*col
     json_array_foreach(list, i, o)
     {
         for (size_t k = 0; k < n; k++)
-            texts[k] = ctl_status_cell(columns[k][1], ctl_text_of(o, columns[k][1]));
+            texts[k] = xstrdup(*ctl_text_of(o, columns[k][1]) ? ctl_text_of(o, columns[k][1]) : "-");
         table_add(&t, texts);
     }
     table_write(&t, out, NULL);
@@ -59,24 +45,6 @@ void ctl_write_sessions(struct buf *out, const json_t *o)
         buf_add_str(out, "no sessions\n");
     else
         write_objects(out, list, columns, COUNTOF(columns));
-}
-
-void ctl_write_list(struct buf *out, const json_t *o)
-{
-    static const char *const columns[][2] = {
-        {"USER", "user"}, {"STATE", "state"}, {"ON", "backend"}, {"REASON", "reason"}};
-    json_t *list = json_object_get(o, "accounts");
-    uint64_t n = json_array_size(list), total = ctl_number_of(o, "total");
-
-    if (n == 0)
-        buf_add_str(out, "no such accounts\n");
-    else
-        write_objects(out, list, columns, COUNTOF(columns));
-    if (total > n) {
-        buf_add_str(out, "and ");
-        ctl_write_number(out, total - n);
-        buf_add_str(out, " more\n");
-    }
 }
 
 /* ---- status */

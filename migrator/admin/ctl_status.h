@@ -1,4 +1,4 @@
-/* ctl_status: what `status`, `sessions` and `list` say, for people. */
+/* ctl_status: what `status` and `sessions` say, for people. */
 #ifndef IMAPFERRY_CTL_STATUS_H
 #define IMAPFERRY_CTL_STATUS_H
 
@@ -7,7 +7,6 @@
 #include "lib/buf.h"
 
 /* data: what the verb answered. All append. */
-void ctl_write_list(struct buf *out, const json_t *data);
 void ctl_write_status(struct buf *out, const json_t *data);
 void ctl_write_sessions(struct buf *out, const json_t *data);
 

@@ -2,6 +2,9 @@
 
 #include "ctl_verbs.h"
 
+/* Which of all accounts. */
+enum { CHOICE = WITH_DOMAIN | WITH_RULE | WITH_BACKEND | WITH_WORD | WITH_WITHIN | WITH_BEYOND };
+
 const struct ctl_verb ctl_verbs[] = {
     {
         .name = "init",
@@ -85,11 +88,26 @@ const struct ctl_verb ctl_verbs[] = {
     {
         .name = "list",
         .what = ACTION_LIST,
-        .options = WITH_STATE | WITH_WHY,
-        .forms = {{"[--state STATE] [--reason WORD]", "accounts by state and reason"}},
+        .options = WITH_STATE | WITH_WHY | CHOICE | WITH_COLUMNS,
+        .forms = {{"[--state STATE] [--reason WORD] ...", "accounts by state, reason, domain ..."},
+                  {"--columns NAME,...", "... and what to show of them"}},
         .more =
             "WORD is what a reason begins with, such as \"unreachable\". Goes through all accounts with a record; the first 100,000 "
-            "are listed.",
+            "are listed. Logins are known to the hour, of accounts that had a record then. Columns are user, state, on, "
+            "reason, domain, rule, from, to, login, flipped, next, attempts, failed, mailboxes, messages, bytes, tiers and "
+            "waived; with --json all of them are told where --columns is given.",
+    },
+    {
+        .name = "report",
+        .what = ACTION_REPORT,
+        .takes = TAKES_NAME,
+        .options = WITH_STATE | CHOICE | WITH_FORMAT,
+        .forms = {{"[--domain DOMAIN] [--rule PATTERN] ...", "what has become of many accounts"},
+                  {"NAME", "what has become of one"}},
+        .more =
+            "What a provider shows its customer: how many accounts are moved and where the others are, why, what was copied and "
+            "compared, tiers, waivers. As text, JSON, or CSV with a line for each account; in that, what a spreadsheet would take for "
+            "a formula has a \"'\" in front. Goes through all accounts with a record, however many there are.",
     },
     {
         .name = "audit",
@@ -152,9 +170,9 @@ const struct ctl_verb ctl_verbs[] = {
         .name = "retry",
         .what = ACTION_RETRY,
         .takes = NEEDS_NAME,
-        .options = WITH_REASON | WITH_EACH | WITH_STATE,
+        .options = WITH_REASON | WITH_EACH | WITH_STATE | CHOICE,
         .forms = {{"NAME [--reason TEXT]", "try again now what is backoff or blocked"},
-                  {"--all [--state STATE] [--reason TEXT]", "all that are, behind the logins"}},
+                  {"--all [--state STATE] [--why WORD] ...", "all that are, behind the logins"}},
         .more = "",
         .changes = "Queues the account, or all of them; one entry in the audit.",
         .refused = "the account is neither backoff nor blocked",
@@ -174,17 +192,20 @@ const struct ctl_verb ctl_verbs[] = {
         .name = "waive",
         .what = ACTION_WAIVE,
         .takes = NEEDS_NAME | TAKES_KEYS,
-        .options = WITH_REASON | WITH_REMOVE,
+        .options = WITH_REASON | WITH_REMOVE | WITH_EACH | WITH_YES | WITH_STATE | CHOICE,
         .forms = {{"NAME KEY... --reason TEXT", "accept what was found: it stops nothing"},
-                  {"NAME KEY... --remove [--reason TEXT]", "take that back"}},
+                  {"NAME KEY... --remove [--reason TEXT]", "take that back"},
+                  {"--all KIND... --reason TEXT [--yes] ...", "all of a kind, of many accounts"}},
         .more =
             "\"user NAME --report\" shows the key of each finding: MAILBOX:UID for whatever is found of one message, MAILBOX:KIND for "
-            "all of a kind in one mailbox, KIND for all of it in the account.",
+            "all of a kind in one mailbox, KIND for all of it in the account. --all concerns accounts that are blocked or in backoff, and "
+            "whose last pass found something of a KIND: without --yes it says how many these are. --domain, --rule, --backend, "
+            "--why and --state say which of them.",
         .changes =
             "Keeps the waivers with the account; one that is blocked is queued again; one entry in the audit.",
         .refused =
             "there would be more than 10,000 waivers, or the last pass has seen no such message; with --remove: the account "
-            "is in its cut-over, or there is no such waiver",
+            "is in its cut-over, or there is no such waiver; with --all: --yes is not given",
     },
     {
         .name = "pause",
@@ -301,6 +322,14 @@ const struct ctl_flag ctl_flags[] = {
     {"--out", VALUE_FOLDER, "DIR", WITH_OUT, "where the keys go"},
     {"--yes", VALUE_NONE, NULL, WITH_YES, "do it, whatever it means"},
     {"--yes", VALUE_NONE, NULL, WITH_EVEN_SO, "with --force: also if the user is not seen there"},
+    {"--domain", VALUE_TEXT, "DOMAIN", WITH_DOMAIN, "only those of this domain"},
+    {"--rule", VALUE_TEXT, "PATTERN", WITH_RULE, "only those that this rule fits first (\"-\": none)"},
+    {"--backend", VALUE_BACKEND, "BACKEND", WITH_BACKEND, "only those that live there"},
+    {"--why", VALUE_WHY, "WORD", WITH_WORD, "only those whose reason begins so"},
+    {"--login-within", VALUE_TEXT, "TIME", WITH_WITHIN, "only who has logged in since, such as 7d"},
+    {"--no-login-for", VALUE_TEXT, "TIME", WITH_BEYOND, "only who is not known to have"},
+    {"--format", VALUE_FORMAT, "FORMAT", WITH_FORMAT, "text, json or csv"},
+    {"--columns", VALUE_COLUMNS, "NAME,...", WITH_COLUMNS, "what to show"},
     {"--json", VALUE_NONE, NULL, WITH_JSON, "print one JSON object"},
 };
 _Static_assert(COUNTOF(ctl_flags) <= CTL_FLAGS_MAX, "room for all options");
@@ -316,6 +345,36 @@ const struct ctl_status ctl_statuses[] = {
      "Redis is out of reach, or its replicas have not confirmed what was done: say it again"},
 };
 const size_t n_ctl_statuses = COUNTOF(ctl_statuses);
+
+const struct ctl_column ctl_columns[] = {
+    {"user", "USER", "user"},
+    {"state", "STATE", "state"},
+    {"on", "ON", "backend"},
+    {"domain", "DOMAIN", "domain"},
+    {"rule", "RULE", "rule"},
+    {"from", "FROM", "source"},
+    {"to", "TO", "target"},
+    {"login", "LAST LOGIN", "last_login"},
+    {"flipped", "FLIPPED", "flipped"},
+    {"next", "NEXT TRY", "next_try"},
+    {"attempts", "ATTEMPTS", "attempts"},
+    {"mailboxes", "MAILBOXES", "mailboxes"},
+    {"messages", "MESSAGES", "messages"},
+    {"bytes", "SIZE", "bytes"},
+    {"tiers", "TIERS", "tiers"},
+    {"waived", "WAIVED", "waivers"},
+    {"failed", "LAST FAILED", "last_failure"},
+    {"reason", "REASON", "reason"},
+};
+const size_t n_ctl_columns = COUNTOF(ctl_columns);
+
+const struct ctl_column *ctl_column_find(struct span name)
+{
+    for (size_t i = 0; i < n_ctl_columns; i++)
+        if (span_is(name, ctl_columns[i].name))
+            return &ctl_columns[i];
+    return NULL;
+}
 
 const char *const ctl_shells[] = {"bash", "zsh", "fish", NULL};
 const char *const ctl_pages[] = {"imapferryctl", "imapferry-proxy", "imapferry-migrator", "imapferry.conf",
@@ -337,6 +396,7 @@ bool ctl_verb_takes(const struct ctl_verb *v, const struct ctl_flag *f)
 _Static_assert(WHY_COUNT + 2 <= CTL_WORDS_MAX, "room for all reasons");
 void ctl_words_of(enum ctl_value v, const char **words)
 {
+    static const char *const formats[] = {"text", "json", "csv"};
     size_t n = 0;
 
     for (int i = 0; v == VALUE_STATE && i <= ROUTE_HELD; i++)
@@ -345,5 +405,9 @@ void ctl_words_of(enum ctl_value v, const char **words)
         words[n++] = why_word((enum why)i);
     if (v == VALUE_WHY)
         words[n++] = "held";
+    for (size_t i = 0; v == VALUE_FORMAT && i < COUNTOF(formats); i++)
+        words[n++] = formats[i];
+    for (size_t i = 0; v == VALUE_COLUMNS && i < n_ctl_columns; i++)
+        words[n++] = ctl_columns[i].name;
     words[n] = NULL;
 }

@@ -49,6 +49,14 @@ enum ctl_option {
     WITH_OUT = 1 << 13,
     WITH_YES = 1 << 14,
     WITH_JSON = 1 << 15,
+    WITH_DOMAIN = 1 << 16,
+    WITH_RULE = 1 << 17,
+    WITH_BACKEND = 1 << 18,
+    WITH_WORD = 1 << 19, /* --why WORD, to look for */
+    WITH_WITHIN = 1 << 20,
+    WITH_BEYOND = 1 << 21,
+    WITH_COLUMNS = 1 << 22,
+    WITH_FORMAT = 1 << 23,
 };
 
 /* What the value of an option is, so that shells can complete it. */
@@ -60,6 +68,8 @@ enum ctl_value {
     VALUE_BACKEND,
     VALUE_STATE,
     VALUE_WHY,
+    VALUE_COLUMNS,
+    VALUE_FORMAT,
 };
 
 enum { CTL_FORMS_MAX = 3, CTL_VERBS_MAX = 64, CTL_FLAGS_MAX = 64 };
@@ -104,6 +114,14 @@ bool ctl_verb_takes(const struct ctl_verb *v, const struct ctl_flag *f);
 /* The words that an option's value may be, NULL behind the last: words has room for CTL_WORDS_MAX. */
 enum { CTL_WORDS_MAX = 64 };
 void ctl_words_of(enum ctl_value v, const char **words);
+/* What `list` can show of an account. */
+struct ctl_column {
+    const char *name, *head;
+    const char *of; /* in its JSON */
+};
+extern const struct ctl_column ctl_columns[];
+extern const size_t n_ctl_columns;
+const struct ctl_column *ctl_column_find(struct span name);
 extern const char *const ctl_shells[], *const ctl_pages[]; /* NULL behind the last */
 
 #endif

@@ -742,6 +742,19 @@ def test_enter_without_trigger_writes_no_route(store):
     assert store.route() == {} and store.jobs() == [] and store.client.get(store.key("secret", "ann")) is None
 
 
+def test_enter_remembers_the_last_login_to_the_hour(store):
+    store.plant("settled", backend="new", target="new")
+    begun = store.now()
+    assert store.enter("p1/1", backend="new", state="settled", epoch=EPOCH)[0] == "ok"
+    first = int(store.route()["login"])
+    assert first >= begun
+    assert store.enter("p1/2", backend="new", state="settled", epoch=EPOCH)[0] == "ok" and int(store.route()["login"]) == first
+    store.client.hset(store.key("route", "ann"), "login", begun - 3600001)
+    assert store.enter("p1/3", backend="new", state="settled", epoch=EPOCH)[0] == "ok" and int(store.route()["login"]) >= first
+    assert store.call("list", "", "", "", "60000", "0", "ann")[2] == "ann"
+    assert len(store.call("list", "", "", "", "0", "60000", "ann")) == 2, "younger than a minute"
+
+
 def test_enter_never_queues_for_the_same_server(store):
     assert store.enter(source="old", target="old") == ["ok", "resting", "0"]
     store.plant("resting", user="bob", backend="new")
@@ -1215,7 +1228,7 @@ def test_records_of_another_type_are_in_no_other_accounts_way(store):
     store.plant("flipped", owner="", last_owner="")
     store.client.rpush(store.key("route:bob"), "x")
     store.client.rpush(store.key("sessions:bob"), "x")
-    assert store.call("list", "", "", "bob", "ann")[:2] == ["ok", "ann"]
+    assert store.call("list", "", "", "", "0", "0", "bob", "ann")[2] == "ann"
     assert store.call("strangers", "bob", "ann")[0] == "ok"
     assert store.call("due", "bob") == ["ok", "0"]
     series = store.call("recount_begin", 0)[1]

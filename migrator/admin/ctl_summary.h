@@ -1,0 +1,12 @@
+/* ctl_summary: what `report` says of many accounts, for people. */
+#ifndef IMAPFERRY_CTL_SUMMARY_H
+#define IMAPFERRY_CTL_SUMMARY_H
+
+#include <jansson.h>
+
+#include "lib/buf.h"
+
+/* data: what the verb answered (summary.h). Appends. */
+void ctl_write_summary(struct buf *out, const json_t *data);
+
+#endif
