@@ -25,6 +25,8 @@
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_screen.h"
+#include "ctl_top.h"
+#include "ctl_tty.h"
 #include "ctl_wait.h"
 #include "json_value.h"
 #include "restore.h"
@@ -53,6 +55,7 @@ struct ctl {
     char *exported;        /* what is said once the file is whole; owned */
     json_t *exported_data; /* the same; owned */
     bool started, ended;
+    int signal; /* that ended top; 0: none */
     enum action_rc rc;
 };
 
@@ -387,6 +390,31 @@ static bool journal_forbids(struct ctl *c)
     return true;
 }
 
+/* ---- top */
+
+static void ctl_on_top_end(void *owner, int number)
+{
+    struct ctl *c = owner;
+
+    c->ended = true;
+    c->rc = ACTION_DONE;
+    c->signal = number;
+    loop_stop(c->loop);
+}
+
+static void start_top(struct ctl *c)
+{
+    json_t *o = json_object();
+
+    if (c->args.json || !top_start(c->store, ctl_on_top_end, c)) {
+        const char *why = c->args.json ? "top is for people: \"status\" and \"list\" have a --json"
+                                       : "top needs a terminal";
+        json_object_set_new(o, "error", json_string(why));
+        ctl_end(c, &(struct action_result){.rc = ACTION_USAGE, .text = why, .data = o});
+    }
+    json_decref(o);
+}
+
 static void start_verb(struct ctl *c, enum store_state state)
 {
     if (c->args.what == ACTION_INIT && state == STORE_FOREIGN && journal_forbids(c))
@@ -395,6 +423,8 @@ static void start_verb(struct ctl *c, enum store_state state)
         start_bulk(c);
     else if (c->args.what == CTL_RESTORE)
         start_restore(c);
+    else if (c->args.what == CTL_TOP)
+        start_top(c);
     else
         action_run(c->store, &c->args.action, on_result, c);
 }
@@ -441,6 +471,8 @@ static int run_verb(struct ctl *c)
     loop_free(&c->loop);
     free(c->key);
     free(who);
+    if (c->signal)
+        tty_die(c->signal);
     return c->rc;
 }
 

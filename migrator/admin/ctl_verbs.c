@@ -41,6 +41,14 @@ const struct ctl_verb ctl_verbs[] = {
         .more = "Accounts by state, proxies, migrators, Redis.",
     },
     {
+        .name = "top",
+        .what = CTL_TOP,
+        .forms = {{"", "watch the whole migration"}},
+        .more =
+            "A view on the terminal that goes on until q: rates, what is under way with its progress, how long accounts stood still, "
+            "what does not get on and why, backends. The space bar stops it, the arrows scroll, + and - look more and less often.",
+    },
+    {
         .name = "recount",
         .what = ACTION_RECOUNT,
         .forms = {{"", "count the accounts for status anew"}},

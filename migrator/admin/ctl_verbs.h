@@ -16,6 +16,7 @@ enum {
     CTL_TICKET_KEY = -6,
     CTL_COMPLETION = -7,
     CTL_MANUAL = -8,
+    CTL_TOP = -9,
 };
 
 /* What may stand behind a verb, beside its options. */
