@@ -87,6 +87,8 @@ PROXY_SRC    := $(call c_files,proxy)
 FLOORS       := found imap mailbox site account late job
 FLOOR_SRC    := $(foreach floor,$(FLOORS),$(call c_files,migrator/$(floor)))
 ADMIN_SRC    := $(call c_files,migrator/admin)
+API_SRC      := $(call c_files,migrator/api)
+PAGE_FILES   := $(wildcard migrator/page/*.html migrator/page/*.css migrator/page/*.js migrator/page/*.svg) migrator/api/openapi.json
 UNIT_SRC     := $(wildcard tests/unit/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -102,7 +104,7 @@ packages:
 	    { echo "packages for the build are missing: \"make deps-build\" installs them on Debian" >&2; exit 1; }
 
 $(BUILD)/imapferry-proxy: $(BUILD)/obj/proxy/main.o $(BUILD)/libproxy.a $(BUILD)/libimapferry.a
-$(BUILD)/imapferry-migrator: $(BUILD)/obj/migrator/main.o $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
+$(BUILD)/imapferry-migrator: $(BUILD)/obj/migrator/main.o $(BUILD)/libapi.a $(BUILD)/libadmin.a $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
 $(BUILD)/imapferryctl: $(BUILD)/obj/migrator/admin/ctl.o $(BUILD)/libadmin.a $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
 $(PROGRAMS):
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -112,7 +114,8 @@ $(BUILD)/libimapferry.a: $(call obj,$(LIB_SRC))
 $(BUILD)/libproxy.a: $(call obj,$(filter-out proxy/main.c,$(PROXY_SRC)))
 $(BUILD)/libmigrator.a: $(call obj,$(FLOOR_SRC))
 $(BUILD)/libadmin.a: $(call obj,$(filter-out migrator/admin/ctl.c,$(ADMIN_SRC)))
-ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,admin migrator proxy imapferry)
+$(BUILD)/libapi.a: $(call obj,$(API_SRC))
+ARCHIVES := $(patsubst %,$(BUILD)/lib%.a,api admin migrator proxy imapferry)
 $(ARCHIVES):
 	rm -f $@ && ar qcs $@ $^
 
@@ -120,6 +123,12 @@ $(ARCHIVES):
 $(BUILD)/gen/route_scripts.h: $(wildcard lib/route/*.lua lib/route/*.sh) Makefile
 	@mkdir -p $(@D)
 	sh lib/route/embed.sh lib/route $(VERSION) > $@.tmp && mv $@.tmp $@
+
+# The page's files, as they stand in the tree: there is no other step between them and the browser.
+$(BUILD)/gen/page_files.h: $(PAGE_FILES) migrator/page/embed.sh
+	@mkdir -p $(@D)
+	sh migrator/page/embed.sh $(PAGE_FILES) > $@.tmp && mv $@.tmp $@
+$(BUILD)/obj/migrator/api/api_page.o: $(BUILD)/gen/page_files.h
 
 $(BUILD)/obj/%.o: %.c | packages $(BUILD)/gen/route_scripts.h
 	@mkdir -p $(@D)
@@ -160,10 +169,10 @@ fuzz:
 	@$(PYTHON) -B tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(if $(ONLY),--only $(ONLY))
 
 # The second compiler's opinion of every file.
-CLANG_SRC := $(LIB_SRC) $(PROXY_SRC) migrator/main.c $(FLOOR_SRC) $(ADMIN_SRC) $(UNIT_SRC)
+CLANG_SRC := $(LIB_SRC) $(PROXY_SRC) migrator/main.c $(FLOOR_SRC) $(ADMIN_SRC) $(API_SRC) $(UNIT_SRC)
 clang-syntax: $(addprefix clang-syntax/,$(CLANG_SRC))
 # A file at a time, so that make spreads them over the cores.
-clang-syntax/%: % $(BUILD)/gen/route_scripts.h
+clang-syntax/%: % $(BUILD)/gen/route_scripts.h $(BUILD)/gen/page_files.h
 	clang -fsyntax-only $(ALL_CFLAGS) -Wno-missing-field-initializers $<
 
 deps-build:

@@ -682,6 +682,7 @@ bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role ro
     ok = check_proxy(c, src, role) && ok;
     ok = check_migrator(c, src) && ok;
     ok = check_seal(c, src, role) && ok;
+    ok = conf_check_admin(c, src, role) && ok;
     ok = check_migration(c, src) && ok;
     return check_hooks(c, src, role) && ok;
 }

@@ -45,6 +45,7 @@ static void files_of_migrator(const struct conf *c, conf_file_fn fn, void *owner
     const struct conf_migration *m = &c->migration;
 
     files_list(&c->seal.private_key_files, fn, owner);
+    files_tell(c->admin.token_file, fn, owner);
     files_of_hook(&m->hook_freeze, fn, owner);
     files_of_hook(&m->hook_flip, fn, owner);
     files_of_hook(&m->hook_settle, fn, owner);

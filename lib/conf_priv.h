@@ -44,6 +44,8 @@ bool conf_take_imap_address(const struct conf_source *src, struct conf_place at,
 /* Do two addresses, as they are spelled, lead to one server? */
 bool conf_same_server(const struct address *x, const struct address *y);
 
+/* Checks where the API is served, and by what. */
+bool conf_check_admin(const struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 /* Checks by what users may sign in at a proxy. */
 bool conf_check_sasl(const struct conf *c, const struct conf_source *src) MUST_CHECK;
 

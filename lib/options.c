@@ -41,6 +41,11 @@ const struct section sections[] = {
      .text = "imapferry-proxy: what the users' mail programs connect to."},
     {"migrator", offsetof(struct conf, migrator), NULL,
      .text = "imapferry-migrator: copies accounts in the background."},
+    {"admin", offsetof(struct conf, admin), NULL,
+     .text =
+         "The page and the HTTP API of imapferry-migrator, for staff: what imapferryctl does, in a browser and for programs. "
+         "Each migrator that has this section serves it, and all show the same.",
+     .optional = true},
     {"seal", offsetof(struct conf, seal), NULL,
      .text =
          "Users' passwords on their way from a proxy to the migrators, which need them where a backend has no "
@@ -432,6 +437,26 @@ const struct option options[] = {
      .def = "5m", .min = 100, .max = 1 * H,
      .text =
          "How long a backend that owes an answer may send nothing before the migrator closes the connection."},
+    {"admin", "listen", OPTION_STRING, offsetof(struct conf_admin, listen), .def = "",
+     .example = "\"http://127.0.0.1:8025\"",
+     .text =
+         "Where it is served: http://host[:port] on this host alone (127.0.0.1, [::1] or localhost), since tokens would else "
+         "be read on their way; https://host[:port] with tls_cert and tls_key; or http+unix:///path, for a web server in front of it. "
+         "Empty: nowhere. To see it from elsewhere: ssh -L 8025:127.0.0.1:8025 HOST, then http://localhost:8025/."},
+    {"admin", "token_file", OPTION_STRING, offsetof(struct conf_admin, token_file), .def = "",
+     .example = "\"/etc/imapferry/tokens\"", .reload = RELOAD_FILE,
+     .text =
+         "Who may ask: a file, mode 640 at most, with a line \"ROLE NAME TOKEN\" for each. ROLE is read (looks) or operator (changes, "
+         "too); NAME stands in the audit; TOKEN is at least 32 letters and digits, such as \"openssl rand -hex 32\" makes. "
+         "SIGHUP reads it anew."},
+    {"admin", "tls_cert", OPTION_STRING, offsetof(struct conf_admin, tls_cert), .def = "",
+     .text = "The certificate chain for https, PEM, the server's own first."},
+    {"admin", "tls_key", OPTION_STRING, offsetof(struct conf_admin, tls_key), .def = "",
+     .text = "The private key of tls_cert, PEM, not encrypted."},
+    {"admin", "names", OPTION_LIST, offsetof(struct conf_admin, names), .def = "", .reload = RELOAD_YES,
+     .text =
+         "The host names by which browsers ask for it, such as {\"ferry.example.org\"}, besides localhost and addresses. A request "
+         "by any other name is refused: some other site's name that leads here would let that site's pages ask, too."},
     {"seal", "public_key_file", OPTION_STRING, offsetof(struct conf_seal, public_key_file), .def = "",
      .example = "\"/etc/imapferry/seal.pub\"", .reload = RELOAD_FILE,
      .text = "Key to seal with (proxies). Empty: passwords are not kept for the migrators."},

@@ -155,6 +155,14 @@ struct conf_migrator {
     uint64_t command_timeout_ms;
 };
 
+/* The API and the page of a migrator. */
+struct conf_admin {
+    char *listen; /* "" = none */
+    char *token_file;
+    char *tls_cert, *tls_key; /* where listen is https:// */
+    struct conf_list names;   /* host names by which it is asked for */
+};
+
 struct conf_seal {
     char *public_key_file; /* "" = do not seal */
     struct conf_list private_key_files;
@@ -171,6 +179,7 @@ struct conf {
     struct conf_migration migration;
     struct conf_migrator migrator;
     struct conf_seal seal;
+    struct conf_admin admin;
 };
 
 enum option_type { OPTION_STRING, OPTION_LIST, OPTION_BOOL, OPTION_NUMBER, OPTION_DURATION, OPTION_ENUM };

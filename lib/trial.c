@@ -8,6 +8,7 @@
 #include "seal.h"
 #include "tls.h"
 #include "tls_tickets.h"
+#include "tokens.h"
 #include "trial.h"
 #include "xalloc.h"
 
@@ -236,12 +237,26 @@ static void trial_private_keys(const struct conf *c, struct conf_source *src)
     }
 }
 
+static void trial_tokens(const struct conf *c, struct conf_source *src)
+{
+    char *error = NULL;
+
+    if (!*c->admin.listen || access(c->admin.token_file, R_OK) != 0)
+        return; /* told */
+    struct tokens *t = tokens_load(c->admin.token_file, &error);
+    if (!t)
+        conf_object(src, "admin", NULL, "token_file", 0, "%s", error);
+    tokens_free(&t);
+    free(error);
+}
+
 void trial_migrator(const struct conf *c, struct conf_source *src, bool checking)
 {
     trial_user(src, "migrator", c->migrator.user, c->migrator.group);
     trial_cas(c, src);
     trial_private_keys(c, src);
     trial_journal(c, src);
+    trial_tokens(c, src);
     if (checking)
         trial_ways_in(c, src, c->seal.private_key_files.n > 0);
 }

@@ -1,6 +1,6 @@
 /* trial: tries, before a start, what the start will do with the files and folders of the configuration, and
  * reports what fails with file and line: certificate and key (they fit, the key is not encrypted), CAs, keys
- * of seal, the journal's folder. For --check-conf it also reports what does not keep the program from
+ * of seal, tokens of the API, the journal's folder. For --check-conf it also reports what does not keep the program from
  * starting, but harms the site: a certificate that has ended or not begun, a backend that the migrator has no
  * way into. */
 #ifndef IMAPFERRY_TRIAL_H

@@ -22,6 +22,7 @@
 #include "lib/watchdog.h"
 #include "lib/xalloc.h"
 
+#include "migrator/api/api.h"
 #include "migrator/job/sweep.h"
 #include "migrator/job/worker.h"
 #include "migrator/late/errand.h"
@@ -61,6 +62,8 @@ struct program {
     bool checking;
     bool is_ours; /* the id */
     bool refused;
+    struct api *api; /* NULL: none is wanted */
+    unsigned parts;  /* that have not come to their end yet */
     struct recall *recall;
     char *unknown_flips;               /* what m.unknown_flips says */
     bool recalled, paused;             /* for this generation; all migrations, for unknown flips */
@@ -333,18 +336,27 @@ static void migrator_end(void *owner)
     loop_stop(g->m.loop);
 }
 
+static void migrator_on_part_ended(void *owner)
+{
+    struct program *g = owner;
+
+    if (--g->parts == 0)
+        migrator_end(g);
+}
+
 static void stop_working(struct program *g)
 {
     g->ending = true;
     process_notify("STOPPING=1");
-    if (!g->worker) {
-        migrator_end(g);
-        return;
-    }
+    g->parts = 1 + (g->worker != NULL) + (g->api != NULL);
     timer_start(g->stop, STOP_MS);
+    if (g->api)
+        api_stop(g->api, migrator_on_part_ended, g);
     schedule_free(&g->schedule);
     sweep_free(&g->sweep);
-    worker_stop(g->worker, migrator_end, g);
+    if (g->worker)
+        worker_stop(g->worker, migrator_on_part_ended, g);
+    migrator_on_part_ended(g);
 }
 
 /* Two of one id would take each other's jobs for their own. */
@@ -396,6 +408,8 @@ static bool renewal_make(struct program *g, struct renewal *r, char **error)
         if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_backend(b, error)))
             return false;
     }
+    if (g->api && !api_renew(g->api, r->conf, error))
+        return false;
     seal = &r->conf->seal;
     if (seal->private_key_files.n > 0)
         r->seal = seal_private_load(seal->private_key_files.items, seal->private_key_files.n, error);
@@ -407,6 +421,8 @@ static void renewal_take(struct program *g, struct renewal *r)
     struct seal_private *before = g->m.seal;
 
     conf_reload(g->conf, r->conf, conf_log_change, NULL);
+    if (g->api)
+        api_renewed(g->api, true);
     backends_renew(g->m.backends, r->tls);
     learner_again(g->learner);
     if (before && r->seal) {
@@ -422,6 +438,8 @@ static void renewal_drop(struct program *g, struct renewal *r)
     for (size_t i = 0; i < g->conf->n_backends; i++)
         tls_policy_free(&r->tls[i]);
     free(r->tls);
+    if (g->api)
+        api_renewed(g->api, false);
     if (r->seal)
         seal_private_free(&r->seal);
     conf_free(&r->conf);
@@ -516,6 +534,8 @@ static void migrator_lock_sandbox(struct program *g)
     sandbox_write(g->sandbox, g->conf->migrator.journal_dir);
     if (strncmp(g->conf->migrator.metrics_listen, "http+unix://", 12) == 0)
         sandbox_remove(g->sandbox, g->conf->migrator.metrics_listen + 12);
+    if (strncmp(g->conf->admin.listen, "http+unix://", 12) == 0)
+        sandbox_remove(g->sandbox, g->conf->admin.listen + 12);
     sandbox_lock(&g->sandbox);
 }
 
@@ -532,8 +552,10 @@ static bool make_parts(struct program *g, char **error)
         if (!m->seal)
             return false;
     }
-    if (!http_status_listen(m->loop, c->migrator.metrics_listen, false, &g->status, &g->metrics, error) ||
-        !migrator_drop_privileges(g, error))
+    if (!http_status_listen(m->loop, c->migrator.metrics_listen, false, &g->status, &g->metrics, error))
+        return false;
+    g->api = api_new(m->loop, c, error);
+    if (*error || !migrator_drop_privileges(g, error))
         return false;
     m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
     if (!m->journal)
@@ -549,7 +571,9 @@ static bool make_parts(struct program *g, char **error)
     instance_token(token);
     g->instance = instance_new(m->store, "migrator", g->id, token, "", migrator_on_instance, g);
     timer_start(g->replicas, REPLICAS_MS);
-    return !g->metrics || http_server_start(g->metrics, error);
+    if (g->metrics && !http_server_start(g->metrics, error))
+        return false;
+    return !g->api || api_start(g->api, m->store, error);
 }
 
 static struct program *migrator_program_new(struct conf *conf)
@@ -582,6 +606,7 @@ static void migrator_program_free(struct program *g)
     instance_free(&g->instance);
     recall_cancel(&g->recall);
     store_free(&m->store);
+    api_free(&g->api);
     hooks_free(&m->hooks);
     sightings_free(&m->sightings);
     journal_free(&m->journal);

@@ -18,7 +18,7 @@ LAYERS = [
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
     ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http_*"]),
-    ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "trial"]),
+    ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "tokens", "trial"]),
     ("dialog", ["backend_login", "health", "learner"]),
 ]
 RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}
@@ -35,7 +35,8 @@ PROGRAMS = {
     "migrator/late": ["found", "imap", "mailbox", "site", "account"],
     "migrator/job": ["found", "imap", "mailbox", "site", "account", "late"],
     "migrator/admin": ["found", "mailbox", "site", "account"],
-    "migrator": ["site", "late", "job"],
+    "migrator/api": ["admin"],
+    "migrator": ["site", "late", "job", "api"],
 }
 
 # System headers that a pure layer may have: no descriptors, no clock, no sockets. (arpa/inet.h is for inet_pton() and inet_ntop().)
@@ -51,7 +52,7 @@ PRIVATE = [
     ("libcurl", r"curl/.*", ["migrator/site/http_post.c"]),
     ("libmicrohttpd", r"microhttpd\.h", ["lib/http_server.c", "lib/http_request.c", "lib/http_stream.c", "lib/http_priv.h"]),
 ]
-GENERATED = {"route_scripts.h": "store"}
+GENERATED = {"route_scripts.h": "store", "page_files.h": None}  # for lib/: of which layer; None: of a program
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

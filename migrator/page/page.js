@@ -1,0 +1,685 @@
+"use strict";
+/* The page: what the API says (migrator/api/openapi.json), and the buttons that ask it for changes. Every text of a user, a mailbox or
+ * a server gets into the page as text alone (textContent); no markup is ever made of it, and the page's policy forbids it. */
+
+const $ = (id) => document.getElementById(id);
+
+/* What the overview shows, by the names of the events of /api/v1/live. */
+const seen = { status: null, groups: null, events: null, copying: [], preparing: [], freezing: [], flipping: [] };
+let token = sessionStorage.getItem("token") || "";
+let me = null;
+let listening = null; /* AbortController of the stream */
+let range = 86400e3;
+
+/* ---- making elements ---- */
+
+/* make("p", {class: "quiet", onclick: f}, "text", element, ...) */
+function make(name, attributes = {}, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (key.startsWith("on")) e.addEventListener(key.slice(2), value);
+    else e.setAttribute(key, value === true ? "" : value);
+  }
+  e.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  return e;
+}
+
+/* What would move or hide the text around it is shown by its number. */
+function visible(text) {
+  return String(text ?? "").replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu,
+    (c) => `\u27e8U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
+}
+
+const nameOf = (text) => make("bdi", { class: "name" }, visible(text));
+const button = (text, onclick, kind) => make("button", { type: "button", class: kind, onclick }, text);
+
+/* ---- numbers and times ---- */
+
+const whole = new Intl.NumberFormat("en");
+const number = (n) => whole.format(Math.round(n));
+const count = (n, word) => `${number(n)} ${word}${n === 1 ? "" : "s"}`;
+
+function bytes(n) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let i = 0;
+  while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
+  return `${i && n < 100 ? n.toFixed(1) : Math.round(n)} ${units[i]}`;
+}
+
+function duration(ms) {
+  const s = ms / 1000;
+  if (s < 90) return `${Math.max(0, Math.round(s))} s`;
+  if (s < 90 * 60) return `${Math.round(s / 60)} min`;
+  if (s < 36 * 3600) return `${(s / 3600).toFixed(s < 36000 ? 1 : 0)} hours`;
+  return `${number(s / 86400)} days`;
+}
+
+const moment = (text) => (text ? new Date(text) : null);
+function ago(text) {
+  const t = moment(text);
+  if (!t) return "";
+  const ms = Date.now() - t;
+  return ms >= 0 ? `${duration(ms)} ago` : `in ${duration(-ms)}`;
+}
+function when(text) {
+  const t = moment(text);
+  return t ? make("time", { datetime: text, title: t.toLocaleString() }, ago(text)) : "";
+}
+
+/* ---- asking ---- */
+
+class Refusal extends Error {
+  constructor(status, data) {
+    super(data.error || `the server answered ${status}`);
+    this.status = status;
+    this.data = data;
+  }
+}
+
+async function ask(path, body) {
+  const options = { headers: { Authorization: `Bearer ${token}` }, cache: "no-store", credentials: "omit", redirect: "error" };
+  if (body) {
+    options.method = "POST";
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let answer, data;
+  try {
+    answer = await fetch(path, options);
+    data = await answer.json();
+  } catch (e) {
+    if (answer) throw new Refusal(answer.status, {});
+    throw new Refusal(0, { error: "the migrator does not answer" });
+  }
+  if (answer.ok) return data;
+  if (answer.status === 401) leave(data.error);
+  throw new Refusal(answer.status, data);
+}
+
+const query = (parts) => new URLSearchParams(Object.entries(parts).filter(([, v]) => v)).toString();
+const userPath = (what, user) => `api/v1/account${what}?${query({ user })}`;
+
+/* ---- events as they come: by fetch, since EventSource can't send the token in a header ---- */
+
+function takeEvent(text) {
+  let name = "", data = "";
+  for (const line of text.split("\n")) {
+    if (line.startsWith("event:")) name = line.slice(6).trim();
+    if (line.startsWith("data:")) data += line.slice(5).trim();
+  }
+  if (!name || !data) return;
+  const value = JSON.parse(data);
+  if (value.error) {
+    notice("store", value.error, "bad");
+    return;
+  }
+  notice("store", null);
+  if (name === "status" || name === "groups") seen[name] = value;
+  else if (name === "events") seen.events = value.events;
+  else if (name in seen) seen[name] = value.accounts || [];
+  drawSoon();
+}
+
+async function listen() {
+  const mine = (listening = new AbortController());
+  let wait = 1000;
+  while (!mine.signal.aborted) {
+    try {
+      const answer = await fetch("api/v1/live", { headers: { Authorization: `Bearer ${token}` }, signal: mine.signal, cache: "no-store", credentials: "omit" });
+      if (answer.status === 401) return leave("the token is no longer known");
+      if (answer.ok) {
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        let text = "";
+        setLive("on", "live");
+        wait = 1000;
+        for (;;) {
+          const { value, done } = await reader.read();
+          if (done) break;
+          text += value.replaceAll("\r", "");
+          for (let at = text.indexOf("\n\n"); at >= 0; at = text.indexOf("\n\n")) {
+            takeEvent(text.slice(0, at));
+            text = text.slice(at + 2);
+          }
+        }
+      }
+    } catch (e) {
+      if (mine.signal.aborted) return;
+    }
+    setLive("off", "connecting again");
+    await new Promise((done) => setTimeout(done, wait));
+    wait = Math.min(wait * 2, 30000);
+  }
+}
+
+function setLive(kind, text) {
+  $("live").className = `live ${kind}`;
+  if ($("live").textContent !== text) $("live").textContent = text;
+}
+
+/* ---- in and out ---- */
+
+function leave(why) {
+  if (listening) listening.abort();
+  token = "";
+  me = null;
+  sessionStorage.removeItem("token");
+  if ($("ask").open) $("ask").close();
+  for (const id of ["overview", "list", "account", "search", "who"]) $(id).hidden = true;
+  $("notices").replaceChildren();
+  $("enter").hidden = false;
+  $("enter-error").textContent = why || "";
+  $("token").value = "";
+  $("token").focus();
+}
+
+async function enter() {
+  me = await ask("api/v1/me");
+  sessionStorage.setItem("token", token);
+  $("enter").hidden = true;
+  $("enter-error").textContent = "";
+  $("search").hidden = $("who").hidden = false;
+  $("name").textContent = me.role === "operator" ? me.name : `${me.name} (looks only)`;
+  listen();
+  drawHistory();
+  route();
+}
+
+$("enter-form").addEventListener("submit", async (e) => {
+  e.preventDefault();
+  token = $("token").value.trim();
+  try {
+    await enter();
+    $("main").focus();
+  } catch (error) {
+    $("enter-error").textContent = error.message;
+  }
+});
+$("leave").addEventListener("click", () => leave(""));
+
+/* ---- what is said at the top ---- */
+
+const notices = new Map();
+function notice(key, text, kind, extra) {
+  const before = notices.get(key);
+  if (before && before.dataset.text === text) return;
+  if (before) before.remove();
+  notices.delete(key);
+  if (!text) return;
+  const p = make("p", { class: `notice ${kind || ""}` }, make("span", {}, visible(text)), extra);
+  p.dataset.text = text;
+  notices.set(key, p);
+  $("notices").append(p);
+}
+
+let saying;
+function say(text) {
+  $("said").textContent = text;
+  clearTimeout(saying);
+  saying = setTimeout(() => { $("said").textContent = ""; }, 9000);
+}
+
+/* ---- a change: says what it will do, asks for a reason, and tells what came of it ---- */
+
+let asked = null;
+/* more: elements of further fields; collect: what they add to the body. */
+function askFor({ title, what, yes, path, body, danger, more = [], collect = () => ({}), after }) {
+  asked = { path, body, collect, after, from: document.activeElement };
+  $("ask-title").textContent = title;
+  $("ask-what").textContent = what;
+  $("ask-more").replaceChildren(...more);
+  $("ask-yes").textContent = yes;
+  $("ask-yes").className = danger ? "danger" : "strong";
+  $("ask-error").textContent = "";
+  $("ask-reason").value = "";
+  $("ask-yes").disabled = false;
+  $("ask").showModal();
+  $("ask-reason").focus();
+}
+
+$("ask-no").addEventListener("click", () => $("ask").close());
+$("ask").addEventListener("close", () => { if (asked && asked.from && asked.from.isConnected) asked.from.focus(); });
+$("ask-form").addEventListener("submit", async (e) => {
+  e.preventDefault();
+  const { path, body, collect, after } = asked;
+  $("ask-yes").disabled = true;
+  try {
+    const answer = await ask(path, { ...body, ...collect(), reason: $("ask-reason").value.trim() });
+    $("ask").close();
+    say(visible(answer.message || "done"));
+    (after || route)();
+  } catch (error) {
+    $("ask-error").textContent = visible(error.message);
+    $("ask-yes").disabled = false;
+  }
+});
+
+const mayChange = () => me && me.role === "operator";
+
+/* ---- the overview: what needs somebody ---- */
+
+const TROUBLE = { blocked: "Blocked: needs a decision", backoff: "Tried again by itself", held: "Held by staff", ready: "Copied, and waits" };
+const ORDER = ["blocked", "backoff", "ready", "held"];
+
+function retryGroup(g) {
+  askFor({
+    title: `Try ${count(g.accounts, "account")} again`,
+    what: `All accounts that are ${g.state}${g.reason ? ` with the reason "${g.reason}"` : ""} are queued now, behind users who log in. Whatever is not put right will stop them again, and nothing is switched over that was not compared.`,
+    yes: "Try all again", path: "api/v1/retry", body: { state: g.state, word: g.reason || "" },
+  });
+}
+
+function problemCard(g) {
+  const label = `${g.state}${g.reason ? `, ${g.reason}` : ""}`;
+  const canRetry = mayChange() && (g.state === "blocked" || g.state === "backoff");
+  return make("article", { class: `card ${g.state}`, "aria-label": `${label}: ${count(g.accounts, "account")}` },
+    make("h3", {}, make("span", { class: "count" }, number(g.accounts)), make("span", {}, g.reason ? g.reason.replaceAll("_", " ") : g.state)),
+    make("span", { class: "quiet" }, TROUBLE[g.state] || g.state),
+    make("p", {}, visible(g.advice || "")),
+    make("div", { class: "buttons" },
+      button("Show them", () => { location.hash = `list?${query({ state: g.state, reason: g.reason })}`; }),
+      canRetry && button("Try all again", () => retryGroup(g))));
+}
+
+function drawProblems() {
+  if (!seen.groups) return;
+  const groups = seen.groups.groups.filter((g) => ORDER.includes(g.state) && !(g.state === "ready" && !g.reason && seen.status?.accounts?.ready === undefined));
+  groups.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || b.accounts - a.accounts);
+  const blocked = groups.filter((g) => g.state === "blocked").reduce((n, g) => n + g.accounts, 0);
+  const failing = groups.filter((g) => g.state === "backoff").reduce((n, g) => n + g.accounts, 0);
+  $("problems-sum").textContent = blocked || failing ? `${number(blocked)} blocked, ${number(failing)} tried again` : "";
+  const cards = groups.map(problemCard);
+  if (!blocked && !failing) cards.unshift(make("p", { class: "calm" }, "Nothing is blocked, and nothing has failed."));
+  replaceIfOther($("problems"), groups.length ? JSON.stringify([groups, mayChange()]) : "none", cards);
+}
+
+/* What is as it was is left alone, so that nobody's focus or reading place goes. */
+function replaceIfOther(element, key, children) {
+  if (element.dataset.key === key) return;
+  element.dataset.key = key;
+  const at = document.activeElement && element.contains(document.activeElement) ? [...element.querySelectorAll("button, a")].indexOf(document.activeElement) : -1;
+  element.replaceChildren(...children);
+  if (at >= 0) [...element.querySelectorAll("button, a")][at]?.focus();
+}
+
+/* ---- how far it is ---- */
+
+const STATES = [
+  ["settled", "moved", "--moved"], ["flipped", "moved of late", "--moved"], ["ready", "copied", "--ready"],
+  ["flipping", "switching over", "--work"], ["freezing", "standing still", "--work"], ["preparing", "about to move", "--work"], ["copying", "being copied", "--work"],
+  ["queued", "queued", "--queued"], ["backoff", "tried again later", "--backoff"], ["blocked", "blocked", "--blocked"], ["held", "held", "--held"], ["resting", "resting", "--rest"],
+];
+/* Colors of one meaning are one part of the picture. */
+const PARTS = [
+  ["moved", "--moved", ["settled", "flipped"]], ["copied", "--ready", ["ready"]], ["at work", "--work", ["copying", "preparing", "freezing", "flipping"]],
+  ["queued", "--queued", ["queued"]], ["tried again later", "--backoff", ["backoff"]], ["blocked", "--blocked", ["blocked"]], ["held", "--held", ["held"]], ["resting", "--rest", ["resting"]],
+];
+const sumOf = (accounts, states) => states.reduce((n, s) => n + (accounts?.[s] || 0), 0);
+const partsOf = (accounts) => PARTS.map(([label, color, states]) => ({ label, color: `var(${color})`, value: sumOf(accounts, states) }));
+
+let points = []; /* of the last day or so, for rates */
+
+/* By what happened in the last hours: the longest that was noted, up to six. */
+function rates() {
+  const last = points[points.length - 1];
+  const first = points.find((p) => last && moment(last.time) - moment(p.time) <= 6 * 3600e3);
+  if (!last || !first || first === last) return null;
+  const s = (moment(last.time) - moment(first.time)) / 1000;
+  const per = (name) => Math.max(0, ((last.sums[name] || 0) - (first.sums[name] || 0)) / s);
+  return { moved: Math.max(0, (sumOf(last.accounts, ["settled", "flipped"]) - sumOf(first.accounts, ["settled", "flipped"])) / s), bytes: per("bytes_done"), messages: per("messages_done") };
+}
+
+function figure(term, value, sub) {
+  return make("div", {}, make("dt", {}, term), make("dd", {}, value, sub ? make("div", { class: "sub" }, sub) : null));
+}
+
+function drawNumbers() {
+  const s = seen.status;
+  if (!s) return;
+  const moved = sumOf(s.accounts, ["settled", "flipped"]);
+  const all = Object.values(s.accounts).reduce((n, x) => n + x, 0);
+  const coming = sumOf(s.accounts, ["queued", "copying", "ready", "preparing", "freezing", "flipping", "backoff"]);
+  const r = rates();
+  const left = coming === 0 ? "nothing to do" : r && r.moved > 0 ? duration((coming / r.moved) * 1000) : "not known yet";
+  const share = all ? `${((100 * moved) / all).toFixed(moved === all ? 0 : 1)} %` : "";
+  replaceIfOther($("numbers"), JSON.stringify([moved, all, s.messages, s.bytes, left, r]), [
+    figure("Accounts moved", number(moved), `of ${number(all)}${share && ` · ${share}`}`),
+    figure("Messages copied", number(s.messages.done), `of ${number(s.messages.total)}`),
+    figure("Mail copied", bytes(s.bytes.done), `of ${bytes(s.bytes.total)}`),
+    figure("Rate", r ? `${bytes(r.bytes)}/s` : "–", r ? `${number(r.messages)} messages/s · ${number(r.moved * 3600)} accounts/h` : "told after some minutes"),
+    figure("Time left", left, coming ? `for ${count(coming, "account")} queued or at work` : "of what is queued"),
+  ]);
+  const parts = partsOf(s.accounts);
+  const words = parts.filter((p) => p.value).map((p) => `${number(p.value)} ${p.label}`).join(", ") || "no accounts";
+  replaceIfOther($("bar"), words, [
+    stackPicture(parts, `Accounts: ${words}`),
+    make("ul", { class: "legend" }, parts.filter((p) => p.value).map((p) => make("li", {}, swatch(p.color), `${p.label} `, make("b", {}, number(p.value))))),
+  ]);
+}
+
+function swatch(color) {
+  const e = make("span", { class: "swatch", "aria-hidden": "true" });
+  e.style.background = color;
+  return e;
+}
+
+function drawBrake() {
+  const s = seen.status;
+  if (!s) return;
+  notice("paused", s.paused ? `Migrations are paused${s.paused_by ? ` by ${s.paused_by}` : ""}${s.paused_reason ? `: ${s.paused_reason}` : ""}` : null, "");
+  replaceIfOther($("brake"), `${s.paused} ${mayChange()}`, mayChange() ? [s.paused
+    ? button("Resume migrations", () => askFor({ title: "Resume migrations", what: "Queued accounts are copied and switched over again, from where they are.", yes: "Resume", path: "api/v1/resume", body: {} }), "strong")
+    : button("Pause migrations", () => askFor({ title: "Pause all migrations", what: "No account is begun or switched over until somebody resumes. What is being switched over at this moment is carried out. Users go on working.", yes: "Pause all", path: "api/v1/pause", body: {}, danger: true }), "danger")] : []);
+}
+
+const RANGES = [["6 hours", 6 * 3600e3], ["Day", 86400e3], ["Week", 7 * 86400e3], ["All", 0]];
+function drawRange() {
+  $("range").append(...RANGES.map(([label, ms]) => make("label", {},
+    make("input", { type: "radio", name: "range", checked: ms === range, onchange: () => { range = ms; drawHistory(); } }), label)));
+}
+
+let drawing = 0;
+async function drawHistory() {
+  if (!me) return;
+  const mine = ++drawing;
+  try {
+    const now = Date.now();
+    const answer = await ask(`api/v1/history?${query({ since: range ? Math.round(now - range) : "", count: 200 })}`);
+    points = range === 0 || range > 86400e3 ? (await ask(`api/v1/history?${query({ since: Math.round(now - 6 * 3600e3), count: 400 })}`)).points : answer.points;
+    if (mine === drawing) drawGraphs(answer.points);
+  } catch (e) {
+    if (e.status !== 401) notice("store", e.message, "bad");
+  }
+  drawSoon();
+}
+setInterval(() => { if (me && !document.hidden) drawHistory(); }, 60000);
+
+function graph(title, detail, picture) {
+  return make("figure", { class: "panel" }, make("figcaption", {}, make("b", {}, title), detail ? ` · ${detail}` : ""), picture);
+}
+
+function drawGraphs(list) {
+  if (list.length < 2) {
+    $("graphs").replaceChildren(make("p", { class: "quiet panel" }, "Each minute is noted from now on; there is a picture after the second one."));
+    return;
+  }
+  const times = list.map((p) => Number(moment(p.time)));
+  const parts = PARTS.map(([label, color, states]) => ({ label, color: `var(${color})`, values: list.map((p) => sumOf(p.accounts, states)) }));
+  const rate = (name) => list.map((p, i) => i === 0 ? null
+    : Math.max(0, ((p.sums[name] || 0) - (list[i - 1].sums[name] || 0)) / Math.max(1, (times[i] - times[i - 1]) / 1000)));
+  const first = list[0], last = list[list.length - 1];
+  const movedThen = sumOf(first.accounts, ["settled", "flipped"]), movedNow = sumOf(last.accounts, ["settled", "flipped"]);
+  const gone = (last.sums.bytes_done || 0) - (first.sums.bytes_done || 0);
+  $("graphs").replaceChildren(
+    graph("Accounts by state", `${number(Math.max(0, movedNow - movedThen))} moved in this time`, timePicture({ times, layers: parts, stacked: true, show: (n) => number(n),
+      words: `Accounts by state over time: ${number(movedThen)} had moved at first, ${number(movedNow)} at last` })),
+    graph("Mail copied a second", `${bytes(Math.max(0, gone))} in this time`, timePicture({ times, layers: [{ color: "var(--work)", values: rate("bytes_done") }], show: (n) => `${bytes(n)}/s`, base: 1024,
+      words: `Mail copied a second over time; ${bytes(Math.max(0, gone))} in all` })));
+}
+
+/* ---- waves, where the configuration has them ---- */
+
+function drawWaves() {
+  const waves = seen.status?.waves;
+  $("waves-part").hidden = !Array.isArray(waves) || waves.length === 0;
+  if ($("waves-part").hidden) return;
+  const known = ["wave", "name", "moved", "accounts", "today", "per_day", "share", "after", "paused", "paused_by", "paused_reason"];
+  const columns = Object.keys(Object.assign({}, ...waves)).filter((c) => waves.some((w) => w[c] !== null && typeof w[c] !== "object"));
+  columns.sort((a, b) => (known.indexOf(a) + 1 || 99) - (known.indexOf(b) + 1 || 99));
+  const cell = (v) => (v === null || v === undefined ? "" : typeof v === "boolean" ? (v ? "yes" : "no") : typeof v === "number" ? number(v) : visible(v));
+  replaceIfOther($("waves"), JSON.stringify(waves), [make("table", { class: "cards-on-phone" },
+    make("thead", {}, make("tr", {}, columns.map((c) => make("th", { scope: "col" }, c.replaceAll("_", " "))))),
+    make("tbody", {}, waves.map((w) => make("tr", {}, columns.map((c) => make("td", { "data-label": c.replaceAll("_", " ") }, make("span", {}, cell(w[c]))))))))]);
+}
+
+/* ---- at work, servers, events ---- */
+
+function accountLink(a) {
+  return make("a", { href: `#account?${query({ user: a.user })}` }, nameOf(a.user));
+}
+
+function progressOf(a) {
+  const all = a.bytes.total || a.messages.total, done = a.bytes.total ? a.bytes.done : a.messages.done;
+  const text = `${number(a.messages.done)} of ${number(a.messages.total)}, ${bytes(a.bytes.done)}`;
+  return make("div", {}, make("progress", { max: Math.max(1, all), value: Math.min(done, all), "aria-label": `${visible(a.user)}: ${text}` }), make("div", { class: "quiet" }, text));
+}
+
+function table(caption, columns, rows) {
+  return make("table", { class: "cards-on-phone" }, make("caption", { class: caption ? null : "hidden" }, caption || columns.join(", ")),
+    make("thead", {}, make("tr", {}, columns.map((c) => make("th", { scope: "col" }, c)))),
+    make("tbody", {}, rows.map((cells) => make("tr", {}, cells.map((c, i) => make("td", { "data-label": columns[i] }, c instanceof Node ? c : make("span", {}, c)))))));
+}
+
+function drawJobs() {
+  const jobs = [...seen.flipping, ...seen.freezing, ...seen.preparing, ...seen.copying];
+  const all = sumOf(seen.status?.accounts, ["copying", "preparing", "freezing", "flipping"]);
+  $("jobs-sum").textContent = all > jobs.length ? `the first ${jobs.length} of ${number(all)}` : "";
+  replaceIfOther($("jobs"), JSON.stringify(jobs.map((j) => [j.user, j.state, j.messages, j.bytes, j.reason])), jobs.length
+    ? [table("", ["Account", "State", "Messages", "Waits for"], jobs.map((j) => [accountLink(j), chip(j.state), progressOf(j), visible(j.reason || "")]))]
+    : [make("p", { class: "quiet" }, "No account is being copied or switched over at this moment.")]);
+}
+
+const chip = (state) => make("span", { class: `chip ${state}` }, visible(state));
+
+function drawServers() {
+  const s = seen.status;
+  if (!s) return;
+  const open = (name) => s.breakers.filter((b) => b.backend === name);
+  const names = [...new Set([...(me?.backends || []), ...Object.keys(s.backends)])];
+  const health = (name) => (open(name).length ? make("span", { class: "bad" }, `does not answer ${count(open(name).length, "proxy")}`.replace("proxys", "proxies")) : "answers");
+  const alive = (x, quiet) => (x.silent ? make("span", { class: "bad" }, "silent since ", when(quiet)) : "works");
+  replaceIfOther($("servers"), JSON.stringify([s.backends, s.breakers, s.migrators.map((m) => [m.migrator, m.silent, m.rests, m.jobs]), s.proxies.map((p) => [p.proxy, p.silent]), s.store.durability, names]), [
+    table("", ["Server", "Accounts", "Health"], names.map((n) => [nameOf(n), number(s.backends[n] || 0), health(n)])),
+    make("br"),
+    table("", ["Program", "State", "Jobs"], [
+      ...s.migrators.map((m) => [nameOf(m.migrator), m.rests && !m.silent ? make("span", { class: "bad" }, `takes nothing: ${visible(m.rests)}`) : alive(m, m.told), number(m.jobs)]),
+      ...s.proxies.map((p) => [nameOf(p.proxy.replace(/-[^-]*$/, "")), alive(p, p.renewed), ""]),
+      ["Redis", s.store.durability === "good" ? "keeps what it is told" : visible(s.store.detail || s.store.durability), ""]]),
+  ]);
+  notice("writes", s.store.refuses_writes ? `Redis takes no writes: ${s.store.refuses_writes}` : null, "bad");
+  notice("quarantine", s.store.quarantine_ms > 0 ? `Redis restarted or failed over: nothing is copied anew or switched over for another ${duration(s.store.quarantine_ms)}` : null, "");
+  notice("unknown", s.backends_unknown ? `Accounts live on servers that the configuration does not have: ${s.backends_unknown}` : null, "bad");
+  notice("migrators", s.migrators.some((m) => !m.silent) ? null : "No migrator is at work: nothing moves", "bad");
+}
+
+const KINDS = { paused: "migrations were paused", resumed: "migrations go on", generation: "Redis restarted or failed over", now: "is to move as soon as it can" };
+function drawEvents() {
+  if (!seen.events) return;
+  const list = seen.events.filter((e) => e.kind === "state" || e.kind in KINDS).slice(0, 14);
+  replaceIfOther($("events"), list.map((e) => e.id).join(" "), list.length ? list.map((e) => make("li", {},
+    make("time", { datetime: e.time, title: moment(e.time).toLocaleString() }, moment(e.time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })),
+    make("span", { class: "what" }, e.user ? accountLink(e) : "", e.user ? " " : "", KINDS[e.kind] || chip(e.state), e.kind === "state" && (e.state === "flipped" || e.state === "settled") ? ` on ${visible(e.backend)}` : "")))
+    : [make("li", { class: "quiet" }, "Nothing has changed of late.")]);
+}
+
+let soon = 0;
+function drawSoon() {
+  if (!soon) soon = requestAnimationFrame(() => { soon = 0; if (me) draw(); });
+}
+function draw() {
+  drawProblems();
+  drawNumbers();
+  drawBrake();
+  drawWaves();
+  drawJobs();
+  drawServers();
+  drawEvents();
+}
+
+/* ---- a list of accounts ---- */
+
+async function drawList(params) {
+  const state = params.get("state") || "", reason = params.get("reason") || "";
+  const rows = make("div", {}), more = make("div", { class: "row start" });
+  const title = make("h1", { tabindex: "-1" }, state || reason ? `Accounts: ${[state, reason].filter(Boolean).join(", ").replaceAll("_", " ")}` : "Accounts with a record");
+  const states = make("select", { id: "list-state", onchange: (e) => { location.hash = `list?${query({ state: e.target.value })}`; } },
+    make("option", { value: "" }, "any"), STATES.filter(([s]) => s !== "resting").map(([s]) => make("option", { value: s, selected: s === state }, s)));
+  $("list").replaceChildren(back(), title, make("div", { class: "row start" }, make("label", { for: "list-state" }, "State"), states), rows, more);
+  title.focus();
+  const found = [];
+  const load = async (cursor) => {
+    const answer = await ask(`api/v1/accounts?${query({ state, reason, cursor, count: 100 })}`);
+    found.push(...answer.accounts);
+    rows.replaceChildren(found.length || answer.next ? table(`${number(found.length)} shown`, ["Account", "State", "On", "Since", "Why"],
+      found.map((a) => [accountLink(a), chip(a.state), visible(a.backend), when(a.since), make("span", {}, visible(a.reason || ""), a.next_try ? make("span", { class: "quiet" }, " tried again ", when(a.next_try)) : null)]))
+      : make("p", { class: "quiet" }, "There are no such accounts."));
+    more.replaceChildren(...(answer.next ? [button("Show more", () => load(answer.next).catch(fail))] : []));
+  };
+  const fail = (e) => more.replaceChildren(make("p", { class: "bad", role: "alert" }, visible(e.message)));
+  await load("").catch(fail);
+}
+
+const back = () => make("p", {}, make("a", { href: "#" }, "← Overview"));
+
+/* ---- one account ---- */
+
+function fact(list, term, ...value) {
+  if (value.some((v) => v !== "" && v !== null && v !== undefined)) list.append(make("dt", {}, term), make("dd", {}, ...value));
+}
+
+const tiersOf = (tiers) => Object.entries(tiers).map(([t, n]) => `${t}: ${number(n)}`).join(", ");
+
+function actionsOf(a) {
+  const other = a.backend === a.target ? a.source : a.target;
+  const atHome = a.backend === me.source;
+  const user = a.user, out = [];
+  const act = (label, verb, spec, kind) => out.push(button(label, () => askFor({ path: `api/v1/account/${verb}`, body: { user }, after: () => showAccount(user), ...spec }), kind));
+  const moving = ["preparing", "freezing", "flipping"].includes(a.state);
+  if (!moving && a.state !== "held" && atHome) {
+    act("Migrate", "migrate", { title: `Migrate ${user}`, yes: "Migrate",
+      what: `The account is copied to ${other} in the background and compared; then it is switched over as the policy says (cutover = ${me.cutover}). The user goes on working meanwhile.` }, "strong");
+    act("Flip now", "flip", { title: `Flip ${user} to ${other}`, yes: "Flip", body: { user, to: other },
+      what: `The account is switched over to ${other} as soon as its copy is complete and compared, whatever the policy says. Open sessions stand still for a moment and go on there. Nothing is switched over that differs.` });
+  }
+  if (a.state === "blocked" || a.state === "backoff")
+    act("Retry", "retry", { title: `Retry ${user}`, yes: "Retry", what: "The account is queued now, as for a login. What stopped it will stop it again unless it was put right." });
+  if (!moving && a.state !== "held")
+    act("Hold", "hold", { title: `Hold ${user}`, yes: "Hold", what: `The account stays on ${a.backend}: a copy under way ends, and nothing moves it until somebody releases it.` });
+  if (a.state === "held")
+    act("Release", "release", { title: `Release ${user}`, yes: "Release", what: "The account goes back to what it was before, and may move again." }, "strong");
+  if (a.record) act("Waive", "waive", waiveSpec(user, []));
+  if (!moving && a.state !== "held" && !atHome)
+    act("Send back", "flip", { title: `Send ${user} back to ${other}`, yes: "Send back", danger: true, body: { user, to: other },
+      what: `What is new on ${a.backend} is copied back to ${other}, messages that were removed here are removed there, and the account is switched over to ${other}. It is held there until somebody releases it.` }, "danger");
+  return out;
+}
+
+function waiveSpec(user, keys) {
+  const field = make("textarea", { id: "ask-keys", rows: 4, required: true, spellcheck: "false", class: "mono" });
+  field.value = keys.join("\n");
+  return {
+    title: `Waive findings of ${user}`, yes: "Waive", danger: true, path: "api/v1/account/waive", body: { user }, after: () => showAccount(user),
+    what: "What is named here stops the switch-over no more. A message that could not be copied is left behind on the old server for good; the report and the audit go on naming it. A blocked account is queued again.",
+    more: [make("label", { for: "ask-keys" }, "What: one a line, such as INBOX:17, Trash:share or too_large"), field],
+    collect: () => ({ keys: field.value.split("\n").map((k) => k.trim()).filter(Boolean) }),
+  };
+}
+
+async function showAccount(user) {
+  const box = $("account");
+  const title = make("h1", { tabindex: "-1" }, nameOf(user));
+  const facts = make("div", {}), report = make("section", { class: "panel" }), sessions = make("section", { class: "panel" }), timeline = make("section", { class: "panel" });
+  box.replaceChildren(back(), title, facts, report, sessions, timeline);
+  title.focus();
+  await Promise.all([
+    ask(userPath("", user)).then((a) => drawAccount(facts, a)).catch((e) => (e.status === 404 && e.data.user ? drawUnknown(facts, e.data) : drawFailure(facts, e))),
+    ask(userPath("/report", user)).then((r) => drawReport(report, r, user)).catch((e) => drawFailure(report, e, "Mailboxes")),
+    ask(userPath("/sessions", user)).then((s) => drawSessions(sessions, s)).catch((e) => drawFailure(sessions, e, "Sessions")),
+    ask(userPath("/audit", user)).then((t) => drawTimeline(timeline, t)).catch((e) => drawFailure(timeline, e, "Timeline")),
+  ]);
+}
+
+function drawFailure(box, e, title) {
+  box.replaceChildren(...[title ? make("h2", {}, title) : null, make("p", { class: e.status === 404 ? "quiet" : "bad" }, visible(e.message))].filter(Boolean));
+}
+
+function drawUnknown(box, a) {
+  box.replaceChildren(make("p", {}, visible(a.error)));
+  if (mayChange()) box.append(make("div", { class: "actions" }, actionsOf(a)));
+}
+
+function drawAccount(box, a) {
+  const list = make("dl", { class: "facts" });
+  fact(list, "State", chip(a.state));
+  fact(list, "Mail is on", visible(a.backend), a.flipped ? " since " : "", a.flipped ? when(a.flipped) : "");
+  fact(list, "Login name", a.login ? nameOf(a.login) : "");
+  fact(list, "Why", visible(a.reason || ""));
+  fact(list, "What to do", visible(a.advice || ""));
+  fact(list, "Held up by", visible(a.held_up || ""));
+  fact(list, "Last failure", visible(a.last_failure && a.last_failure !== a.reason ? a.last_failure : ""));
+  fact(list, "Next try", a.next_try ? when(a.next_try) : "");
+  fact(list, "Wave", visible(typeof a.wave === "string" ? a.wave : a.wave?.name || ""), a.wave_why ? ` ${visible(a.wave_why)}` : "");
+  fact(list, "Attempts", a.attempts ? number(a.attempts) : "");
+  fact(list, "Copied", a.messages.total ? progressOf(a) : "");
+  fact(list, "Tiers", tiersOf(a.tiers));
+  box.replaceChildren(make("div", { class: "panel" }, list), ...(mayChange() ? [make("div", { class: "actions" }, actionsOf(a))] : []));
+}
+
+function findingLine(f, user, mailbox) {
+  const key = f.uid ? `${mailbox || f.mailbox}:${f.uid}` : mailbox || f.mailbox ? `${mailbox || f.mailbox}:${f.kind}` : f.kind;
+  return make("li", {}, f.waived ? "waived: " : f.blocks ? make("b", { class: "bad" }, "blocks: ") : "", f.kind.replaceAll("_", " "),
+    f.mailbox && !mailbox ? [" in ", nameOf(f.mailbox)] : null, f.uid ? ` UID ${f.uid}` : "", ": ", visible(f.detail), " ",
+    f.blocks && !f.waived && mayChange() ? button("Waive", () => askFor(waiveSpec(user, [key])), "plain") : null);
+}
+
+function mailboxRow(m, user) {
+  const findings = (m.findings || []).map((f) => findingLine(f, user, m.name));
+  return [make("div", {}, nameOf(m.name), m.target && m.target !== m.name ? make("div", { class: "quiet" }, "→ ", nameOf(m.target)) : null, findings.length ? make("ul", { class: "findings" }, findings) : null),
+    m.looked_at ? number(m.messages || 0) : "not compared", m.looked_at ? bytes(m.bytes || 0) : "", make("span", {}, visible(m.tier || ""), m.tier_why ? make("div", { class: "quiet" }, visible(m.tier_why)) : null)];
+}
+
+function drawReport(box, data, user) {
+  const r = data.report;
+  box.replaceChildren(make("h2", {}, "Mailboxes"));
+  if (!r) {
+    box.append(make("p", { class: "quiet" }, visible(data.message || "No pass over the account has ended yet.")));
+  } else {
+    box.append(make("p", {}, `Last pass ${r.source} → ${r.target}: `, visible(r.result), r.reason ? `: ${visible(r.reason)}` : "", " ", when(r.time)));
+    const own = (r.account || []).map((f) => findingLine(f, user, ""));
+    if (own.length) box.append(make("ul", { class: "findings" }, own));
+    const list = r.mailboxes || [];
+    if (list.length) box.append(table("", ["Mailbox", "Messages", "Size", "Tier"], list.slice(0, 500).map((m) => mailboxRow(m, user))));
+    if (r.more_mailboxes || list.length > 500) box.append(make("p", { class: "quiet" }, `and ${number((r.more_mailboxes || 0) + Math.max(0, list.length - 500))} more mailboxes`));
+  }
+  const waivers = data.waivers || [];
+  if (waivers.length) box.append(make("h3", {}, "Waived"), make("ul", { class: "findings" }, waivers.map((w) => make("li", {}, nameOf(w.key), ` ${visible(w.who)}: ${visible(w.why)} `, when(w.when)))));
+}
+
+function drawSessions(box, data) {
+  box.replaceChildren(make("h2", {}, "Sessions"), data.sessions.length
+    ? table("", ["From", "Proxy", "On", "State", "Since"], data.sessions.map((s) => [nameOf(s.address), nameOf(s.proxy.replace(/-[^-]*$/, "")), visible(s.backend), visible(s.mode), when(s.since)]))
+    : make("p", { class: "quiet" }, "Nobody is signed in."));
+}
+
+function drawTimeline(box, data) {
+  box.replaceChildren(make("h2", {}, "Timeline"), data.audit.length
+    ? make("ol", { class: "events" }, data.audit.map((e) => make("li", {}, make("time", { datetime: e.time, title: moment(e.time)?.toLocaleString() }, ago(e.time)),
+      make("span", { class: "what" }, make("b", {}, visible(e.what)), ` by ${visible(e.who)}`, e.before || e.after ? ` (${visible(e.before)} → ${visible(e.after)})` : "", e.reason ? make("div", { class: "quiet" }, visible(e.reason)) : null))))
+    : make("p", { class: "quiet" }, "Nothing was done with it by staff, and it was never switched over."));
+}
+
+/* ---- which view ---- */
+
+function route() {
+  if (!me) return;
+  const [view, rest] = location.hash.slice(1).split(/\?(.*)/s);
+  const params = new URLSearchParams(rest || "");
+  const at = view === "account" && params.get("user") ? "account" : view === "list" ? "list" : "overview";
+  for (const id of ["overview", "list", "account"]) $(id).hidden = id !== at;
+  document.title = at === "account" ? `${visible(params.get("user"))} – imapferry` : at === "list" ? "Accounts – imapferry" : "imapferry";
+  if (at === "account") showAccount(params.get("user"));
+  else if (at === "list") drawList(params);
+  else draw();
+}
+
+window.addEventListener("hashchange", route);
+$("search").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const hash = `account?${query({ user: $("search-name").value.trim() })}`;
+  if (location.hash.slice(1) === hash) route();
+  else location.hash = hash;
+});
+
+drawRange();
+if (token) enter().catch((e) => { if (e.status !== 401) { $("enter").hidden = false; $("enter-error").textContent = e.message; } });
+else leave("");

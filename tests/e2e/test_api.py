@@ -1,0 +1,335 @@
+"""The HTTP API: who may ask, what is asked wrongly, what changes, and whether it is what openapi.json says."""
+import itertools
+import json
+import os
+import re
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness.api import Api, Description, write_tokens
+from harness.daemon import program
+
+DESCRIPTION = Description()
+HOSTILE = ["", " ", "\x00", "\u202e", "a\r\nX: y", "'", '"', "%00", "%", "../../etc/passwd", "\U0001f600", "x" * 3000, "-1", "0",
+           "501", "18446744073709551616", "1e9", "null", "[]", "{}", "<script>alert(1)</script>", "held:held 1 ann", "*"]
+VALUES = [None, True, 0, -1, 1e300, "", "x", "\u0000", "\n", "x" * 3000, [], [1], ["INBOX:1"], [""] * 1001, {}, {"a": []}]
+
+
+@pytest.fixture
+def ferry(make_ferry):
+    """Servers are not asked for anything: nothing of this is about mail."""
+    made = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}},
+                      {"migration": {"trigger": "manual"}})
+    made.source_may_change = True
+    return made
+
+
+@pytest.fixture
+def api(ferry):
+    return Api(ferry)
+
+
+def check_conf(ferry):
+    return subprocess.run([program("imapferry-migrator"), "-c", ferry.config("check"), "--check-conf"], capture_output=True, text=True, check=False)
+
+
+# ---- who may ask
+
+def test_who_may_ask_for_what(api):
+    assert api.call("me", role="read") == (200, {
+        "name": "read-name", "role": "read", "version": "0.1.0", "source": "old", "target": "new", "trigger": "manual",
+        "cutover": "immediate", "backends": ["old", "new"]})
+    assert api.call("me")[1]["role"] == "operator"
+    status, data = api.call("pause", {"reason": "x"}, role="read")
+    assert status == 403 and "look" in data["error"] and not api.call("status")[1]["paused"]
+    assert api.call("pause", {"reason": "x"})[0] == 200 and api.call("status")[1]["paused"]
+    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer "}, {"Cookie": f"token={api.tokens['operator']}"}):
+        status, body, answer = api.raw("GET", "/api/v1/status", headers=headers)
+        assert status == 401 and answer["www-authenticate"].startswith("Bearer") and b"accounts" not in body
+    assert api.raw("GET", "/api/v1/status?token=" + api.tokens["read"])[0] == 401
+
+
+def test_who_shows_wrong_tokens_is_not_heard_for_a_while(api):
+    wrong = api.tokens["read"][:-1] + ("0" if api.tokens["read"][-1] != "0" else "1")
+    answers = [api.call("status", token=wrong)[0] for _ in range(12)]
+    assert answers == [401] * 10 + [429] * 2
+    status, _, headers = api.raw("GET", "/api/v1/status", headers={"Authorization": "Bearer " + api.tokens["read"]})
+    assert status == 429 and 1 <= int(headers["retry-after"]) <= 61
+    log = "\n".join(x for x in api.migrator.lines if x)
+    assert log.count("event=api_refused") == 10 and wrong not in log and api.tokens["read"] not in log
+    assert api.raw("GET", "/")[0] == 200, "the page itself holds nothing"
+
+
+@pytest.mark.parametrize("host,status", [("localhost:8025", 200), ("127.0.0.1", 200), ("[::1]:8025", 200), ("LOCALHOST", 200),
+                                         ("ferry.example.org:443", 200), ("evil.example", 421), ("localhost.evil.example", 421), ("", 421),
+                                         ("[::1", 421), ("1.2.3.4.evil.example", 421)])
+def test_no_other_name_leads_here(ferry, host, status):
+    """Else a name of somebody else that leads to this address lets their page ask (DNS rebinding)."""
+    api = Api(ferry, names=["ferry.example.org"])
+    headers = {"Host": host, "Authorization": "Bearer " + api.tokens["read"]}
+    assert [api.raw("GET", path, headers=headers)[0] for path in ("/api/v1/status", "/")] == [status, status]
+
+
+def test_no_other_site_may_ask(api):
+    def ask(site, mode, path="/api/v1/pause", method="POST"):
+        return api.raw(method, path, '{"reason": "x"}' if method == "POST" else None, {
+            "Authorization": "Bearer " + api.tokens["operator"], "Content-Type": "application/json", "Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})
+    for site in ("cross-site", "same-site"):
+        assert ask(site, "cors")[0] == ask(site, "navigate")[0] == 403
+        assert ask(site, "navigate", "/", "GET")[0] == 200 and ask(site, "no-cors", "/page.js", "GET")[0] == 403
+    assert not api.call("status")[1]["paused"] and ask("same-origin", "cors")[0] == 200
+    status, _, headers = api.raw("OPTIONS", "/api/v1/pause", headers={"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"})
+    assert status == 405 and not any(h.startswith("access-control") for h in headers)
+    assert "set-cookie" not in api.raw("GET", "/")[2]
+
+
+def test_a_form_of_another_site_is_no_json(api):
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", None):
+        headers = {"Authorization": "Bearer " + api.tokens["operator"], **({"Content-Type": kind} if kind else {})}
+        assert api.raw("POST", "/api/v1/pause", '{"reason": "x"}', headers)[0] == 415
+    assert not api.call("status")[1]["paused"]
+
+
+# ---- tokens
+
+@pytest.mark.parametrize("text,error", [
+    ("", "has no token"), ("# none\n", "has no token"), ("read ann short\n", "not 32 to 256"), ("root ann " + "x" * 40 + "\n", "neither read nor operator"),
+    ("read ann\n", "not ROLE NAME TOKEN"), ("read ann " + "x" * 40 + " y\n", "not ROLE NAME TOKEN"), ("read a:n " + "x" * 40 + "\n", "a name that is not"),
+    ("read ann " + "x" * 40 + "\nread ann " + "y" * 40 + "\n", "a name that stands"), ("read ann " + "x" * 40 + "\nread bob " + "x" * 40 + "\n", "a token that stands"),
+    ("read ann " + "x" * 600 + "\n", "too long"), (None, "cannot be read")])
+def test_a_file_of_tokens_that_is_none_is_refused(ferry, tmp_path, text, error):
+    file = tmp_path / "tokens"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(0o600)
+    ferry.settings["admin"] = {"listen": "http://127.0.0.1:0", "token_file": str(file)}
+    run = check_conf(ferry)
+    assert run.returncode == 1 and error in run.stderr and "x" * 40 not in run.stderr, run.stderr
+
+
+@pytest.mark.parametrize("admin,error", [
+    ({"listen": "http://0.0.0.0:8025"}, "not on this host alone"), ({"listen": "http://ferry.example.org"}, "not on this host alone"),
+    ({"listen": "imap://127.0.0.1"}, "is not an address to listen on"), ({"listen": "https://0.0.0.0:1"}, "tls_cert"), ({"token_file": ""}, "token_file")])
+def test_where_it_may_be_served(ferry, admin, error):
+    path, _ = write_tokens(ferry.folder)
+    ferry.settings["admin"] = dict({"listen": "http://127.0.0.1:0", "token_file": path}, **admin)
+    run = check_conf(ferry)
+    assert run.returncode == 1 and error in run.stderr, run.stderr
+
+
+def test_everybody_can_read_it(ferry):
+    path, _ = write_tokens(ferry.folder)
+    os.chmod(path, 0o644)
+    ferry.settings["admin"] = {"listen": "http://127.0.0.1:0", "token_file": path}
+    run = check_conf(ferry)
+    assert run.returncode == 1 and "mode 640 at most" in run.stderr, run.stderr
+
+
+def test_a_reload_takes_new_tokens_or_none(api):
+    before = dict(api.tokens)
+    _, fresh = write_tokens(api.ferry.folder)
+    api.migrator.reload()
+    assert api.call("me", token=before["read"])[0] == 401 and api.call("me", token=fresh["read"])[0] == 200
+    with open(api.file, "w", encoding="ascii") as f:
+        f.write("nonsense\n")
+    api.migrator.reload(event="reload_refused")
+    assert api.call("me", token=fresh["read"])[0] == 200
+
+
+# ---- what changes
+
+def test_what_staff_do_stands_in_the_audit(api):
+    steps = [("account/migrate", {}, "queued"), ("account/hold", {}, "held"), ("account/release", {}, None), ("account/forget", {}, None)]
+    for verb, body, state in steps:
+        status, data = api.call(verb, {"user": "ann", "reason": f"because of {verb}", **body})
+        assert status == 200 and data["user"] == "ann" and (state is None or data["state"] == state), (verb, data)
+    for verb in ("pause", "resume"):
+        assert api.call(verb, {"reason": f"because of {verb}"})[0] == 200
+    audit = api.call("audit")[1]["audit"]
+    assert {e["who"] for e in audit} == {"token operator-name"}
+    assert [e["reason"] for e in audit] == [f"because of {v}" for v in ("resume", "pause", "account/forget", "account/release", "account/hold", "account/migrate")]
+    assert [e["reason"] for e in api.ferry.ctl("audit")[1]["audit"]] == [e["reason"] for e in audit]
+    assert api.migrator.find(r"event=api_change .*path=/api/v1/account/hold user=ann status=200")
+
+
+@pytest.mark.parametrize("reason", [None, "", "   ", "x" * 501, "a\nb", 5])
+def test_each_change_needs_a_reason(api, reason):
+    body = {"user": "ann"} if reason is None else {"user": "ann", "reason": reason}
+    status, data = api.call("account/hold", body)
+    assert status == 400 and "reason" in data["error"] and api.ferry.route("ann") == {}
+
+
+def test_it_answers_as_imapferryctl_does(api):
+    assert api.call("account", user="nobody")[0] == 404 and api.call("account/audit", user="nobody")[0] == 404
+    assert api.call("account/release", {"user": "nobody", "reason": "x"})[0] == 409
+    assert api.call("account/hold", {"user": "Ann@X", "reason": "x"})[1]["user"] == "ann@x"
+    status, data = api.call("account", user="ann@x")
+    expected = api.ferry.ctl("user", "ann@x")[1]
+    data.pop("time"), expected.pop("time")
+    assert status == 200 and data == expected
+    assert api.call("account/flip", {"user": "ann@x", "to": "nowhere", "reason": "x"})[0] == 400
+    status, data = api.call("account/waive", {"user": "ann@x", "keys": ["too_larg"], "reason": "x"})
+    assert status == 400 and 'did you mean "too_large"' in data["error"]
+    assert api.call("account/waive", {"user": "ann@x", "keys": ["too_large"], "reason": "he knows"})[0] == 200
+    assert [w["key"] for w in api.call("account/report", user="ann@x")[1]["waivers"]] == ["too_large"]
+
+
+def test_accounts_of_one_reason_are_tried_again_together(api):
+    redis = api.ferry.redis.client()
+    for user, state, reason in (("ann", "blocked", "cannot: x"), ("bob", "blocked", "quota: x"), ("carl", "backoff", "unreachable: x")):
+        redis.hset(f"imapferry:route:{user}", mapping={"backend": "old", "state": state, "epoch": 3, "generation": 1, "reason": reason, "source": "old", "target": "new"})
+    api.ferry.ctl("pause")
+    api.ferry.ctl("recount")
+    groups = {(g["state"], g["reason"]): g["accounts"] for g in api.call("groups")[1]["groups"]}
+    assert groups == {("blocked", "cannot"): 1, ("blocked", "quota"): 1, ("backoff", "unreachable"): 1}
+    assert api.call("retry", {"state": "blocked", "word": "quota", "reason": "more room"})[1]["queued"] == 1
+    assert [a["user"] for a in api.call("accounts", state="queued")[1]["accounts"]] == ["bob"]
+    assert api.call("audit")[1]["audit"][0]["what"] == "retry --all --state blocked --reason quota"
+    assert api.call("retry", {"state": "nonsense", "reason": "x"})[0] == 400
+
+
+def test_without_redis_it_says_so_and_comes_back(api):
+    since = api.migrator.mark()
+    api.ferry.redis.kill()
+    api.migrator.wait(r"event=store .*state=down", since=since)
+    assert api.call("status")[0] == 503 and api.call("account/hold", {"user": "ann", "reason": "x"})[0] == 503
+    assert api.raw("GET", "/")[0] == 200
+    api.ferry.redis.start()
+    api.migrator.wait(r"event=store .*state=up", since=since)
+    assert api.call("status")[0] == 200
+
+
+# ---- events as they come
+
+def read_events(response, wanted, seconds=20):
+    """Reads until all of these have come. -> {event: the last data}"""
+    found, name, until = {}, "", time.monotonic() + seconds
+    while not wanted <= set(found):
+        assert time.monotonic() < until, found.keys()
+        line = response.readline().decode().rstrip("\r\n")
+        if line.startswith("event:"):
+            name = line[6:].strip()
+        elif line.startswith("data:"):
+            found[name] = json.loads(line[5:])
+    return found
+
+
+def test_events_come_as_they_happen(api):
+    connections = [api.connect() for _ in range(2)]
+    streams = []
+    for c in connections:
+        c.request("GET", "/api/v1/live", headers={"Authorization": "Bearer " + api.tokens["read"]})
+        streams.append(c.getresponse())
+        assert streams[-1].status == 200 and streams[-1].getheader("Content-Type").startswith("text/event-stream")
+    names = {"status", "groups", "events", "copying", "preparing", "freezing", "flipping"}
+    for s in streams:
+        first = read_events(s, names)
+        for event, schema in (("status", "Status"), ("groups", "Groups"), ("events", "Events"), ("copying", "Page")):
+            assert not list(DESCRIPTION.faults(first[event], {"$ref": f"#/components/schemas/{schema}"}))
+    assert api.call("account/hold", {"user": "ann", "reason": "x"})[0] == 200
+    for s in streams:
+        later = read_events(s, {"groups", "events"})
+        assert later["groups"]["groups"][0]["state"] == "held" and later["events"]["events"][0]["user"] == "ann"
+    connections[0].close()
+    assert api.call("account/release", {"user": "ann", "reason": "x"})[0] == 200
+    assert read_events(streams[1], {"groups"})["groups"]["groups"] == []
+    api.migrator.stop()
+    connections[1].close()
+
+
+# ---- the description
+
+def values_of(schema):
+    """Some that are right."""
+    schema = DESCRIPTION.resolve(schema)
+    if "enum" in schema:
+        return schema["enum"][:2]
+    return {"string": ["ann"], "boolean": [True, False], "integer": [max(1, schema.get("minimum", 1))], "array": [["too_large"]]}[schema["type"]]
+
+
+def cases_of_query(operation):
+    for parameter in operation.get("parameters", []):
+        for bad in HOSTILE:
+            yield {parameter["name"]: bad}
+            yield {"user": "ann", parameter["name"]: bad}
+    good = {p["name"]: values_of(p["schema"])[0] for p in operation.get("parameters", [])}
+    yield good
+    yield {}
+
+
+def cases_of_body(operation):
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    good = {name: "new" if name == "to" else values_of(s)[0] for name, s in schema["properties"].items() if name != "force"}
+    yield good
+    for name, value in itertools.product(schema["properties"], VALUES):
+        yield {**good, name: value}
+    for name in good:
+        yield {k: v for k, v in good.items() if k != name}
+    yield {**good, "unknown": 1}
+    for text in ("", "{", "[]", "null", "5", '"x"', '{"a":1,"a":2}', '{"user":"\\u0000"}', "[" * 5000, '{"reason":"\xff"}', '{"reason": 1e999}', "{} {}"):
+        yield text
+
+
+def test_the_description_is_served(api):
+    status, body, headers = api.raw("GET", "/api/openapi.json")
+    assert status == 200 and json.loads(body) == DESCRIPTION.all and headers["content-type"] == "application/json"
+
+
+def test_each_call_of_the_program_is_described():
+    source = os.path.join(os.path.dirname(__file__), "..", "..", "migrator", "api")
+    found = set()
+    for name in ("api_calls.c", "api_live.c"):
+        with open(os.path.join(source, name), encoding="utf-8") as f:
+            found |= set(re.findall(r'"(GET|POST)", "(/api/v1/[^"]+)"', f.read()))
+    assert found == {(method, path) for method, path, _ in DESCRIPTION.operations()}
+
+
+@pytest.mark.parametrize("method,path", [(m, p) for m, p, _ in DESCRIPTION.operations() if not p.endswith("/live")])
+def test_answers_are_as_described(api, method, path):
+    """Each parameter and each field with values that are right, wrong and hostile: an answer is of the schema, and none is a
+    failure of the server."""
+    operation = DESCRIPTION.all["paths"][path][method.lower()]
+    assert api.call("account/hold", {"user": "held", "reason": "x"})[0] == 200
+    connection, seen = api.connect(), set()
+    for case in cases_of_query(operation) if method == "GET" else cases_of_body(operation):
+        name = path.removeprefix("/api/v1/")
+        if method == "GET":
+            status, data = api.call(name, connection=connection, **case)
+        else:
+            status, data = api.call(name, case if not isinstance(case, str) else case.encode("latin-1"), connection=connection)
+        faults = list(DESCRIPTION.answer_faults(operation, status, data))
+        assert not faults and status < 500, (case, status, data, faults)
+        seen.add(status)
+    assert seen & {200, 404, 409}, "something was right"
+    assert seen == {200} or 400 in seen, "something was wrong"
+
+
+# ---- what strangers can take
+
+def test_a_large_body_is_refused(api):
+    status, _, _ = api.raw("POST", "/api/v1/pause", b'{"reason": "' + b"x" * 400000 + b'"}',
+                           {"Authorization": "Bearer " + api.tokens["operator"], "Content-Type": "application/json"})
+    assert status == 413 and not api.call("status")[1]["paused"]
+
+
+def test_slow_ones_hold_up_nobody(api):
+    host, port = api.host.split(":")
+    slow = [socket.create_connection((host, int(port))) for _ in range(20)]
+    for s in slow:
+        s.sendall(b"POST /api/v1/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+    assert api.call("status")[0] == 200
+    for s in slow:
+        s.close()
+
+
+def test_each_answer_tells_browsers_to_be_careful(api):
+    for path in ("/", "/page.js", "/page.css", "/picture.js", "/icon.svg", "/api/openapi.json"):
+        status, _, headers = api.raw("GET", path)
+        policy = headers["content-security-policy"]
+        assert status == 200 and headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy and "frame-ancestors 'none'" in policy
+    _, _, headers = api.raw("GET", "/api/v1/status", headers={"Authorization": "Bearer " + api.tokens["read"]})
+    assert headers["cache-control"] == "no-store" and headers["content-security-policy"].startswith("default-src 'none'")
