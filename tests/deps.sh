@@ -16,6 +16,7 @@ checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-
 bench="isync interimap"
 proxies="nginx-light libnginx-mod-mail haproxy perdition"
 clients="offlineimap3 neomutt"
+browsers="chromium fonts-dejavu-core"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
 
@@ -28,7 +29,7 @@ wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh or all
     proxies) echo $proxies ;;
     fuzz) echo $(fuzz_packages) ;;
     fresh) echo $fresh ;;
-    *) echo $build $servers $checks $bench $clients $(node_packages) ;;
+    *) echo $build $servers $checks $bench $clients $browsers $(node_packages) ;;
     esac
 }
 
@@ -73,7 +74,7 @@ missing() {
     if [ "$1" = all ]; then
         modules="redis pytest xdist pytest_timeout yaml pyte"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt node npm mandoc groff zsh fish promtool
+        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt chromium node npm mandoc groff zsh fish promtool
     fi
     for module in $modules; do
         /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"

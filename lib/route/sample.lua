@@ -1,7 +1,8 @@
 -- sample: notes how far everything is, for a picture over time: each minute of the last day in PREFIX:history, each hour of the last
 -- year in PREFIX:history:hours, each a list of "ms name=number ..." as counts_read has them. All migrators call it each minute; the first
--- one writes.
+-- one writes, and none before all accounts were counted.
 if not open() then return NOSTORE end
+if call('HGET', COUNTS, 'whole') ~= S.series then return OK end
 local MINUTES, HOURS = 1440, 8760
 local function is_due(list, ms)
     local last = string.match(call('LINDEX', list, '-1') or '', '^%d+')

@@ -582,7 +582,7 @@ async function showAccount(user) {
   box.replaceChildren(back(), title, facts, report, sessions, timeline);
   title.focus();
   await Promise.all([
-    ask(userPath("", user)).then((a) => drawAccount(facts, a)).catch((e) => (e.status === 404 && e.data.user ? drawUnknown(facts, e.data) : drawFailure(facts, e))),
+    ask(userPath("", user)).then((a) => { title.replaceChildren(nameOf(a.user)); drawAccount(facts, a); }).catch((e) => (e.status === 404 && e.data.user ? drawUnknown(facts, e.data) : drawFailure(facts, e))),
     ask(userPath("/report", user)).then((r) => drawReport(report, r, user)).catch((e) => drawFailure(report, e, "Mailboxes")),
     ask(userPath("/sessions", user)).then((s) => drawSessions(sessions, s)).catch((e) => drawFailure(sessions, e, "Sessions")),
     ask(userPath("/audit", user)).then((t) => drawTimeline(timeline, t)).catch((e) => drawFailure(timeline, e, "Timeline")),
@@ -625,7 +625,7 @@ function findingLine(f, user, mailbox) {
 function mailboxRow(m, user) {
   const findings = (m.findings || []).map((f) => findingLine(f, user, m.name));
   return [make("div", {}, nameOf(m.name), m.target && m.target !== m.name ? make("div", { class: "quiet" }, "→ ", nameOf(m.target)) : null, findings.length ? make("ul", { class: "findings" }, findings) : null),
-    m.looked_at ? number(m.messages || 0) : "not compared", m.looked_at ? bytes(m.bytes || 0) : "", make("span", {}, visible(m.tier || ""), m.tier_why ? make("div", { class: "quiet" }, visible(m.tier_why)) : null)];
+    m.looked_at ? make("span", { class: "numeric" }, number(m.messages || 0)) : "not compared", m.looked_at ? make("span", { class: "numeric" }, bytes(m.bytes || 0)) : "", make("span", {}, visible(m.tier || ""), m.tier_why ? make("div", { class: "quiet" }, visible(m.tier_why)) : null)];
 }
 
 function drawReport(box, data, user) {

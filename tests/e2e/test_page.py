@@ -1,0 +1,241 @@
+"""The page, in a real Chromium: what it shows of a large site, what it changes, and that names are text. Pictures of it are kept
+in build/page/."""
+import pytest
+
+from harness import crowded
+from harness.api import Api
+from harness.browser import Browser
+from harness.ferry import standing
+
+ACCOUNTS = 5000
+
+
+@pytest.fixture(scope="module")
+def crowd(cert):
+    """A migrator with a page, over a store with many accounts; paused."""
+    with standing({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}}, cert) as ferry:
+        crowded.plant(ferry.redis.client(), ACCOUNTS)
+        api = Api(ferry)
+        api.migrator.wait(r"event=accounts_counted")
+        yield api
+
+
+@pytest.fixture
+def open_page(crowd):
+    """open_page(role, ...): signed in, with the overview drawn."""
+    made = []
+
+    def start(role="operator", at="", **how):
+        browser = Browser(**how)
+        made.append(browser)
+        browser.open(crowd.address + "/" + at)
+        browser.wait("#enter")
+        browser.fill("#token", crowd.tokens[role])
+        browser.click("#enter-form button")
+        browser.hear("#live", "live")
+        return browser
+    yield start
+    for browser in made:
+        heard = browser.heard()
+        browser.close()
+        assert not heard["errors"]
+        assert all(url.startswith(crowd.address + "/") for url in heard["requests"]), "nothing comes from elsewhere"
+
+
+def drawn(browser):
+    """The overview, once all of it was told."""
+    for part in ("#problems .card", "#numbers div", "#bar svg", "#graphs svg", "#jobs table", "#servers table", "#events li"):
+        browser.wait(part)
+    return browser
+
+
+def no_violation(browser):
+    assert browser.axe() == []
+
+
+def do(browser, reason="as agreed"):
+    browser.wait("#ask[open]")
+    browser.fill("#ask-reason", reason)
+    browser.click("#ask-yes")
+    browser.wait("#ask", "hidden")
+    browser.wait("#said:not(:empty)")
+
+
+def test_a_wrong_token_is_told_and_a_right_one_stays_in_this_tab(crowd, open_page):
+    browser = Browser()
+    try:
+        browser.open(crowd.address)
+        browser.wait("#enter")
+        no_violation(browser)
+        browser.picture("sign-in")
+        browser.fill("#token", "x" * 40)
+        browser.press("Enter")
+        browser.hear("#enter-error", "there is no such token")
+        assert browser.evaluate("document.cookie + localStorage.length + sessionStorage.length") == "00"
+    finally:
+        browser.close()
+    browser = open_page()
+    browser.open(crowd.address)
+    browser.hear("#live", "live")
+    browser.click("#leave")
+    browser.wait("#enter")
+    assert browser.evaluate("sessionStorage.length") == 0 and "overview" not in browser.text("main")
+
+
+@pytest.mark.parametrize("name,how", [("wide", {}), ("dark", {"scheme": "dark"}), ("phone", {"width": 390, "height": 844}),
+                                      ("phone-dark", {"width": 390, "height": 844, "scheme": "dark"})])
+def test_how_it_looks(open_page, name, how):
+    browser = drawn(open_page(**how))
+    user = crowded.hard_one(ACCOUNTS)
+    browser.picture(f"{name}-overview")
+    no_violation(browser)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
+    browser.fill("#search-name", user)
+    browser.press("Enter")
+    browser.hear("#account", "too large")
+    browser.hear("#account", "pilot group")
+    browser.hear("#account", "192.0.2.17")
+    browser.picture(f"{name}-account")
+    no_violation(browser)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    browser.click("#account .actions >> text=Hold")
+    browser.picture(f"{name}-ask", False)
+    no_violation(browser)
+    browser.press("Escape")
+    browser.evaluate("location.hash = 'list?state=blocked'")
+    browser.wait("#list table")
+    browser.picture(f"{name}-list", False)
+    no_violation(browser)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_needs_somebody_comes_first(crowd, open_page):
+    browser = drawn(open_page())
+    groups = {(g["state"], g["reason"]): g["accounts"] for g in crowd.call("groups")[1]["groups"]}
+    first = browser.text("#problems .card")
+    most = max((n, reason) for (state, reason), n in groups.items() if state == "blocked")
+    assert first.startswith(str(most[0])) and most[1] in first and "Show them" in first and "Try all again" in first
+    assert browser.evaluate("document.querySelector('main h2').textContent") == "What needs you"
+    assert "being enlarged" in browser.text("#notices")
+    browser.click("#problems .card button")
+    browser.wait("#list table")
+    assert browser.evaluate("document.querySelectorAll('#list tbody tr').length") == most[0]
+
+
+def test_all_of_it_by_keyboard(crowd, open_page):
+    """From the card of a reason to its accounts being tried again; the focus comes back to where it was."""
+    browser = drawn(open_page())
+    groups = lambda: {(g["state"], g["reason"]): g["accounts"] for g in crowd.call("groups")[1]["groups"]}  # noqa: E731
+    before = groups()
+    browser.evaluate("[...document.querySelectorAll('#problems .card')].find((c) => c.textContent.includes('same account')).querySelector('button').focus()")
+    browser.press("Tab")
+    browser.press("Enter")
+    browser.wait("#ask[open]")
+    assert "Nothing" not in browser.text("#ask-what") and "queued now" in browser.text("#ask-what")
+    assert browser.evaluate("document.activeElement.id") == "ask-reason"
+    browser.press("Enter")
+    assert browser.evaluate("document.querySelector('#ask').open"), "a reason is needed"
+    for letter in "mended":
+        browser.press(letter)
+    browser.press("Enter")
+    browser.hear("#said", "queued again")
+    after = groups()
+    assert ("blocked", "same_account") in before and ("blocked", "same_account") not in after
+    assert crowd.call("audit")[1]["audit"][0]["reason"] == "mended"
+    browser.press("Escape")
+
+
+def test_staff_change_an_account(crowd, open_page):
+    user = crowded.hard_one(ACCOUNTS)
+    browser = open_page(at=f"#account?user={user}")
+    for label, state in (("Hold", "held"), ("Release", "blocked"), ("Hold", "held")):
+        browser.click(f"#account .actions >> text={label}")
+        assert user in browser.text("#ask-title") and len(browser.text("#ask-what")) > 40, "it says what will happen"
+        do(browser)
+        browser.hear("#account .facts", state)
+    browser.hear("#account", "as agreed")
+    browser.click("#account .findings >> text=Waive")
+    assert browser.evaluate("document.querySelector('#ask-keys').value") == "INBOX:51"
+    do(browser, "she has it on paper")
+    browser.hear("#account", "she has it on paper")
+    assert [w["key"] for w in crowd.call("account/report", user=user)[1]["waivers"]] == ["INBOX:7/51"]
+    moved = next(crowded.name_of(i) for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == "settled")
+    browser.fill("#search-name", moved)
+    browser.press("Enter")
+    browser.click("#account .actions >> text=Send back")
+    assert "copied back to old" in browser.text("#ask-what") and "held there" in browser.text("#ask-what")
+    do(browser)
+    assert crowd.call("account", user=moved)[1]["state"] == "queued"
+    assert crowd.call("account/audit", user=moved)[1]["audit"][0]["who"] == "token operator-name"
+
+
+def test_a_refusal_is_told_in_the_dialog(crowd, open_page):
+    user = next(crowded.name_of(i) for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == "backoff")
+    browser = open_page(at=f"#account?user={user}")
+    browser.click("#account .actions >> text=Retry")
+    assert crowd.call("account/hold", {"user": user, "reason": "meanwhile"})[0] == 200
+    browser.fill("#ask-reason", "x")
+    browser.click("#ask-yes")
+    browser.hear("#ask-error", "does not allow it")
+
+
+def test_who_may_only_look_is_offered_nothing_else(open_page):
+    browser = drawn(open_page("read"))
+    assert "looks only" in browser.text("#name")
+    assert browser.evaluate("[...document.querySelectorAll('main button')].map((b) => b.textContent).filter((t) => t !== 'Show them' && t !== 'Sign in').length") == 0
+    browser.fill("#search-name", crowded.hard_one(ACCOUNTS))
+    browser.press("Enter")
+    browser.hear("#account", "pilot group")
+    assert browser.evaluate("document.querySelectorAll('#account button').length") == 0
+
+
+def test_what_happens_is_seen_at_once(crowd, open_page):
+    browser = drawn(open_page())
+    assert crowd.ferry.ctl("resume", "--reason", "enlarged")[0] == 0
+    browser.hear("#brake", "Pause migrations")
+    assert crowd.ferry.ctl("pause", "--reason", "not yet")[0] == 0
+    browser.hear("#notices", "not yet")
+    assert crowd.ferry.ctl("hold", "somebody.new@example.org")[0] == 0
+    browser.hear("#events", "somebody.new@example.org")
+
+
+@pytest.mark.parametrize("user", ["<img src=x onerror=window.hurt=1>@x", "\"><script>window.hurt=1</script>@x", "a\u202egpj.exe@x", "javascript:window.hurt=1@x"])
+def test_names_are_text(crowd, open_page, user):
+    assert crowd.call("account/hold", {"user": user, "reason": "<b onclick=window.hurt=1>x</b>"})[0] == 200
+    browser = open_page()
+    browser.fill("#search-name", user)
+    browser.press("Enter")
+    browser.hear("#account", "<b onclick=window.hurt=1>x</b>")
+    assert "%" in browser.text("#account h1")
+    browser.evaluate("location.hash = 'list?state=held'")
+    browser.wait("#list table")
+    browser.evaluate("location.hash = ''")
+    drawn(browser)
+    browser.fill("#search-name", crowded.hard_one(ACCOUNTS))
+    browser.press("Enter")
+    browser.hear("#account", "<img src=x onerror=window.hurt=1>\u27e8U+202E\u27e9gpj.exe")
+    assert browser.evaluate("window.hurt === undefined && !document.querySelector('main img, main script, main b[onclick]')")
+
+
+def test_nothing_is_made_of_text_even_by_mistake(open_page):
+    """The policy would stop it, should the page's own code ever do it."""
+    browser = open_page()
+    for code in ("document.body.innerHTML = '<b>x</b>'", "eval('1')", "document.body.setAttribute('onclick', 'window.hurt = 1'), document.body.click(), window.hurt",
+                 "fetch('https://example.org/').then(() => 'asked')"):
+        try:
+            assert browser.evaluate(code) in (None, 1) and "hurt" in code
+        except AssertionError as e:
+            assert "Trusted" in str(e) or "eval" in str(e) or "fetch" in str(e), e
+    assert browser.evaluate("window.hurt") is None
+    browser.forgive()
+
+
+@pytest.mark.parametrize("path,query", [("status", {}), ("groups", {}), ("events", {}), ("history", {"count": 200}), ("accounts", {"count": 50}),
+                                        ("accounts", {"state": "blocked", "count": 50}), ("accounts", {"state": "settled", "count": 50})])
+def test_what_a_call_costs_does_not_grow_with_the_site(crowd, path, query):
+    """All that Redis does meanwhile, also for the migrator itself, is less than a look at each account."""
+    redis = crowd.ferry.redis.client()
+    redis.config_resetstat()
+    assert crowd.call(path, **query)[0] == 200
+    done = {name: c["calls"] for name, c in redis.info("commandstats").items()}
+    assert sum(done.values()) < ACCOUNTS / 5, done
