@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "account.h"
+#include "account_names.h"
 #include "buf_room.h"
 #include "conf_priv.h"
 #include "migration_rules.h"
@@ -646,6 +647,8 @@ void conf_free(struct conf **_c)
     *_c = NULL;
     account_free_aliases(c);
     migration_rules_free(&c->migration);
+    for (size_t i = 0; i < c->n_waves; i++)
+        account_names_free(&c->waves[i].listed);
     address_free(&c->redis.address);
     for (size_t i = 0; i < c->n_backends; i++) {
         conf_free_addresses(&c->backends[i]);
@@ -670,7 +673,7 @@ const struct conf_backend *conf_backend(const struct conf *c, const char *name)
 }
 
 /* "*": any characters; "?": one. Where a "*" took too few, the last one takes one more. */
-static bool conf_fits(const char *pattern, const char *text)
+bool conf_fits(const char *pattern, const char *text)
 {
     const char *star = NULL, *after = NULL;
 

@@ -25,7 +25,7 @@ static struct conf_place place(const char *section, const char *title, const cha
 }
 
 /* Letters, digits and "._-": what may be part of a key in the store, of a log line and of another name. */
-static bool conf_check_is_name(const char *s)
+bool conf_check_is_name(const char *s)
 {
     size_t n = strlen(s);
     return n > 0 && n <= NAME_MAX_LEN && strspn(s, LETTERS DIGITS "._-") == n;
@@ -592,25 +592,32 @@ static bool check_pair(const struct conf *c, const struct conf_source *src, stru
 
 /* A pattern is compared with keys (account.h), which hold neither capitals nor what is percent-encoded there.
  */
-static bool check_rule(const struct conf *c, struct conf_rule *r, const struct conf_source *src)
+bool conf_check_pattern(const struct conf_source *src, struct conf_place at, char *pattern)
 {
-    struct conf_place at = place("rule", r->pattern, NULL);
-    size_t good = strspn(r->pattern, LETTERS DIGITS "@._-+=%*?");
+    size_t good = strspn(pattern, LETTERS DIGITS "@._-+=%*?");
 
-    if (!*r->pattern)
+    if (!*pattern)
         return conf_fail(src, at, "its pattern is empty; expected such as \"*@example.org\"");
-    if (r->pattern[good])
+    if (pattern[good])
         return conf_fail(
             src, at,
             "no account holds the byte 0x%02X of its pattern: it is written as \"%%%02X\" in accounts",
-            (uint8_t)r->pattern[good], (uint8_t)r->pattern[good]);
-    bool ok = check_pair(c, src, at, r->source, r->target);
-    for (char *p = r->pattern; *p; p++)
+            (uint8_t)pattern[good], (uint8_t)pattern[good]);
+    for (char *p = pattern; *p; p++)
         if (*p == '%' && p[1] && p[2]) /* hex digits are capitals */
             p += 2;
         else if (*p >= 'A' && *p <= 'Z')
             *p = (char)(*p - 'A' + 'a');
-    return ok;
+    return true;
+}
+
+static bool check_rule(const struct conf *c, struct conf_rule *r, const struct conf_source *src)
+{
+    struct conf_place at = place("rule", r->pattern, NULL);
+
+    if (!conf_check_pattern(src, at, r->pattern))
+        return false;
+    return check_pair(c, src, at, r->source, r->target);
 }
 
 static void tell_rule(void *owner, const char *option, const char *value, size_t nth, const char *why)
@@ -670,6 +677,7 @@ static bool check_migration(struct conf *c, const struct conf_source *src)
         ok = conf_fail(src, place("migration", NULL, "default_domain"), "\"%s\" is not the name of a domain",
                        domain);
     ok = account_load_aliases(c, tell_alias, (void *)(uintptr_t)src) && ok;
+    ok = conf_check_waves(c, src) && ok;
     return check_rules(c, src) && ok;
 }
 

@@ -64,6 +64,13 @@ static void files_of_backend(const struct conf_backend *b, enum conf_role role, 
         files_tell(b->doveadm_key_file, fn, owner);
 }
 
+static void files_of_wave(const struct conf_wave *w, conf_file_fn fn, void *owner)
+{
+    for (size_t i = 0; i < w->accounts.n; i++)
+        if (w->accounts.items[i][0] == '/')
+            fn(owner, w->accounts.items[i]);
+}
+
 void conf_each_file(const struct conf *c, enum conf_role role, conf_file_fn fn, void *owner)
 {
     files_tell(c->file, fn, owner);
@@ -71,6 +78,8 @@ void conf_each_file(const struct conf *c, enum conf_role role, conf_file_fn fn, 
     files_tell(c->redis.sentinel_password_file, fn, owner);
     for (size_t i = 0; i < c->n_backends; i++)
         files_of_backend(&c->backends[i], role, fn, owner);
+    for (size_t i = 0; i < c->n_waves; i++)
+        files_of_wave(&c->waves[i], fn, owner);
     if (role == CONF_PROXY)
         files_of_proxy(c, fn, owner);
     if (role == CONF_MIGRATOR)

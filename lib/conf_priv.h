@@ -28,6 +28,16 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
  * files, as far as the role needs them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
+/* Is the text of a pattern of accounts? "*": any characters; "?": one. */
+bool conf_fits(const char *pattern, const char *text);
+
+/* Checks the sections wave, and reads their files. */
+bool conf_check_waves(struct conf *c, const struct conf_source *src) MUST_CHECK;
+/* Checks a pattern of accounts at this place, and makes its letters small, as those of keys are. */
+bool conf_check_pattern(const struct conf_source *src, struct conf_place at, char *pattern) MUST_CHECK;
+/* Is it 1 to 64 letters, digits and "._-"? */
+bool conf_check_is_name(const char *s);
+
 /* Frees what was made of the option address. */
 void conf_free_addresses(struct conf_backend *b);
 /* Checks the option address, and makes b->address and b->others of it. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "account.h"
+#include "account_names.h"
 #include "conf_priv.h"
 #include "log.h"
 #include "migration_rules.h"
@@ -97,6 +98,8 @@ struct conf *conf_copy(const struct conf *c)
         keep_password(&to->backends[i].master_password, c->backends[i].master_password);
         keep_password(&to->backends[i].doveadm_key, c->backends[i].doveadm_key);
     }
+    for (size_t i = 0; i < to->n_waves; i++)
+        account_names_keep(to->waves[i].listed);
     reload_derive(to);
     return to;
 }
@@ -240,6 +243,68 @@ static void reload_titled(struct conf *c, struct conf *fresh, const struct secti
     }
 }
 
+/* What is different of two of one name; a file may have others in it under the same name. */
+static void tell_changes(const struct section *s, const void *item, const void *other,
+                         const struct change *to)
+{
+    const char *title = *(char *const *)item;
+
+    for (size_t i = 0; i < n_options; i++) {
+        const struct option *o = &options[i];
+        if (!strcmp(o->section, s->name) &&
+            !values_equal(o, (const char *)item + o->offset, (const char *)other + o->offset))
+            reload_tell(to, s->name, title, o->name, true);
+    }
+}
+
+/* Those of a wave's files. */
+static void tell_lists(const struct conf *c, const struct conf *fresh, const struct change *to)
+{
+    for (size_t i = 0; i < c->n_waves; i++) {
+        const struct conf_wave *w = find_titled(fresh, conf_section("wave"), c->waves[i].name);
+        if (w && lists_equal(&w->accounts, &c->waves[i].accounts) &&
+            !account_names_equal(w->listed, c->waves[i].listed))
+            reload_tell(to, "wave", w->name, "accounts", true);
+    }
+}
+
+/* Of the first one that moved, where they are the same ones. */
+static void tell_order(const struct conf *c, const struct conf *fresh, const struct section *s,
+                       const struct change *to)
+{
+    size_t n = conf_titled_count(c, s);
+
+    for (size_t i = 0; i < n; i++)
+        if (!find_titled(fresh, s, *(char **)conf_titled(c, s, i)))
+            return;
+    for (size_t i = 0; i < n && n == conf_titled_count(fresh, s); i++)
+        if (find_titled(fresh, s, *(char **)conf_titled(c, s, i)) != conf_titled(fresh, s, i)) {
+            reload_tell(to, s->name, *(char **)conf_titled(c, s, i), NULL, true);
+            return;
+        }
+}
+
+/* All of them, as they are in fresh. */
+static void reload_exchanged(struct conf *c, struct conf *fresh, const struct section *s,
+                             const struct change *to)
+{
+    const struct conf *const both[] = {c, fresh};
+
+    for (size_t k = 0; k < COUNTOF(both); k++)
+        for (size_t i = 0; i < conf_titled_count(both[k], s); i++)
+            if (!find_titled(both[1 - k], s, *(char **)conf_titled(both[k], s, i)))
+                reload_tell(to, s->name, *(char **)conf_titled(both[k], s, i), NULL, true);
+    for (size_t i = 0; i < conf_titled_count(c, s); i++) {
+        const void *item = conf_titled(c, s, i), *other = find_titled(fresh, s, *(char *const *)item);
+        if (other)
+            tell_changes(s, item, other, to);
+    }
+    tell_lists(c, fresh, to);
+    tell_order(c, fresh, s, to);
+    exchange((char *)c + s->offset, (char *)fresh + s->offset, sizeof(void *));
+    exchange((char *)c + s->count, (char *)fresh + s->count, sizeof(size_t));
+}
+
 static void reload_secret(const char *file, char **password, char **fresh)
 {
     if (*file && *password && *fresh)
@@ -279,7 +344,9 @@ void conf_reload(struct conf *c, struct conf *fresh, conf_change_fn fn, void *ow
 
     for (size_t i = 0; i < n_sections; i++) {
         const struct section *s = &sections[i];
-        if (s->titles)
+        if (s->exchanged)
+            reload_exchanged(c, fresh, s, &to);
+        else if (s->titles)
             reload_titled(c, fresh, s, &to);
         else
             reload_section(s->name, NULL, (char *)c + s->offset, (char *)fresh + s->offset, &to);

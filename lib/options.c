@@ -5,8 +5,10 @@ enum { S = 1000, M = 60 * S, H = 60 * M };
 
 static const char *const backend_titles[] = {"old", "new", NULL};
 static const char *const rule_titles[] = {"*@b.example", NULL};
+static const char *const wave_titles[] = {"pilot", NULL};
 static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
 static const char *const trigger_words[] = {"login", "manual", NULL};
+static const char *const rule_trigger_words[] = {"default", "login", "manual", NULL};
 static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 static const char *const numbers_words[] = {"auto", "doveadm", "cyrus", "none", NULL};
@@ -59,6 +61,15 @@ const struct section sections[] = {
          "that fits counts. Don't change the source of accounts that have no record yet: it says where their "
          "mail is.",
      .count = offsetof(struct conf, n_rules), .size = sizeof(struct conf_rule), .optional = true},
+    {"wave", offsetof(struct conf, waves), wave_titles,
+     .text =
+         "Accounts that are moved a part at a time, each by its next login once it is its turn, whatever trigger says. An "
+         "account that several waves name goes by the first of them; those in none go by trigger, so with waves that "
+         "is mostly \"manual\". \"imapferryctl pause --wave NAME\" stops one of them, and too many failures do (stop_failure_share); "
+         "\"status\" shows them all, and \"user NAME\" why it is not an account's turn. What staff migrate by name goes at once. SIGHUP takes waves that are new, "
+         "changed or gone, and what their files say by then.",
+     .count = offsetof(struct conf, n_waves), .size = sizeof(struct conf_wave), .optional = true,
+     .exchanged = true},
     {"migration", offsetof(struct conf, migration), NULL,
      .text =
          "Who moves, from where to where, and when. This section must be there; it stands at the end, so that a "
@@ -467,6 +478,29 @@ const struct option options[] = {
      .text = "The backend that these users leave. Those without a record in the store live here."},
     {"rule", "target", OPTION_STRING, offsetof(struct conf_rule, target), .example = "\"new\"",
      .text = "The backend that they go to."},
+    {"rule", "trigger", OPTION_ENUM, offsetof(struct conf_rule, trigger), .def = "default",
+     .words = rule_trigger_words, .reload = RELOAD_YES,
+     .text =
+         "What starts the migration of these accounts: their next login (login), only \"imapferryctl migrate\" "
+         "(manual), or what the section migration says (default)."},
+    {"wave", "accounts", OPTION_LIST, offsetof(struct conf_wave, accounts),
+     .example = "{\"/etc/imapferry/pilot.txt\", \"*@it.example.org\"}", .reload = RELOAD_YES,
+     .text =
+         "Whom it means: patterns as in the title of a rule, and the absolute path of a file with one login name a line (\"#\" begins a comment), which all "
+         "programs read. {\"*\"} are all that no wave before it names."},
+    {"wave", "share", OPTION_NUMBER, offsetof(struct conf_wave, share), .def = "100", .max = 100,
+     .reload = RELOAD_YES, .example = "5",
+     .text =
+         "Per cent of these accounts that are moved, of those who log in: always the same ones, and when it is raised, more "
+         "besides them. The others wait."},
+    {"wave", "after", OPTION_STRING, offsetof(struct conf_wave, after), .def = "", .reload = RELOAD_YES,
+     .example = "\"2026-12-01 20:00\"",
+     .text = "When it begins, in local time: \"2026-12-01 20:00\", or \"2026-12-01\". At once where empty."},
+    {"wave", "per_day", OPTION_NUMBER, offsetof(struct conf_wave, per_day), .def = "0", .max = 100000000,
+     .reload = RELOAD_YES, .example = "500",
+     .text =
+         "How many accounts it begins to move a day, from midnight on in local time, by all proxies together; 0: any "
+         "number."},
     {"migration", "source", OPTION_STRING, offsetof(struct conf_migration, source), .example = "\"old\"",
      .text = "The backend that users leave. Users without a record in the store live here."},
     {"migration", "target", OPTION_STRING, offsetof(struct conf_migration, target), .example = "\"new\"",

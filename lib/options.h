@@ -15,6 +15,11 @@ struct conf_alias {
 
 enum sign_in { SIGN_IN_PASSTHROUGH, SIGN_IN_MASTER, SIGN_IN_PROXYAUTH };
 enum trigger { TRIGGER_LOGIN, TRIGGER_MANUAL };
+enum rule_trigger {
+    RULE_TRIGGER_DEFAULT /* of the section migration */,
+    RULE_TRIGGER_LOGIN,
+    RULE_TRIGGER_MANUAL
+};
 enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL };
 enum forward_id { FORWARD_ID_NONE, FORWARD_ID_CLIENT, FORWARD_ID_NEUTRAL };
 enum tls_version { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
@@ -25,6 +30,7 @@ const char *verify_word(enum verify_mode v);
 const char *tls_version_word(enum tls_version v);
 
 struct migration_rules; /* migration_rules.h */
+struct account_names;   /* account_names.h */
 
 struct conf_list {
     char **items; /* owned */
@@ -139,6 +145,20 @@ struct conf_migration {
 struct conf_rule {
     char *pattern;         /* first: the title of the section; small letters */
     char *source, *target; /* names of backends */
+    enum rule_trigger trigger;
+};
+
+/* Accounts that are moved by their logins once it is their turn (waves.h). */
+struct conf_wave {
+    char *name; /* first: the title of the section */
+    struct conf_list
+        accounts;   /* patterns, and the name of a file that lists accounts, which begins with "/" */
+    uint32_t share; /* per cent */
+    char *after;
+    uint32_t per_day; /* accounts; 0 = any number */
+    /* made of the file and of after by conf_load() */
+    struct account_names *listed; /* a reference; NULL: there is no file */
+    uint64_t after_ms;            /* since 1970; 0 = at once */
 };
 
 struct conf_migrator {
@@ -176,6 +196,8 @@ struct conf {
     struct conf_proxy proxy;
     struct conf_rule *rules; /* owned; in the order of the file */
     size_t n_rules;
+    struct conf_wave *waves; /* owned; in the order of the file */
+    size_t n_waves;
     struct conf_migration migration;
     struct conf_migrator migrator;
     struct conf_seal seal;
@@ -196,6 +218,9 @@ struct section {
     const char *text; /* what it is for, for people */
     size_t count, size;
     bool optional; /* the sample shows it commented out */
+    /* Titled: a reload takes all of them as the file has them, those too that are new, gone or in another
+     * order. Nobody keeps a pointer to one for longer than a callback. */
+    bool exchanged;
 };
 
 extern const struct section sections[];

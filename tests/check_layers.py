@@ -16,7 +16,7 @@ LAYERS = [
     ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "manual", "xalloc", "process", "privileges", "sandbox", "sandbox_*", "reasons", "metrics", "metrics_*", "fault", "turns", "outage"]),
     ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names"]),
     ("view", ["view", "view_*"]),
-    ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules"]),
+    ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules", "account_names", "waves"]),
     ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http_*"]),
     ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "tokens", "trial"]),
     ("dialog", ["backend_login", "health", "learner"]),

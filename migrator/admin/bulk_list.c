@@ -2,7 +2,7 @@
 
 #include <uthash.h>
 
-#include "lib/account.h"
+#include "lib/account_names.h"
 #include "lib/imap_write.h"
 #include "lib/xalloc.h"
 
@@ -70,29 +70,6 @@ static void add_account(struct bulk_list *l, struct seen **seen, size_t number, 
     HASH_ADD_KEYPTR(hh, *seen, before->key, strlen(before->key), before);
 }
 
-static struct span trimmed(struct span s)
-{
-    while (s.len && strchr(" \t", s.p[0]))
-        s = span_of(s.p + 1, s.len - 1);
-    while (s.len && strchr(" \t\r", s.p[s.len - 1]))
-        s.len--;
-    return s;
-}
-
-/* One at the keyboard may type what a server takes; a whole file of what only might be a name is rather the
- * wrong file. NULL: nothing is wrong. */
-static const char *no_name(struct span line)
-{
-    const uint8_t *at = memchr(line.p, '@', line.len);
-
-    for (size_t i = 0; i < line.len; i++)
-        if (strchr(" \t:;,<>()[]\"", line.p[i]) && line.p[i])
-            return "is more than a login name: one stands on a line, and nothing else";
-    if (at && memchr(at + 1, '@', (size_t)(line.p + line.len - at - 1)))
-        return "has two \"@\"";
-    return NULL;
-}
-
 static char *as_other_key(const struct conf *c, struct span line, const char *key)
 {
     char *text = xspandup(line), *as_key = naming_as_key(c, text);
@@ -107,16 +84,12 @@ static char *as_other_key(const struct conf *c, struct span line, const char *ke
 static void bulk_list_read_line(struct bulk_list *l, const struct conf *c, struct seen **seen, size_t number,
                                 struct span line)
 {
-    const char *why = NULL;
+    const char *why;
+    char *key = account_names_key(c, &line, &why);
 
-    line = trimmed(line);
-    if (line.len == 0 || line.p[0] == '#')
-        return;
-    why = no_name(line);
-    char *key = why ? NULL : account_key(c, line, &why);
     if (key)
         add_account(l, seen, number, key, as_other_key(c, line, key));
-    else
+    else if (why)
         bulk_list_add_problem(l, number, bulk_list_shown(line), xstrdup(why));
 }
 

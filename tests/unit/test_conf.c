@@ -10,6 +10,7 @@
 
 #include "lib/conf.h"
 #include "lib/migration_rules.h"
+#include "lib/waves.h"
 #include "lib/xalloc.h"
 
 /* A folder of its own for each run, and the file in it that most tests load. */
@@ -167,6 +168,9 @@ static void test_sample_loads(void **state)
     buf_free(&text);
 }
 
+static void put(const char *name, const char *text, size_t len);
+static void drop(const char *name);
+
 /* Each option stands in the sample once for its section, and with its default where it is commented out:
  * taking the
  * "#" away changes nothing. */
@@ -186,6 +190,7 @@ static void test_sample_shows_defaults(void **state)
 
     (void)state;
     own_sample(&text);
+    put("pilot.txt", "ann\n", 4);
     for (const char *s = buf_str(&text); *s; s++)
         if (*s != '#' || s[1] == ' ' || s[1] == '\n')
             buf_add(&bare, s, 1);
@@ -193,10 +198,13 @@ static void test_sample_shows_defaults(void **state)
     conf_print(&a, c);
     conf_print(&b, d);
     assert_int_equal(d->n_rules, 1);
+    assert_int_equal(d->n_waves, 1);
+    /* these three are examples alone */
     char *shown = without(buf_str(&a), "seal {"), *bared = without(buf_str(&b), "seal {"),
-         *rest = without(bared, "rule \"*@b.example\""); /* these two are examples alone */
+         *ruled = without(bared, "rule \"*@b.example\""), *rest = without(ruled, "wave \"pilot\"");
     assert_string_equal(shown, rest);
-    free(shown), free(bared), free(rest);
+    free(shown), free(bared), free(ruled), free(rest);
+    drop("pilot.txt");
     for (size_t i = 0; i < n_options; i++) {
         char *line = xasprintf("    %s = ", options[i].name);
         if (!strstr(buf_str(&bare), line))
@@ -877,9 +885,6 @@ static void test_two_names_of_one_server(void **state)
     conf_free(&c);
 }
 
-static void put(const char *name, const char *text, size_t len);
-static void drop(const char *name);
-
 /* By all roles, and read anew at SIGHUP. */
 static void test_password_file_of_redis(void **state)
 {
@@ -1173,6 +1178,97 @@ static void test_reload_of_rules(void **state)
     conf_free(&c);
 }
 
+/* ---- waves */
+
+#define WAVES(x) TWO x "migration { source = \"a\" target = \"b\" }\n"
+
+static void test_waves(void **state)
+{
+    char *list = path_of("list"), *text;
+
+    (void)state;
+    put("list", "Ann\n# all of z\nbob@z\n", 22);
+    text = xasprintf(
+        WAVES("wave \"pilot\" { accounts = {\"%s\", \"*@IT.example\"} share = 5 per_day = 7 after = "
+              "\"2026-12-01 20:00\" }\nwave \"rest\" { accounts = \"*\" }\n"),
+        list);
+    struct conf *c = load(text, CONF_CTL), *copy = conf_copy(c);
+    conf_free(&c); /* the list is the copy's, too */
+    assert_int_equal(copy->n_waves, 2);
+    assert_int_equal(account_names_count(copy->waves[0].listed), 2);
+    assert_string_equal(copy->waves[0].accounts.items[1], "*@it.example");
+    assert_true(copy->waves[0].after_ms > 0 && copy->waves[0].share == 5 && copy->waves[0].per_day == 7);
+    assert_string_equal(wave_of(copy, "bob@z")->name, "pilot");
+    assert_string_equal(wave_of(copy, "bob@y")->name, "rest");
+    assert_int_equal(copy->waves[1].share, 100);
+    conf_free(&copy);
+    drop("list");
+    refused(text, 2, "cannot be read: No such file");
+    put("list", "ann\na b\nb c\nc d\nd e\n", 20);
+    refused(text, 2, "/list\": line 2 is more than a login name");
+    refused(text, 2, "; and 1 more");
+    drop("list");
+    free(text), free(list);
+    refused(WAVES("wave \"a b\" { accounts = \"*\" }\n"), 2, "its name is not 1 to 64 letters");
+    refused(WAVES("wave \"x\" { }\n"), 2, "accounts: must be given");
+    refused(WAVES("wave \"x\" { accounts = {} }\n"), 2, "names nobody");
+    refused(WAVES("wave \"x\" { accounts = \"*'\" }\n"), 2, "no account holds the byte 0x27");
+    refused(WAVES("wave \"x\" { accounts = \"*\" after = \"noon\" }\n"), 2, "after: \"noon\" is no time");
+    refused(WAVES("wave \"x\" { accounts = \"*\" share = 101 }\n"), 2, "share");
+    refused(WAVES("wave \"x\" { accounts = {\"/dev/null\",\n\"/dev/null\"} }\n"), 3,
+            "is the second file of this wave");
+}
+
+/* All of it: waves that are new, gone, in another order, and what their files say. */
+static void test_reload_of_waves(void **state)
+{
+    char *list = path_of("list");
+    struct heard h;
+
+    (void)state;
+    put("list", "ann\n", 4);
+    char *text =
+        xasprintf(WAVES("wave \"x\" { accounts = \"%s\" }\nwave \"y\" { accounts = \"y*\" }\n"), list);
+    struct conf *c = load(text, CONF_MIGRATOR);
+    reload_into(c, &h, xstrdup(text));
+    heard_is(&h, "", "");
+    assert_null(wave_of(c, "bob"));
+    put("list", "bob\n", 4);
+    reload_into(c, &h, text);
+    heard_is(&h, "wave:x.accounts ", "");
+    assert_string_equal(wave_of(c, "bob")->name, "x");
+    assert_null(wave_of(c, "ann"));
+    reload_into(
+        c, &h,
+        xasprintf(WAVES("wave \"z\" { accounts = \"z*\" }\nwave \"x\" { accounts = \"%s\" share = 7 }\n"),
+                  list));
+    heard_is(&h, "wave:y. wave:z. wave:x.share ", "");
+    assert_string_equal(wave_of(c, "zoe")->name, "z");
+    assert_int_equal(wave_of(c, "bob")->share, 7);
+    assert_null(wave_of(c, "yan"));
+    reload_into(
+        c, &h,
+        xasprintf(WAVES("wave \"x\" { accounts = \"%s\" share = 7 }\nwave \"z\" { accounts = \"z*\" }\n"),
+                  list));
+    heard_is(&h, "wave:z. ", "");
+    reload_into(c, &h, xstrdup(WAVES("")));
+    heard_is(&h, "wave:x. wave:z. ", "");
+    assert_int_equal(c->n_waves, 0);
+    conf_free(&c);
+    drop("list");
+    free(list);
+}
+
+static void test_trigger_of_a_rule(void **state)
+{
+    (void)state;
+    struct conf *c =
+        load(WAVES("rule \"*@x\" { source = \"a\" target = \"b\" trigger = \"manual\" }\n"), CONF_CTL);
+    assert_int_equal(wave_trigger(c, "ann@x"), TRIGGER_MANUAL);
+    assert_int_equal(wave_trigger(c, "ann@y"), TRIGGER_LOGIN);
+    conf_free(&c);
+}
+
 static void test_secret(void **state)
 {
     char long_one[1027];
@@ -1404,6 +1500,9 @@ int main(void)
         cmocka_unit_test(test_several_addresses),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_reload_of_rules),
+        cmocka_unit_test(test_waves),
+        cmocka_unit_test(test_reload_of_waves),
+        cmocka_unit_test(test_trigger_of_a_rule),
         cmocka_unit_test(test_proxy_needs),
         cmocka_unit_test(test_unreadable),
         cmocka_unit_test(test_many_aliases),
