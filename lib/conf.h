@@ -82,6 +82,8 @@ bool conf_pin(const char *text, uint8_t pin[CONF_PIN_SIZE]) MUST_CHECK;
 /* The backend of this name; NULL where there is none. */
 const struct conf_backend *conf_backend(const struct conf *c, const char *name);
 
+/* Is the text of a pattern of accounts? "*": any characters; "?": one. */
+bool conf_fits(const char *pattern, const char *text);
 /* Between which backends an account moves: by the first rule whose pattern its key matches, else by the
  * section migration. It lives on the source while it has no record. Borrowed from c. */
 struct conf_pair {

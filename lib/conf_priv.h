@@ -28,9 +28,6 @@ bool conf_fail(const struct conf_source *src, struct conf_place at, const char *
  * files, as far as the role needs them. */
 bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 
-/* Is the text of a pattern of accounts? "*": any characters; "?": one. */
-bool conf_fits(const char *pattern, const char *text);
-
 /* Checks the sections wave, and reads their files. */
 bool conf_check_waves(struct conf *c, const struct conf_source *src) MUST_CHECK;
 /* Checks a pattern of accounts at this place, and makes its letters small, as those of keys are. */

@@ -88,6 +88,9 @@ static const struct {
         {"idle", THEN_AGAIN,
          "Goes on by itself. If its user is never away for so long, \"migrate NAME --now\" switches it over at "
          "once; \"sessions\" says who is signed in."},
+    [WHY_WAVE] =
+        {"wave", THEN_AGAIN,
+         "Goes on by itself once the wave does: \"resume --wave NAME\". \"migrate NAME\" moves this account alone."},
     [WHY_INTERNAL] = {"internal", THEN_AGAIN,
                       "A fault of imapferry: please report it with the migrator's log."},
 };

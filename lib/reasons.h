@@ -33,6 +33,7 @@ enum why {
     WHY_CHANGING,       /* no fault: it changes as fast as it is copied */
     WHY_WINDOW,   /* no fault: a copied account waits for the times in which accounts are switched over */
     WHY_IDLE,     /* no fault: a copied account waits until nobody uses it */
+    WHY_WAVE,     /* no fault: its wave is paused */
     WHY_INTERNAL, /* what should not happen */
     WHY_COUNT
 };

@@ -139,6 +139,7 @@ void route_free(struct route *r)
     free(r->died);
     free(r->held_from);
     free(r->view);
+    free(r->wave);
     *r = (struct route){0};
 }
 
@@ -149,7 +150,7 @@ uint64_t route_left_ms(const struct route *r)
     return r->deadline_ms > r->now_ms ? r->deadline_ms - r->now_ms : 1;
 }
 
-enum field_type { FIELD_TEXT, FIELD_U64, FIELD_U32, FIELD_BOOL, FIELD_STATE, FIELD_TIERS };
+enum field_type { FIELD_TEXT, FIELD_U64, FIELD_U32, FIELD_BOOL, FIELD_SET, FIELD_STATE, FIELD_TIERS };
 static const struct {
     const char *name;
     enum field_type type;
@@ -173,6 +174,8 @@ static const struct {
     {"force", FIELD_BOOL, offsetof(struct route, force)},
     {"back", FIELD_BOOL, offsetof(struct route, back)},
     {"now", FIELD_BOOL, offsetof(struct route, now)},
+    {"wave", FIELD_TEXT, offsetof(struct route, wave)},
+    {"parked", FIELD_SET, offsetof(struct route, parked)},
     {"attempts", FIELD_U32, offsetof(struct route, attempts)},
     {"next_try", FIELD_U64, offsetof(struct route, next_try_ms)},
     {"view", FIELD_TEXT, offsetof(struct route, view)},
@@ -215,6 +218,9 @@ static bool take_field(struct route *r, size_t i, struct span v)
     case FIELD_BOOL:
         *(bool *)place = span_is(v, "1");
         return true;
+    case FIELD_SET:
+        *(bool *)place = v.len > 0;
+        return true;
     case FIELD_STATE:
         return route_state_parse(v, place);
     case FIELD_TIERS:
@@ -244,6 +250,7 @@ static void fill_route(const struct store *s, const char *user, struct route *ou
     out->died = or_empty(out->died);
     out->held_from = or_empty(out->held_from);
     out->view = or_empty(out->view);
+    out->wave = or_empty(out->wave);
 }
 
 /* "ok", generation, now, then pairs: ours, unless somebody else wrote into this Redis. */

@@ -92,9 +92,11 @@ struct route {
      * had not given it away (route_give()); "" = none. */
     char *died;
     char *held_from;
-    bool force; /* the move under way skips the copy */
-    bool back;  /* the move under way sends the account back: it will be held there */
-    bool now;   /* staff want the cut-over whatever the policy says: route_now() */
+    bool force;  /* the move under way skips the copy */
+    bool back;   /* the move under way sends the account back: it will be held there */
+    char *wave;  /* by which a login has queued it (waves.h); "" = by none */
+    bool parked; /* it waits for the end of its wave's pause */
+    bool now;    /* staff want the cut-over whatever the policy says: route_now() */
     uint32_t attempts;
     uint64_t next_try_ms; /* Redis time */
     /* Which view clients have of the account (route_view_read()): "" = there is none, they see the server as
@@ -164,6 +166,7 @@ struct route_enter {
     /* With trigger = login: an account that is resting is queued (one in backoff for want of credentials is
      * queued in any case). */
     bool enqueue;
+    const char *wave;            /* what wave_at_login() told; NULL or "": it is in none */
     const char *source, *target; /* of the migration that it would be queued for */
     struct span sealed;          /* the sealed credential to keep for sealed_ttl_ms, empty = none */
     uint64_t sealed_ttl_ms;
@@ -340,7 +343,8 @@ void route_calm(struct store *s, const struct route_job *j, route_done_fn fn, vo
  * last minute (0 = any number); detail = ms to wait. */
 void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done_fn fn, void *owner);
 /* How an attempt ended. Where more than share per cent of the last 20 failed, migrations are paused, and
- * detail is 1. Releasing the brake forgets these attempts. */
+ * detail begins with 1; or, of an account that a wave has queued, that wave is, by the last 20 of it, and detail is
+ * "1 wave NAME". Releasing the brake forgets these attempts. */
 void route_outcome(struct store *s, const struct route_job *j, bool good, uint32_t share, route_done_fn fn,
                    void *owner);
 /* ready → preparing, epoch+1 (detail = the new epoch), deadline = now + budget_ms. Also ROUTE_PAUSED,
@@ -525,10 +529,14 @@ void route_unwaive(struct store *s, const struct route_staff *a, const struct sp
                    route_done_fn fn, void *owner);
 /* The rows are pairs of a key and JSON: "who", "when" (ms of Redis' clock, a text), "why". */
 void route_waivers_read(struct store *s, const char *user, route_rows_fn fn, void *owner);
+/* The rows are names and values of what is known of waves, as PREFIX:waves has them (head.lua): "NAME:today",
+ * "NAME:paused" and so on; rows[0] is the time of Redis in ms. */
+void route_waves_read(struct store *s, route_rows_fn fn, void *owner);
 /* Puts the brake on or takes it off: no claim, prepare, freeze or flip begins while it is on; flipping →
- * flipped completes. */
-void route_pause(struct store *s, bool on, const char *who, const char *reason, route_done_fn fn,
-                 void *owner);
+ * flipped completes. wave: "" = for all; else for one wave, whose accounts that wait for a migrator are parked:
+ * no login queues one, no claim or prepare begins, and what is being switched over is carried out. */
+void route_pause(struct store *s, bool on, const char *who, const char *reason, const char *wave,
+                 route_done_fn fn, void *owner);
 struct route_control {
     bool paused;
     const char *by, *reason; /* of the last change; "" before */

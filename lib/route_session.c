@@ -43,8 +43,9 @@ void route_enter(struct store *s, const struct route_enter *e, route_enter_fn fn
     args_number(&a, e->sealed_ttl_ms);
     args_span(&a, e->sealed);
     args_number(&a, e->most);
-    if (e->view)
-        args_text(&a, e->view);
+    args_text(&a, e->view ? e->view : "*");
+    if (e->wave && *e->wave)
+        args_text(&a, e->wave);
     store_script_for(s, owner, "enter", a.v, a.n, on_enter, d, free);
     free(a.v);
 }

@@ -129,12 +129,20 @@ void route_unwaive(struct store *s, const struct route_staff *a, const struct sp
 
 /* ---- the brake ---- */
 
-void route_pause(struct store *s, bool on, const char *who, const char *reason, route_done_fn fn, void *owner)
+void route_waves_read(struct store *s, route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    route_run_rows(s, "waves_read", &a, fn, owner);
+}
+
+void route_pause(struct store *s, bool on, const char *who, const char *reason, const char *wave,
+                 route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_bool(&a, on);
     args_text(&a, who);
     args_text(&a, reason);
+    args_text(&a, wave);
     route_run(s, "pause", &a, fn, owner);
 }
 

@@ -1,7 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "conf_priv.h"
 #include "waves.h"
 
 /* ---- who ---- */

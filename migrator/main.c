@@ -109,7 +109,7 @@ static void migrator_pause_all(struct program *g)
     char *who = xasprintf("migrator %s", g->id);
 
     if (!g->paused)
-        route_pause(g->m.store, true, who, g->unknown_flips, migrator_on_paused, g);
+        route_pause(g->m.store, true, who, g->unknown_flips, "", migrator_on_paused, g);
     free(who);
 }
 

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "lib/route.h"
+#include "lib/waves.h"
 #include "lib/xalloc.h"
 
 #include "preauth.h"
@@ -526,8 +527,10 @@ static void routing_enter(struct session *s)
                       "Too many connections from your network, please close some");
         return;
     }
-    struct buf sealed = {0};
+    struct buf sealed = {0}, wave = {0};
     routing_seal(s, &sealed);
+    bool begins = l->state == ROUTE_RESTING && strcmp(l->at->name, pair.source) == 0 &&
+                  wave_at_login(p->conf, l->key, (time_t)(clock_wall_ms() / 1000), &wave);
     struct route_enter e = {
         .user = l->key,
         .session = s->name,
@@ -537,7 +540,8 @@ static void routing_enter(struct session *s)
         .generation = l->generation,
         .view = l->view,
         .address = s->peer,
-        .enqueue = p->conf->migration.trigger == TRIGGER_LOGIN && strcmp(l->at->name, pair.source) == 0,
+        .enqueue = begins,
+        .wave = buf_str(&wave),
         .source = pair.source,
         .target = pair.target,
         .sealed = buf_span(&sealed),
@@ -554,6 +558,7 @@ static void routing_enter(struct session *s)
     doubts_enter(p->doubts, &e, routing_on_entered, s);
     views_want(s->account, l->at->name, l->view, false); /* on the same connection, so it is answered next */
     buf_free(&sealed);
+    buf_free(&wave);
 }
 
 static void log_login(const struct session *s)

@@ -5,13 +5,19 @@ local r = route(arg(1), arg(5))
 local target, mark = arg(3), staff_mark('bulk', arg(2), arg(3))
 if r.staff == mark and r.state == 'queued' then return {'ok', 'queued'} end
 local same = r.target == target and r.backend == r.source
-if (UNDER_WAY[r.state] or r.state == 'backoff') and same then return {'ok', 'under_way'} end
+if (UNDER_WAY[r.state] or r.state == 'backoff') and same then
+    local parked = r.parked ~= ''
+    local set = parked and push(r, true) or {}
+    if wave_paused(r.wave) then set.wave = '' end -- what staff name goes, whatever its wave waits for
+    if next(set) then change(r, set, set.state and 'state') end
+    return {'ok', parked and 'queued' or 'under_way'}
+end
 local rests = r.state == 'resting' or r.state == 'flipped' or r.state == 'settled'
 if not rests then return {'refused', r.state} end
 if r.backend == target then return {'ok', 'there'} end
 local set = push(r, true)
 set.source, set.target, set.force, set.back, set.now = r.backend, target, '', arg(4) == '1' and '1' or '', ''
-set.attempts, set.staff = '0', mark
+set.attempts, set.staff, set.wave = '0', mark, waved(r, '')
 for _, f in ipairs({'mailboxes', 'messages', 'bytes'}) do set[f .. '_done'], set[f .. '_total'] = '0', '0' end
 set.messages_verified, set.tiers = '0', ''
 change(r, set, 'state')

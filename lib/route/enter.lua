@@ -1,15 +1,15 @@
 -- enter: registers a session, and queues the account. The only script that adds a registration on a master that knows
 -- its proxies. args: user, session, what was read (backend, state, epoch, generation), address, enqueue, source,
 -- target, home, ttl of the sealed credential, sealed, how many sessions the account may have (0: any number), and what was read
--- of the view (none: it does not matter).
+-- of the view (none, or *: it does not matter), and the wave by which it is queued (head.lua: wave_take; none: by no wave).
 -- ok: state, epoch. again: the route is another. wait: freezing, flipping. full: it has as many.
 if not open() then return NOSTORE end
-local user, name, backend, state, epoch, generation, address, enqueue, source, target, home, ttl, sealed, most, view = args()
+local user, name, backend, state, epoch, generation, address, enqueue, source, target, home, ttl, sealed, most, view, wave = args()
 if generation ~= stamp() then return {'again', 'generation'} end
 local r = route(user, home)
 local late = may_thaw(r) and is_late(r)
 local as_read = r.backend == backend and r.state == state and r.epoch == epoch and not FROZEN[r.state] and not late
-    and (not view or r.view == view)
+    and (not view or view == '*' or r.view == view)
 local registrations, told = key('sessions', user), encode(backend)
 local full = number(most) > 0 and call('HLEN', registrations) >= number(most) and alive(user) >= number(most)
 local at = now_text()
@@ -29,13 +29,16 @@ if not as_read or full or call('HSETNX', registrations, name, registration) == 0
 end
 
 local set
-if enqueue == '1' and r.state == 'resting' and r.backend == source and target ~= '' and target ~= source then
+local rests = enqueue == '1' and r.state == 'resting' and r.backend == source and target ~= '' and target ~= source
+local by = rests and ((wave or '') == '' and '' or wave_take(wave))
+if rests and by then
     set = push(r, false)
+    set.wave = waved(r, by)
     set.source, set.target, set.attempts, set.force, set.back, set.now = source, target, '0', '', '', ''
 elseif r.state == 'backoff' and r.backend == r.source and
        (number(r.next_try) == 0 or string.sub(r.reason, 1, 11) == 'credentials') then
     set = push(r, false)
-elseif r.state == 'queued' and r.bulk == '1' then
+elseif r.state == 'queued' and r.bulk == '1' and r.parked == '' then
     set = push(r, false) -- logins go before bulk
 end
 if set then change(r, set, 'state') end

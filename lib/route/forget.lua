@@ -13,6 +13,7 @@ if number(r.touching) > 0 then return {'refused', 'has a change under way at ' .
 local before = r.state
 if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
 call('ZREM', LATER, r.user)
+unpark(r.user)
 late_drop(r.user)
 local all = prefix .. 'fingerprints'
 for mark in string.gmatch(call('HGET', all, '=' .. r.user) or '', '%S+') do
@@ -34,6 +35,7 @@ if state then
         if number(r[f]) ~= 0 then add_to('sum:' .. f, text(-number(r[f]))) end
     end
 end
+uncount_wave(r)
 group_out(r)
 event({user = r.user, state = 'resting', epoch = '0', backend = arg(4), target = '', deadline = '0'}, 'state')
 audit(arg(2), 'forget', r.user, arg(3), before, 'none')

@@ -18,7 +18,7 @@ local KEYS, ARGV
 local S -- the store, once open() was called
 local site, prefix = false, ''
 local STORE, EVENTS, LATER, JOBS, BULK, PROXIES, MIGRATORS, FORGOTTEN, CONTROL, AUDIT, HOOKS, COUNTS, ARRIVALS, LATE, DAILY
-local GROUPS, HISTORY
+local GROUPS, HISTORY, WAVES
 
 -- PREFIX:late, PREFIX:late:daily: when the server that an account has left is looked at next: by the first while its set time
 -- lasts, by the second afterwards, so that first looks come before daily ones, however many of these are due.
@@ -30,6 +30,7 @@ local function name_keys()
     COUNTS, ARRIVALS = prefix .. 'counts', prefix .. 'arrivals'
     LATE, DAILY = prefix .. 'late', prefix .. 'late:daily'
     GROUPS, HISTORY = prefix .. 'groups', prefix .. 'history'
+    WAVES = prefix .. 'waves'
 end
 
 -- Names follow from the prefix and from nothing else, so they stand as long as that is the same.
@@ -162,8 +163,6 @@ end
 
 local function paused() return call('HGET', CONTROL, 'paused') == '1' end
 
--- ---- routes ----
-
 -- For scripts that see to many accounts: one whose record is of another type is nil, and in nobody's way. What is asked about it
 -- alone fails.
 local function try(command, ...)
@@ -172,11 +171,37 @@ local function try(command, ...)
     return answer
 end
 
+-- ---- waves ----
+
+-- PREFIX:waves has of each wave "NAME:day" and "NAME:today" (how many accounts logins have queued by it on that day), and
+-- "NAME:paused", by whom, why and since when. PREFIX:parked names the waves that have accounts in PREFIX:parked:NAME: queued, and
+-- without an entry in a stream as long as the wave is paused.
+local DAY = 86400000
+
+local function wave_paused(wave) return wave ~= '' and try('HGET', WAVES, wave .. ':paused') == '1' end
+
+-- Takes one of the day's places for an account. told: "NAME AFTER PER_DAY OFFSET", when it begins in ms of this clock, how many
+-- accounts a day (0: any number), and by how many ms the site's days begin before ours do. A day never goes back, so proxies that
+-- do not agree about the offset count one account twice at no time. Where the record is of another type it is nobody's turn.
+local function wave_take(told)
+    local wave, after, per_day, offset = string.match(told, '^(%S+) (%d+) (%d+) (-?%d+)$')
+    local kept = wave and try('HMGET', WAVES, wave .. ':day', wave .. ':today', wave .. ':paused')
+    if not kept or kept[3] == '1' or now() < number(after) then return nil end
+    local day = math.max(floor((now() + number(offset)) / DAY), number(kept[1]))
+    local today = day == number(kept[1]) and number(kept[2]) or 0
+    if number(per_day) > 0 and today >= number(per_day) then return nil end
+    call('HSET', WAVES, wave .. ':day', text(day), wave .. ':today', text(today + 1))
+    return wave
+end
+
+-- ---- routes ----
+
 -- What a route is without these fields.
 local PLAIN = {source = '', target = '', owner = '', last_owner = '', prior = '', deadline = '0', reason = '', held_from = '',
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
                staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = '', given = '',
-               died = '', died_late = '', at = '', listed = ''}
+               died = '', died_late = '', at = '', listed = '', wave = '', parked = '',
+               counted_wave = ''}
 
 -- A login asks for where an account is, and in which state; a route has forty fields. The first that asks for another one
 -- reads all that it does not have yet: what change() wrote meanwhile stands.
@@ -229,10 +254,26 @@ local function counted_as(r)
     if S.series ~= '' and series == S.series then return state, backend end
 end
 
+-- "wave:NAME:STATE" likewise, by `counted_wave`.
+local function uncount_wave(r)
+    local series, state, wave = string.match(r.counted_wave, '^(%S+) (%S+) (%S+)$')
+    if S.series ~= '' and series == S.series then add_to('wave:' .. wave .. ':' .. state, -1) end
+end
+
+local function count_wave(r, set)
+    local wave = set.wave or r.wave
+    local mark = wave ~= '' and table.concat({S.series, set.state or r.state, wave}, ' ') or ''
+    if mark == r.counted_wave then return end
+    uncount_wave(r)
+    if wave ~= '' then add_to('wave:' .. wave .. ':' .. (set.state or r.state), 1) end
+    set.counted_wave = mark
+end
+
 local function count(r, set)
     if S.series == '' then return end
     local state, backend = counted_as(r)
     add_up(r, set, state)
+    count_wave(r, set)
     local mark = table.concat({S.series, set.state or r.state, set.backend or r.backend}, ' ')
     if mark == r.counted then return end
     if state then
@@ -357,13 +398,46 @@ local function without(died, token)
     return table.concat(kept, ' ')
 end
 
--- An account has one entry in the streams of jobs. Returns what the route has to remember of it.
-local function push(r, bulk)
+-- Leaves those that wait for the end of their wave's pause.
+local function unpark(user)
+    local all = prefix .. 'parked'
+    for _, wave in ipairs(call('SMEMBERS', all)) do
+        call('ZREM', all .. ':' .. wave, user)
+        if call('EXISTS', all .. ':' .. wave) == 0 then call('SREM', all, wave) end
+    end
+end
+
+-- The field `parked`, which only those have that were.
+local function unparked(r)
+    if r.parked == '' then return nil end
+    unpark(r.user)
+    return ''
+end
+
+local function take_entry(r)
     if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
     call('ZREM', LATER, r.user)
+end
+
+-- The wave by which the account is queued now; only those have the field that ever were by one.
+local function waved(r, wave) return (wave ~= '' or r.wave ~= '') and wave or nil end
+
+-- An account has one entry in the streams of jobs. Returns what the route has to remember of it.
+local function push(r, bulk)
+    take_entry(r)
     local b = bulk and '1' or ''
     return {state = 'queued', bulk = b, job = call('XADD', bulk and BULK or JOBS, '*', 'user', r.user), owner = '',
-            last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = ''}
+            last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = '', parked = unparked(r)}
+end
+
+-- The account waits for the end of its wave's pause: queued, in nobody's way, and due_list.lua finds it then. Who had the job
+-- has lost it.
+local function park(r)
+    take_entry(r)
+    call('SADD', prefix .. 'parked', r.wave)
+    call('ZADD', prefix .. 'parked:' .. r.wave, now_text(), r.user)
+    change(r, {state = 'queued', job = '', owner = '', last_owner = '', next_try = '0', deadline = '0', parked = r.wave,
+               reason = 'wave: ' .. r.wave .. ' is paused'}, 'state')
 end
 
 -- Is an entry of a stream of jobs in that migrator's hands? Who was silent for too long loses it to another (orphans.lua).

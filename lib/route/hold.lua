@@ -6,6 +6,6 @@ if may_thaw(r) or r.state == 'flipping' then return {'refused', r.state} end
 local before = r.state
 call('ZREM', LATER, r.user)
 change(r, {state = 'held', held_from = before, held_reason = r.reason, reason = 'held: ' .. arg(3), owner = '',
-           last_owner = '', deadline = '0', next_try = '0'}, 'state')
+           last_owner = '', deadline = '0', next_try = '0', parked = unparked(r)}, 'state')
 audit(arg(2), 'hold', r.user, arg(3), before, r.state)
 return {'ok', r.state}

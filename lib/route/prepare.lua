@@ -1,4 +1,5 @@
 -- prepare: a cut-over begins, with an epoch of its own. args: user, token, epoch, budget in ms. ok: the new epoch.
+-- lost, too: its wave is paused, so that it has no owner any more; an attempt that has begun goes on.
 -- What froze for an earlier attempt runs again by now, or will be told to. The event says how many registrations each
 -- incarnation has, "incarnation n" and so on: one that has fewer sessions takes the others away (reconcile).
 if not open(true) then return NOSTORE end
@@ -10,6 +11,10 @@ if r.state ~= 'ready' then return {'refused', r.state} end
 if number(r.touching) > 0 then return {'doubt', r.touching} end
 if quarantine_left() > 0 then return {'quarantine', text(quarantine_left())} end
 if paused() then return {'paused'} end
+if wave_paused(r.wave) then
+    park(r)
+    return {'lost', r.state}
+end
 local n, registered = {}, {}
 for name, s in pairs(sessions(r.user)) do
     local incarnation = string.match(name, '^(.*)/[^/]*$') or name

@@ -15,7 +15,9 @@ for i = 2, nargs() do
             call('HDEL', key('route', r.user), 'listed')
         end
     end
-    if set.counted then call('HSET', key('route', r.user), 'counted', set.counted) end
+    for _, mark in ipairs({'counted', 'counted_wave'}) do
+        if set[mark] then call('HSET', key('route', r.user), mark, set[mark]) end
+    end
 end
 call('PEXPIRE', COUNTS .. ':lease', '30000')
 return OK

@@ -21,10 +21,11 @@ for i = 4, nargs(), 12 do
     if not r.exists or number(r.epoch) <= epoch or number(r.flipped_at) <= number(arg(i + 8)) then
         if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
         call('ZREM', LATER, r.user)
+        unpark(r.user)
         local left, at = arg(i + 7), arg(i + 8)
         change(r, {backend = arg(i + 1), state = arg(i + 2), epoch = text(math.max(epoch, number(r.epoch))), source = arg(i + 4),
                    target = arg(i + 5), home = arg(i + 6), left = left, flipped_at = at, held_from = arg(i + 9),
-                   reason = arg(i + 10), view = r.view ~= '' and r.view or arg(i + 11), job = '', owner = '',
+                   reason = arg(i + 10), view = r.view ~= '' and r.view or arg(i + 11), job = '', owner = '', parked = '',
                    forced = number(at) > 0 and 'bare' or ''})
         if left ~= '' then late_put(r.user, 60000, false) else late_drop(r.user) end
         n = n + 1

@@ -289,7 +289,11 @@ static void run_now(struct run *r)
         break;
     case ACTION_PAUSE:
     case ACTION_RESUME:
-        route_pause(r->store, r->action.verb == ACTION_PAUSE, r->action.who, r->action.reason, on_paused, r);
+        if (*r->action.wave)
+            run_pause_wave(r);
+        else
+            route_pause(r->store, r->action.verb == ACTION_PAUSE, r->action.who, r->action.reason, "",
+                        on_paused, r);
         break;
     case ACTION_PROXY_FORGET:
         run_proxy_forget(r);
@@ -405,6 +409,7 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
     r->action.backend = action_copy(a->backend);
     r->action.domain = action_copy(a->domain);
     r->action.rule = action_copy(a->rule);
+    r->action.wave = action_copy(a->wave);
     copy_keys(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;

@@ -77,6 +77,7 @@ struct action {
     const char *cursor;            /* page: `next` of the one before, "" the first */
     unsigned count;                /* page, events, history: how many at most, 0: as many as is usual */
     uint64_t since_ms;             /* history: by Redis' clock */
+    const char *wave;              /* pause, resume: of this wave alone; "" = of all */
 };
 
 struct action_result {

@@ -24,10 +24,13 @@ struct run {
     /* owned; the account that the name means if it is written as a key is (naming.h); NULL: none */
     char *as_key;
     struct naming *naming;
-    char *from;      /* owned; of a move: where it lives */
-    char *note;      /* owned; what staff should know besides; NULL: nothing */
-    size_t pending;  /* calls of a report that are not answered yet */
-    uint64_t now_ms; /* by Redis, once it was asked */
+    char *from;          /* owned; of a move: where it lives */
+    char *note;          /* owned; what staff should know besides; NULL: nothing */
+    size_t pending;      /* calls of a report that are not answered yet */
+    uint64_t now_ms;     /* by Redis, once it was asked */
+    char *wave;          /* owned; user: by which wave it was queued */
+    json_t *wave_counts; /* owned; status: by wave, then by state; NULL: none */
+    void (*go_on)(struct run *r);
     enum action_rc rc;
     char *text; /* owned; the result, while replicas are waited for, or of a failure at the start */
 };
@@ -56,6 +59,12 @@ void report_status(struct run *r);
 char *list_fault(struct run *r);
 /* Which accounts are meant. Borrowed of r. */
 struct walk_filter run_filter(const struct run *r);
+/* Sets "wave" of an account: by, by which a login has queued it, "" none; then goes on. */
+void waves_of_user(struct run *r, const char *by, void (*go_on)(struct run *r));
+/* "waves" of status: takes what counts_read.lua tells, and behind it what waves_read.lua does. */
+void waves_take_count(struct run *r, struct span name, struct span number);
+void waves_describe(struct run *r, enum route_rc rc, const struct span *rows, size_t n);
+void run_pause_wave(struct run *r);
 void report_list(struct run *r);
 /* actions_index.c */
 void report_page(struct run *r);

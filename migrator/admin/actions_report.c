@@ -136,6 +136,16 @@ static void action_report_on_holdup(void *owner, const char *text)
     run_end(r, ACTION_DONE, "%s", "");
 }
 
+static void action_report_ask_holdup(struct run *r)
+{
+    holdup_ask(r->store, action_report_on_holdup, r); /* ends with the process, or the action */
+}
+
+static void action_report_try(struct run *r)
+{
+    store_try_write(r->store, action_report_on_try, r);
+}
+
 static void on_user(void *owner, enum route_rc rc, const struct route *route)
 {
     struct run *r = owner;
@@ -146,10 +156,8 @@ static void on_user(void *owner, enum route_rc rc, const struct route *route)
     }
     json_decref(r->data);
     r->data = action_account(r->store, r->user, route);
-    if (route->exists && holdup_concerns(route->state))
-        holdup_ask(r->store, action_report_on_holdup, r); /* ends with the process, or the action */
-    else
-        store_try_write(r->store, action_report_on_try, r);
+    bool concerned = route->exists && holdup_concerns(route->state);
+    waves_of_user(r, route->wave, concerned ? action_report_ask_holdup : action_report_try);
 }
 
 void report_user(struct run *r)

@@ -19,6 +19,7 @@ static void run_free(struct run *r)
     free((char *)r->action.rule);
     free(r->domain);
     walk_cancel(&r->walk);
+    free((char *)r->action.wave);
     for (size_t i = 0; i < r->action.n_keys; i++)
         free((char *)r->action.keys[i]);
     free((void *)r->action.keys);
@@ -26,6 +27,8 @@ static void run_free(struct run *r)
     free(r->as_key);
     free(r->from);
     free(r->note);
+    free(r->wave);
+    json_decref(r->wave_counts);
     free(r->user);
     free(r->text);
     json_decref(r->data);

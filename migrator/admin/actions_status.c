@@ -100,11 +100,20 @@ static void on_counts(void *owner, enum route_rc rc, const struct span *rows, si
     for (size_t i = 1; i + 1 < n; i += 2) {
         set_count(r, rows[i], rows[i + 1]);
         set_sum(r, rows[i], rows[i + 1]);
+        waves_take_count(r, rows[i], rows[i + 1]);
     }
     order_states(r);
     char *unknown = rc == ROUTE_OK ? route_counts_unknown(r->store, rows, n) : NULL;
     json_object_set_new(r->data, "backends_unknown", unknown ? json_text(span_str(unknown)) : json_null());
     free(unknown);
+    action_status_answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
+}
+
+static void action_status_on_waves(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct run *r = owner;
+
+    waves_describe(r, rc, rows, n);
     action_status_answered(r, rc == ROUTE_OK ? REDIS_OK : REDIS_DOWN);
 }
 
@@ -334,10 +343,11 @@ void report_status(struct run *r)
     describe_store(r);
     action_status_part(r, "accounts");
     action_status_part(r, "backends");
-    r->pending += 4;
+    r->pending += 5;
     store_try_write(r->store, action_status_on_try, r);
     route_control_read(r->store, action_status_on_control, r);
     route_counts_read(r->store, on_counts, r);
+    route_waves_read(r->store, action_status_on_waves, r);
     store_durability(r->store, action_status_on_durability, r);
     action_status_ask(r, action_status_on_time, 1, (const char *[]){"TIME"});
     action_status_ask(r, action_status_on_breakers, 5,

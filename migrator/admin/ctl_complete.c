@@ -120,6 +120,12 @@ static void complete_backends(struct buf *out, const struct conf *c)
         complete_offer(out, c->backends[i].name, "backend");
 }
 
+static void complete_waves(struct buf *out, const struct conf *c)
+{
+    for (size_t i = 0; c && i < c->n_waves; i++)
+        complete_offer(out, c->waves[i].name, "wave");
+}
+
 static void complete_kinds(struct buf *out)
 {
     for (int i = 0; i < FINDING_KINDS; i++)
@@ -158,6 +164,8 @@ static void complete_value(struct buf *out, const struct conf *c, enum ctl_value
     complete_offer_list(out, words, value == VALUE_STATE ? "state" : value == VALUE_WHY ? "reason" : "");
     if (value == VALUE_BACKEND)
         complete_backends(out, c);
+    if (value == VALUE_WAVE)
+        complete_waves(out, c);
 }
 
 /* "--to=ne": what is offered has all of it. */

@@ -61,6 +61,17 @@ static void tier_line(struct buf *out, json_t *tiers)
     buf_add_str(out, "\n");
 }
 
+static void wave_line(struct buf *out, const json_t *wave)
+{
+    const char *why = ctl_text_of(wave, "not_its_turn");
+
+    if (!json_is_object(wave))
+        return;
+    ctl_write_label(out, "wave");
+    buf_printf(out, "%s%s%s%s\n", ctl_text_of(wave, "name"), *why ? ": not its turn: " : "", why,
+               json_is_true(json_object_get(wave, "at_login")) ? ": its next login sets it off" : "");
+}
+
 static void write_user(struct buf *out, const json_t *o)
 {
     ctl_write_line(out, "user", ctl_text_of(o, "user"));
@@ -76,6 +87,7 @@ static void write_user(struct buf *out, const json_t *o)
     ctl_write_line(out, "reason", ctl_text_of(o, "reason"));
     ctl_write_line(out, "", ctl_text_of(o, "advice"));
     ctl_write_line(out, "held up", ctl_text_of(o, "held_up"));
+    wave_line(out, json_object_get(o, "wave"));
     if (!json_is_true(json_object_get(o, "record"))) {
         ctl_write_line(out, "record", "none: nothing was begun");
         return;

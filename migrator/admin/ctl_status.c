@@ -277,6 +277,76 @@ static void write_migrators(struct buf *out, json_t *list, const char *now)
     }
 }
 
+/* ---- waves */
+
+static char *ctl_status_wave_size(const json_t *o)
+{
+    struct buf out = {0};
+
+    if (!json_is_true(json_object_get(o, "configured")))
+        buf_add_str(&out, "not in the configuration");
+    else if (json_is_integer(json_object_get(o, "listed")))
+        ctl_write_number(&out, ctl_number_of(o, "listed"));
+    else
+        buf_add_str(&out, "by pattern");
+    if (json_is_integer(json_object_get(o, "listed")))
+        buf_add_str(&out, " listed");
+    if (json_is_integer(json_object_get(o, "share")) && ctl_number_of(o, "share") < 100)
+        buf_printf(&out, ", %" PRIu64 " %%", ctl_number_of(o, "share"));
+    char *text = xstrdup(buf_str(&out));
+    buf_free(&out);
+    return text;
+}
+
+static char *ctl_status_wave_moved(const json_t *o)
+{
+    struct buf out = {0};
+
+    ctl_write_number(&out, ctl_number_of(o, "moved"));
+    buf_add_str(&out, " moved, ");
+    ctl_write_number(&out, ctl_number_of(o, "under_way"));
+    buf_add_str(&out, " under way, ");
+    ctl_write_number(&out, ctl_number_of(o, "failing"));
+    buf_add_str(&out, " failing");
+    char *text = xstrdup(buf_str(&out));
+    buf_free(&out);
+    return text;
+}
+
+static char *ctl_status_wave_today(const json_t *o)
+{
+    if (json_is_integer(json_object_get(o, "per_day")))
+        return xasprintf("%" PRIu64 " of %" PRIu64 " today", ctl_number_of(o, "today"),
+                         ctl_number_of(o, "per_day"));
+    return xasprintf("%" PRIu64 " today", ctl_number_of(o, "today"));
+}
+
+static char *ctl_status_wave_stands(const json_t *o)
+{
+    const char *reason = ctl_text_of(o, "paused_reason");
+
+    if (json_is_true(json_object_get(o, "paused")))
+        return xasprintf("PAUSED by %s%s%s", ctl_text_of(o, "paused_by"), *reason ? ": " : "", reason);
+    if (!json_is_true(json_object_get(o, "begun")))
+        return xasprintf("begins at %s", ctl_text_of(o, "after"));
+    return xstrdup("");
+}
+
+static void write_waves(struct buf *out, json_t *list)
+{
+    struct table t = {.n_columns = 5};
+    json_t *o;
+    size_t i;
+
+    json_array_foreach(list, i, o)
+    {
+        table_add(&t,
+                  (char *[]){xstrdup(ctl_text_of(o, "wave")), ctl_status_wave_size(o),
+                             ctl_status_wave_moved(o), ctl_status_wave_today(o), ctl_status_wave_stands(o)});
+    }
+    table_write(&t, out, "waves");
+}
+
 void ctl_write_status(struct buf *out, const json_t *o)
 {
     const json_t *jobs = json_object_get(o, "jobs");
@@ -305,6 +375,7 @@ void ctl_write_status(struct buf *out, const json_t *o)
     ctl_write_label(out, "jobs");
     buf_printf(out, "%" PRIu64 " of logins, %" PRIu64 " bulk, %" PRIu64 " to be tried again later\n",
                ctl_number_of(jobs, "logins"), ctl_number_of(jobs, "bulk"), ctl_number_of(jobs, "later"));
+    write_waves(out, json_object_get(o, "waves"));
     write_proxies(out, json_object_get(o, "proxies"), now);
     write_breakers(out, json_object_get(o, "breakers"));
     write_migrators(out, json_object_get(o, "migrators"), now);

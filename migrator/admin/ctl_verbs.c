@@ -218,18 +218,21 @@ const struct ctl_verb ctl_verbs[] = {
     {
         .name = "pause",
         .what = ACTION_PAUSE,
-        .options = WITH_REASON,
-        .forms = {{"[--reason TEXT]", "stop all migrations"}},
-        .more = "What is being switched over at this moment is carried out; users go on working.",
-        .changes = "The brake of all migrators; one entry in the audit.",
+        .options = WITH_REASON | WITH_WAVE,
+        .forms = {{"[--reason TEXT]", "stop all migrations"},
+                  {"--wave NAME [--reason TEXT]", "stop those of one wave"}},
+        .more =
+            "What is being switched over at this moment is carried out; users go on working. Accounts of a paused wave are "
+            "neither queued nor copied; \"migrate NAME\" moves one of them all the same.",
+        .changes = "The brake of all migrators, or of one wave; one entry in the audit.",
     },
     {
         .name = "resume",
         .what = ACTION_RESUME,
-        .options = WITH_REASON,
-        .forms = {{"[--reason TEXT]", "undo pause"}},
-        .more = "",
-        .changes = "The brake of all migrators; one entry in the audit.",
+        .options = WITH_REASON | WITH_WAVE,
+        .forms = {{"[--wave NAME] [--reason TEXT]", "undo pause"}},
+        .more = "All migrations and each wave are paused and resumed by themselves.",
+        .changes = "The brake of all migrators, or of one wave; one entry in the audit.",
     },
     {
         .name = "route export",
@@ -320,6 +323,7 @@ const struct ctl_flag ctl_flags[] = {
     {"--reason", VALUE_TEXT, "TEXT", WITH_REASON, "why, for the audit"},
     {"--state", VALUE_STATE, "STATE", WITH_STATE, "only those in this state"},
     {"--reason", VALUE_WHY, "WORD", WITH_WHY, "only those whose reason begins so"},
+    {"--wave", VALUE_WAVE, "NAME", WITH_WAVE, "of this wave alone"},
     {"--all", VALUE_NONE, NULL, WITH_EACH, "all that are backoff or blocked"},
     {"--now", VALUE_NONE, NULL, WITH_NOW, "switch it over as soon as it is copied"},
     {"--force", VALUE_NONE, NULL, WITH_FORCE, "without a copy"},

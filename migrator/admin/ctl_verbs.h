@@ -58,6 +58,7 @@ enum ctl_option {
     WITH_BEYOND = 1 << 21,
     WITH_COLUMNS = 1 << 22,
     WITH_FORMAT = 1 << 23,
+    WITH_WAVE = 1 << 24,
 };
 
 /* What the value of an option is, so that shells can complete it. */
@@ -71,6 +72,7 @@ enum ctl_value {
     VALUE_WHY,
     VALUE_COLUMNS,
     VALUE_FORMAT,
+    VALUE_WAVE,
 };
 
 enum { CTL_FORMS_MAX = 3, CTL_VERBS_MAX = 64, CTL_FLAGS_MAX = 64 };

@@ -685,10 +685,12 @@ static void job_on_control(void *owner, enum route_rc rc, const struct route_con
 
 static void on_outcome(void *owner, enum route_rc rc, const char *detail)
 {
+    const char *wave = strncmp(detail, "1 wave ", 7) ? "" : detail + 7;
+
     (void)owner;
-    if (rc == ROUTE_OK && !strcmp(detail, "1"))
-        LOG(ERROR, "automatic_stop", LOG_S("why", "too many switch-overs failed"),
-            LOG_S("goes_on_by", "imapferryctl resume"));
+    if (rc == ROUTE_OK && *detail == '1')
+        LOG(ERROR, "automatic_stop", LOG_SET("wave", wave), LOG_S("why", "too many switch-overs failed"),
+            LOG_S("goes_on_by", *wave ? "imapferryctl resume --wave" : "imapferryctl resume"));
 }
 
 /* Nobody waits for it: one that is lost counts for nothing. */

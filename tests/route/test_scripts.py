@@ -90,9 +90,10 @@ class Store:
         self.client.hset(self.key("store"), "quarantine_until", 0)
 
     def enter(self, session="p1/1", user="ann", backend="old", state="resting", epoch=0, generation=None, enqueue=1,
-              source="old", target="new", ttl=1000, sealed=""):
+              source="old", target="new", ttl=1000, sealed="", wave=""):
+        more = (0, "*", wave) if wave else ()
         return self.call("enter", user, session, backend, state, epoch, generation or self.generation(),
-                         "192.0.2.1", enqueue, source, target, "old", ttl, sealed)
+                         "192.0.2.1", enqueue, source, target, "old", ttl, sealed, *more)
 
 
 @pytest.fixture(scope="module")
@@ -2052,6 +2053,173 @@ def test_outcome_stops_when_too_many_failed(store):
     assert [outcome(0, n) for n in range(10, 14)] == ["0"] * 4, "what was before is forgotten"
     store.client.delete(store.key("recent"))
     assert [outcome((n + 1) % 2, n) for n in range(20, 40)] == ["0"] * 20, "a half is not more than a half"
+
+
+# ---- waves
+
+def waves(store):
+    """What waves_read tells: field -> value, without the time."""
+    status, _, *flat = store.call("waves_read")
+    assert status == "ok"
+    return dict(zip(flat[::2], flat[1::2]))
+
+
+def logs_in(store, user, wave):
+    """By one more login of an account that rests; its state after it."""
+    answer = store.enter(f"p1/{store.client.hlen(store.key('sessions', user)) + 1}", user=user, wave=wave)
+    assert answer[0] == "ok", answer
+    return answer[1]
+
+
+def test_a_wave_queues_so_many_a_day_and_after_its_time(store):
+    now = store.now()
+    assert logs_in(store, "ann", f"pilot {now + 60000} 2 0") == "resting", "not yet"
+    assert waves(store) == {} and not store.route()
+    assert [logs_in(store, u, f"pilot {now} 2 0") for u in ("ann", "bob", "cas")] == ["queued", "queued", "resting"]
+    assert waves(store)["pilot:today"] == "2" and store.jobs() == ["ann", "bob"]
+    assert [store.route(u).get("wave") for u in ("ann", "bob", "cas")] == ["pilot", "pilot", None]
+    assert logs_in(store, "cas", "other 0 1 0") == "queued", "another wave counts by itself"
+    assert logs_in(store, "dan", "pilot 0 0 0") == "queued", "any number"
+    assert logs_in(store, "eve", "") == "queued" and "wave" not in store.route("eve"), "in no wave"
+    # The same login once more, since its answer was lost, and a further one: none is counted twice.
+    assert store.enter("p1/1", user="ann", wave="pilot 0 9 0")[:2] == ["ok", "queued"]
+    assert store.enter("p1/9", user="ann", state="queued", wave="pilot 0 9 0")[0] == "ok"
+    assert waves(store)["pilot:today"] == "3"
+
+
+def test_a_day_of_a_wave_ends_by_the_sites_clock_and_never_goes_back(store):
+    day = 86400000
+    assert logs_in(store, "a", "w 0 1 0") == "queued" and logs_in(store, "b", "w 0 1 0") == "resting"
+    assert logs_in(store, "b", f"w 0 1 {day}") == "queued", "the next day there"
+    assert logs_in(store, "c", "w 0 1 0") == "resting", "whose clock says it is still the day before counts to that one"
+    assert logs_in(store, "c", f"w 0 1 -{day}") == "resting"
+    assert (waves(store)["w:day"], waves(store)["w:today"]) == (str(store.now() // day + 1), "1")
+
+
+def test_a_paused_wave_queues_nobody_and_others_go_on(store):
+    assert store.call("pause", 1, "root", "look", "pilot") == ["ok"]
+    assert store.call("pause", 1, "root", "look", "pilot") == ["ok"], "it is"
+    assert logs_in(store, "ann", "pilot 0 0 0") == "resting"
+    assert logs_in(store, "bob", "rest 0 0 0") == "queued" and logs_in(store, "cas", "") == "queued"
+    told = waves(store)
+    assert (told["pilot:paused"], told["pilot:paused_by"], told["pilot:paused_reason"]) == ("1", "root", "look")
+    assert store.call("control_read")[1] == "0", "not the brake of all"
+    assert store.call("pause", 0, "root", "", "pilot") == ["ok"] and logs_in(store, "ann", "pilot 0 0 0") == "queued"
+    assert [(e["what"], e["before"], e["after"]) for e in store.audit()] == [
+        ("pause", "running wave pilot", "paused wave pilot"), ("resume", "paused wave pilot", "running wave pilot")]
+
+
+def unpark(store):
+    return [store.call("due", u)[1] for u in store.call("due_list", 200)[1:]]
+
+
+def test_what_is_queued_in_a_paused_wave_is_parked_and_lost_by_nobody(store):
+    entry, other = hand_out(store, "ann", "bob", to="m1")
+    store.plant("queued", owner="", job=entry, wave="pilot")
+    store.plant("queued", user="bob", owner="", job=other, wave="rest")
+    assert store.call("pause", 1, "root", "", "pilot") == ["ok"]
+    assert claim(store, "one", "m1", entry) == ["refused", "parked"]
+    r = store.route()
+    assert (r["state"], r["job"], r["parked"], r["owner"]) == ("queued", "", "pilot", "")
+    assert r["reason"] == "wave: pilot is paused" and store.jobs() == ["bob"] and waves(store)["pilot:parked"] == "1"
+    assert store.call("claim", "bob", "two", "m1", 0, other, GROUP)[0] == "ok", "nobody waits behind it"
+    assert unpark(store) == [], "as long as it is paused"
+    assert store.enter("p1/2", state="queued", epoch=EPOCH, wave="pilot 0 0 0")[:2] == ["ok", "queued"]
+    assert store.jobs() == ["bob"], "nor does a login queue it"
+    assert store.call("pause", 0, "root", "", "pilot") == ["ok"]
+    # What of the entry is still in the migrator's hands is no job, also before it is queued again.
+    assert claim(store, "one", "m1", entry)[0] in ("refused", "lost")
+    assert unpark(store) == ["1"] and unpark(store) == [] and store.jobs() == ["bob", "ann"]
+    r = store.route()
+    assert r["parked"] == "" and r["reason"] == "" and r["wave"] == "pilot" and not store.client.keys(store.key("parked*"))
+    assert store.call("drop", "ann", 0, entry, GROUP) == ["ok", "1"] and store.jobs() == ["bob", "ann"]
+
+
+def test_a_pause_parks_a_copied_account_and_leaves_what_is_being_switched_over(store):
+    store.call("pause", 1, "root", "", "pilot")
+    for state, name, more in (("preparing", "freeze", (1000,)), ("freezing", "flip", ("",))):
+        store.plant(state, wave="pilot")
+        assert store.call(name, "ann", TOKEN, EPOCH, *more) == ["ok"], state
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 0, 0)[0] == "ok"
+    store.plant("ready", user="cas", wave="pilot", job="1-1")
+    assert store.call("prepare", "cas", TOKEN, EPOCH, 1000) == ["lost", "queued"]
+    assert store.route("cas")["parked"] == "pilot" and store.route("cas")["owner"] == ""
+    assert store.call("prepare", "cas", TOKEN, EPOCH, 1000) == ["lost", "queued"], "told twice"
+    store.plant("ready", user="bob", wave="rest")
+    assert store.call("prepare", "bob", TOKEN, EPOCH, 1000)[0] == "ok"
+
+
+@pytest.mark.parametrize("state,parks", [("copying", True), ("ready", True), ("preparing", False), ("freezing", False)])
+def test_a_job_whose_owner_died_in_a_paused_wave(store, state, parks):
+    store.call("pause", 1, "root", "", "pilot")
+    store.plant(state, wave="pilot")
+    assert store.call("claim", "ann", "two", "m2") == (["refused", "parked"] if parks else ["paused"])
+    assert store.route()["state"] == ("queued" if parks else state)
+    store.plant("flipping", wave="pilot")
+    assert store.call("claim", "ann", "three", "m2")[0] == "ok", "forward is the only way"
+
+
+@pytest.mark.parametrize("how", ["enqueue", "bulk", "now", "hold", "forget"])
+def test_staff_take_an_account_out_of_a_paused_wave(store, how):
+    store.call("pause", 1, "root", "", "pilot")
+    store.plant("queued", owner="", wave="pilot", epoch=0)
+    assert store.call("claim", "ann", "one", "m1") == ["refused", "parked"]
+    args = {"enqueue": ("root", "why", "old", "new", 0, 0, 0, "old"), "bulk": ("run", "new", 0, "old"), "now": ("root", "why"),
+            "hold": ("root", "why", "old"), "forget": ("root", "why", "old")}[how]
+    assert store.call(how, "ann", *args)[0] == "ok"
+    assert not store.client.keys(store.key("parked*")), "it waits no more"
+    if how == "hold":
+        assert store.route()["state"] == "held" and store.jobs() == []
+    elif how == "forget":
+        assert not store.route()
+    else:
+        assert store.jobs(bulk=how == "bulk") == ["ann"]
+        assert store.call("claim", "ann", "two", "m1")[0] == "ok" and store.route()["wave"] == ""
+
+
+def test_the_automatic_stop_of_a_wave_stops_that_wave_alone(store):
+    for user, wave in (("ann", "pilot"), ("bob", "rest"), ("cas", "")):
+        store.plant("ready", user=user, wave=wave)
+
+    def outcome(user, good, epoch):
+        return store.call("outcome", user, TOKEN, epoch, good, 50)[1]
+    assert [outcome("ann", 0, n) for n in range(4)] + [outcome("bob", 0, 0), outcome("cas", 0, 0)] == ["0"] * 6
+    assert outcome("ann", 0, 4) == "1 wave pilot" and outcome("ann", 0, 5) == "0"
+    told = waves(store)
+    assert told["pilot:paused_by"] == "automatic stop" and told["pilot:paused_reason"] == "5 of the last 5 switch-overs failed"
+    assert "rest:paused" not in told and store.call("control_read")[1] == "0"
+    assert store.audit()[-1]["after"] == "paused wave pilot"
+    store.call("pause", 0, "root", "", "pilot")
+    assert [outcome("ann", 0, n) for n in range(10, 14)] == ["0"] * 4, "what was before is forgotten"
+    assert [outcome("cas", 0, n) for n in range(20, 24)][-1] == "1" and store.call("control_read")[1] == "1"
+
+
+def test_accounts_are_counted_by_wave(store):
+    recount(store)
+    for user in ("ann", "bob", "cas"):
+        logs_in(store, user, "pilot 0 2 0")
+
+    def by_wave():
+        return {k: v for k, v in counts(store)[1].items() if k.startswith("wave:")}
+    assert by_wave() == {"wave:pilot:queued": 2}
+    assert store.call("claim", "ann", "one", "m1")[0] == "ok"
+    assert by_wave() == {"wave:pilot:queued": 1, "wave:pilot:copying": 1}
+    store.client.delete(store.key("counts"))
+    recount(store)
+    assert by_wave() == {"wave:pilot:queued": 1, "wave:pilot:copying": 1}
+    assert store.call("forget", "bob", "root", "", "old") == ["refused", "is signed in at this moment"]
+    store.client.delete(store.key("sessions", "bob"))
+    assert store.call("forget", "bob", "root", "", "old") == ["ok", "queued"]
+    assert by_wave() == {"wave:pilot:copying": 1}
+    assert store.call("enqueue", "ann", "root", "x", "old", "new", 0, 1, 0, "old") == ["ok", "queued"]
+    assert by_wave() == {}, "staff have moved it by themselves"
+
+
+def test_a_record_of_waves_that_is_none_keeps_nobody_out(store):
+    store.client.set(store.key("waves"), "x")
+    assert logs_in(store, "ann", "pilot 0 0 0") == "resting" and logs_in(store, "bob", "") == "queued"
+    store.plant("queued", owner="", wave="pilot")
+    assert store.call("claim", "ann", "one", "m1")[0] == "ok" and waves(store) == {}
 
 
 # ---- counters

@@ -78,7 +78,7 @@ static inline int migrator_unit_tear_down(void **state)
     char path[64];
     journal_free(&w->m.journal);
     backends_free(&w->m.backends);
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_pause, false, "test", "");
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_pause, false, "test", "", "");
     snprintf(path, sizeof path, "%s/flips", w->folder);
     unlink(path);
     assert_int_equal(rmdir(w->folder), 0);

@@ -209,7 +209,7 @@ static void test_without_a_journal_nothing_is_prepared(void **state)
 static void test_a_pause_is_for_later(void **state)
 {
     struct cut *c = ready(*state);
-    UNIT_DO_RC(&c->w->u, ROUTE_OK, route_pause, true, "test", "");
+    UNIT_DO_RC(&c->w->u, ROUTE_OK, route_pause, true, "test", "", "");
     start(c);
     await(c);
     assert_int_equal(c->rc, CUTOVER_LATER);
@@ -259,7 +259,7 @@ static void test_resume_goes_forward(void **state)
     c->move.job.epoch = epoch;
     UNIT_DO_RC(&w->u, ROUTE_OK, route_freeze, &c->move.job, 5000);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_flip, &c->move.job, "");
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_pause, true, "test", "");
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_pause, true, "test", "", "");
     c->run = cutover_resume(&c->move, &c->route, on_cut, c);
     assert_false(cutover_can_abort(c->run));
     cutover_abort(c->run, WHY_PAUSED, "too late");

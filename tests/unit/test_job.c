@@ -226,7 +226,7 @@ static void test_pause(void **state)
 {
     struct world *t = begin(state, old_server, new_server);
     migrator_unit_queue(t->w, false);
-    UNIT_DO_RC(&t->w->u, ROUTE_OK, route_pause, true, "test", "");
+    UNIT_DO_RC(&t->w->u, ROUTE_OK, route_pause, true, "test", "", "");
     start(t);
     await(t);
     assert_int_equal(t->how, JOB_LATER);

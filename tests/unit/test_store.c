@@ -316,14 +316,14 @@ static void test_pause(void **state)
     route_control_read(u->store, on_control, &a);
     UNIT_UNTIL(u, a.done);
     assert_string_equal(a.detail, "0   0");
-    UNIT_DO_RC(u, ROUTE_OK, route_pause, true, "root", "stop");
+    UNIT_DO_RC(u, ROUTE_OK, route_pause, true, "root", "stop", "");
     enter(u, "ann", "p1/1", true);
     assert_int_equal(claim(u, "ann", "tok").rc, ROUTE_PAUSED);
     a.done = false;
     route_control_read(u->store, on_control, &a);
     UNIT_UNTIL(u, a.done);
     assert_string_equal(a.detail, "1 root stop 1");
-    UNIT_DO_RC(u, ROUTE_OK, route_pause, false, "root", "go");
+    UNIT_DO_RC(u, ROUTE_OK, route_pause, false, "root", "go", "");
     assert_int_equal(claim(u, "ann", "tok").rc, ROUTE_OK);
 }
 
