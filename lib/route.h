@@ -514,6 +514,12 @@ struct route_filter {
 enum { ROUTE_LIST_FIELDS = 20 };
 void route_list(struct store *s, const struct route_filter *f, const struct span *users, size_t n,
                 route_rows_fn fn, void *owner);
+/* What these accounts still have to do with a backend: three rows for each thing, as retire.lua has them, which
+ * says what `what` may be, too. */
+void route_retire(struct store *s, const char *backend, const char *what, const struct span *users, size_t n,
+                  route_rows_fn fn, void *owner);
+/* For whom do proxies rewrite something? The rows are pairs of a user and a kind, as direct.lua has them. */
+void route_direct(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner);
 /* Removes the record of an account and all that belongs to it. ROUTE_OK: detail is the state that it had,
  * "none" without a record. ROUTE_REFUSED: detail is the rest of a sentence that begins with the account's
  * name ("is signed in ..."). */

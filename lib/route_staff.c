@@ -105,6 +105,25 @@ void route_list(struct store *s, const struct route_filter *f, const struct span
     route_run_rows(s, "list", &a, fn, owner);
 }
 
+void route_retire(struct store *s, const char *backend, const char *what, const struct span *users, size_t n,
+                  route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_text(&a, backend);
+    args_text(&a, what);
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, users[i]);
+    route_run_rows(s, "retire", &a, fn, owner);
+}
+
+void route_direct(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner)
+{
+    struct args a = {0};
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, users[i]);
+    route_run_rows(s, "direct", &a, fn, owner);
+}
+
 static void run_keys(struct store *s, const char *name, const struct route_staff *staff,
                      const struct span *keys, size_t n, route_done_fn fn, void *owner)
 {

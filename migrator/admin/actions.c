@@ -259,6 +259,12 @@ static void run_now(struct run *r)
     case ACTION_EXPORT:
         run_export(r);
         break;
+    case ACTION_RETIRE:
+        run_retire(r);
+        break;
+    case ACTION_DIRECT:
+        run_direct(r);
+        break;
     case ACTION_AUDIT:
         report_audit(r);
         break;

@@ -28,7 +28,10 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_HISTORY, /* how far everything was over time */
                    /* what has to be known of all after a loss of the store, as lines (migrator/site/flips.h) */
                    ACTION_EXPORT,
-                   ACTION_AUDIT,   /* who did what, of one account or of all */
+                   ACTION_AUDIT, /* who did what, of one account or of all */
+                   /* may a backend (to) be switched off? all: keys are the accounts that lived there */
+                   ACTION_RETIRE,
+                   ACTION_DIRECT,  /* who would notice if there were no proxy */
                    ACTION_MIGRATE, /* queues it; with now, it is cut over whatever the policy says */
                    ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
                     back */

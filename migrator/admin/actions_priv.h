@@ -65,6 +65,8 @@ void waves_of_user(struct run *r, const char *by, void (*go_on)(struct run *r));
 void waves_take_count(struct run *r, struct span name, struct span number);
 void waves_describe(struct run *r, enum route_rc rc, const struct span *rows, size_t n);
 void run_pause_wave(struct run *r);
+void run_retire(struct run *r);
+void run_direct(struct run *r);
 void report_list(struct run *r);
 /* actions_index.c */
 void report_page(struct run *r);

@@ -65,8 +65,13 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     struct check *c = xcalloc(1, sizeof(*c));
     const char *why;
 
-    *c = (struct check){
-        .loop = r->loop, .conf = r->conf, .fn = fn, .owner = owner, .n = r->conf->n_backends, .pending = 1};
+    *c = (struct check){.loop = r->loop,
+                        .conf = r->conf,
+                        .fn = fn,
+                        .owner = owner,
+                        .n = r->conf->n_backends,
+                        .pending = 1,
+                        .doctor = r->doctor};
     c->task.fn = check_on_task;
     c->redis = json_array();
     c->rest = json_array();

@@ -20,6 +20,7 @@ struct check_request {
     struct loop *loop;
     const struct conf *conf; /* with the passwords of masters where they could be read */
     const char *login;       /* the account; NULL: the site */
+    bool doctor;             /* of the site: is what runs there well, too? */
 };
 
 /* data: "ok", "checks": a list of "of" (redis, certificate, a backend, clients), "level" (ok, warning,

@@ -71,7 +71,9 @@ struct check {
     struct timer *reach, *all;
     struct loop_task task; /* tells the end */
     unsigned pending;      /* what has not ended */
-    bool store_ended, caps_read;
+    bool store_ended, caps_read, doctor;
+    uint64_t asked_ms,
+        redis_ms; /* doctor: when Redis was asked for its time (clock_boot_ms()), and that time */
     struct recall *recall;
     size_t errors;
 };
@@ -119,6 +121,9 @@ void check_numbers_drop(struct side *s);
 void check_on_store(void *owner, enum store_state state, const char *detail);
 /* Redis was not reached in time. */
 void check_on_reach(void *owner);
+
+/* Asks what doctor asks besides: check_doctor.c. */
+void check_doctor(struct check *c);
 
 void check_certificates(struct check *c);
 /* Do clients sign in by tokens that this server does not take? caps: of before a sign-in. */

@@ -180,6 +180,8 @@ static void store_is_up(struct check *c)
         c->pending++;
         route_counts_read(c->store, check_on_counts, c);
     }
+    if (c->doctor)
+        check_doctor(c);
     c->pending++;
     store_caps_all(c->store, check_on_records, c);
     c->pending++;

@@ -41,6 +41,7 @@ enum {
 struct ctl {
     struct ctl_args args;
     struct bulk_list list;   /* owned; of the file with the names */
+    const char **listed;     /* owned; its accounts, for retire */
     struct bulk *bulk;       /* owned */
     struct flips flips;      /* owned; of the files of a restore; of the journal here, for init */
     size_t by_journal;       /* accounts that only the journal here knows */
@@ -209,6 +210,23 @@ static bool ctl_read_list(struct ctl *c)
         fclose(f);
     buf_free(&text);
     return good;
+}
+
+/* The accounts of the list are what the action is about. False: a line is none. */
+static bool ctl_take_list(struct ctl *c)
+{
+    for (size_t i = 0; i < c->list.n_problems; i++)
+        if (!c->list.problems[i].twice) {
+            ctl_args_wrong(&c->args, "%s:%zu: \"%s\" %s", c->args.all, c->list.problems[i].number,
+                           c->list.problems[i].text, c->list.problems[i].why);
+            return false;
+        }
+    c->listed = xcalloc(c->list.n_accounts + 1, sizeof(*c->listed));
+    for (size_t i = 0; i < c->list.n_accounts; i++)
+        c->listed[i] = c->list.accounts[i].text;
+    c->args.action.n_keys = c->list.n_accounts;
+    c->args.action.all = true;
+    return true;
 }
 
 static void ctl_on_bulk(void *owner, const struct action_result *r)
@@ -419,7 +437,7 @@ static void start_verb(struct ctl *c, enum store_state state)
 {
     if (c->args.what == ACTION_INIT && state == STORE_FOREIGN && journal_forbids(c))
         return;
-    if (c->args.all)
+    if (c->args.all && c->args.what != ACTION_RETIRE)
         start_bulk(c);
     else if (c->args.what == CTL_RESTORE)
         start_restore(c);
@@ -455,7 +473,7 @@ static int run_verb(struct ctl *c)
 
     c->args.action.verb = (enum action_verb)c->args.what;
     c->args.action.who = who;
-    c->args.action.keys = c->args.keys;
+    c->args.action.keys = c->listed ? c->listed : c->args.keys;
     if (c->args.csv)
         c->args.action.out = stdout;
     c->loop = loop_new();
@@ -572,7 +590,7 @@ static int run_check(struct ctl *c)
         return ACTION_USAGE;
     }
     free(key);
-    return ctl_check(c->conf, login, c->fault, c->args.json);
+    return ctl_check(c->conf, login, c->args.what == CTL_DOCTOR, c->fault, c->args.json);
 }
 
 /* ---- what needs no configuration */
@@ -617,13 +635,15 @@ static int ctl_run(struct ctl *c)
     }
     if (a->all && !ctl_read_list(c))
         return ACTION_USAGE;
+    if (a->all && a->what == ACTION_RETIRE && !ctl_take_list(c))
+        return ACTION_USAGE;
     if (a->what == CTL_SEAL_KEY)
         return seal_key(c);
     if (a->what == CTL_TICKET_KEY)
         return ticket_key(c);
     if (a->what == CTL_PLAN)
         return ctl_plan(c->conf, a->action.login, a->json);
-    if (a->what == CTL_CHECK)
+    if (a->what == CTL_CHECK || a->what == CTL_DOCTOR)
         return run_check(c);
     if (a->what == CTL_RESTORE)
         return run_restore(c);
@@ -636,7 +656,7 @@ static int ctl_run(struct ctl *c)
  * without its secrets. */
 static struct conf *ctl_load(struct ctl *c, const char *file, char **error)
 {
-    bool checks = c->args.what == CTL_CHECK || c->args.action.force;
+    bool checks = c->args.what == CTL_CHECK || c->args.what == CTL_DOCTOR || c->args.action.force;
     struct conf *conf = conf_load(file, c->args.what == CTL_PLAN || checks ? CONF_MIGRATOR : CONF_CTL, error);
 
     if (conf || !checks)
@@ -682,6 +702,7 @@ int main(int argc, char **argv)
     }
     status = ctl_run(&c);
     free(c.fault);
+    free(c.listed);
     bulk_list_free(&c.list);
     flips_free(&c.flips);
     conf_free(&c.conf);

@@ -308,6 +308,9 @@ static bool set_flag(struct ctl_args *a, enum ctl_option option, const char *val
     case WITH_STATE:
         a->action.state = value;
         break;
+    case WITH_NO_PROXY:
+        a->what = ACTION_DIRECT;
+        break;
     case WITH_WAVE:
         a->action.wave = value;
         break;

@@ -5,8 +5,8 @@
 
 #include "lib/conf.h"
 
-/* login NULL: the site. fault: why the passwords of masters could not be read, NULL where conf was loaded for
+/* login NULL: the site; doctor: with what runs there. fault: why the passwords of masters could not be read, NULL where conf was loaded for
  * CONF_MIGRATOR. An exit status (enum action_rc): done where nothing is an error. */
-int ctl_check(const struct conf *conf, const char *login, const char *fault, bool json);
+int ctl_check(const struct conf *conf, const char *login, bool doctor, const char *fault, bool json);
 
 #endif

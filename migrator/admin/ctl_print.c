@@ -6,6 +6,7 @@
 #include "lib/loop.h"
 #include "lib/xalloc.h"
 
+#include "ctl_lines.h"
 #include "ctl_list.h"
 #include "ctl_print.h"
 #include "ctl_report.h"
@@ -210,6 +211,9 @@ void ctl_print_result(const struct action *a, const char *columns, const struct 
         ctl_write_list(&out, r->data, columns);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_AUDIT)
         write_audit(&out, r->data);
+    else if ((r->rc == ACTION_DONE || r->rc == ACTION_REFUSED) &&
+             (a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT))
+        ctl_write_lines(&out, json_object_get(r->data, "checks"), r->text);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_STATUS)
         ctl_write_status(&out, r->data);
     else if (r->rc == ACTION_DONE)

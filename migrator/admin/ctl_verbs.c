@@ -235,6 +235,31 @@ const struct ctl_verb ctl_verbs[] = {
         .changes = "The brake of all migrators, or of one wave; one entry in the audit.",
     },
     {
+        .name = "doctor",
+        .what = CTL_DOCTOR,
+        .options = WITH_NO_PROXY,
+        .forms = {{"", "check, and whether what runs is well"},
+                  {"--without-proxy", "who would notice if it were taken away"}},
+        .more =
+            "Looks at all that check looks at, and besides at clocks, proxies and migrators, what is overdue, and whether Redis has "
+            "lost something or is about to; each line says what to do. Ends with status 1 where anything would lose or delay mail. "
+            "With --without-proxy it goes through all accounts instead.",
+        .changes = "What the servers can do is stored for the proxies.",
+        .refused = "somebody would notice (--without-proxy)",
+    },
+    {
+        .name = "retire",
+        .what = ACTION_RETIRE,
+        .takes = TAKES_BACKEND,
+        .options = WITH_ALL,
+        .forms = {{"BACKEND [--all FILE]", "may an old server be switched off?"}},
+        .more =
+            "Looks for accounts that are still there, sessions, mail that arrived there in the last days, and what would be lost "
+            "with it. A line is ok, a warning or an error. Accounts that never signed in through a proxy have no record, so give "
+            "the list of all that the server has: one login name a line, \"-\": standard input.",
+        .refused = "it has to stay",
+    },
+    {
         .name = "route export",
         .what = ACTION_EXPORT,
         .takes = TAKES_FILES,
@@ -323,6 +348,7 @@ const struct ctl_flag ctl_flags[] = {
     {"--reason", VALUE_TEXT, "TEXT", WITH_REASON, "why, for the audit"},
     {"--state", VALUE_STATE, "STATE", WITH_STATE, "only those in this state"},
     {"--reason", VALUE_WHY, "WORD", WITH_WHY, "only those whose reason begins so"},
+    {"--without-proxy", VALUE_NONE, NULL, WITH_NO_PROXY, "account by account, and mailbox by mailbox"},
     {"--wave", VALUE_WAVE, "NAME", WITH_WAVE, "of this wave alone"},
     {"--all", VALUE_NONE, NULL, WITH_EACH, "all that are backoff or blocked"},
     {"--now", VALUE_NONE, NULL, WITH_NOW, "switch it over as soon as it is copied"},

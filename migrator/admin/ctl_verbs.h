@@ -17,6 +17,7 @@ enum {
     CTL_COMPLETION = -7,
     CTL_MANUAL = -8,
     CTL_TOP = -9,
+    CTL_DOCTOR = -10,
 };
 
 /* What may stand behind a verb, beside its options. */
@@ -59,6 +60,7 @@ enum ctl_option {
     WITH_COLUMNS = 1 << 22,
     WITH_FORMAT = 1 << 23,
     WITH_WAVE = 1 << 24,
+    WITH_NO_PROXY = 1 << 25,
 };
 
 /* What the value of an option is, so that shells can complete it. */

@@ -2222,6 +2222,39 @@ def test_a_record_of_waves_that_is_none_keeps_nobody_out(store):
     assert store.call("claim", "ann", "one", "m1")[0] == "ok" and waves(store) == {}
 
 
+# ---- retire, direct
+
+def test_retire_tells_what_accounts_have_to_do_with_a_backend(store):
+    def told(*users, what="routes", backend="old"):
+        status, *flat = store.call("retire", backend, what, *users)
+        assert status == "ok"
+        return sorted(zip(flat[::3], flat[1::3], flat[2::3]))
+    for state in STATES:
+        store.plant(state, user=state)
+    here = [s for s in STATES if s not in ("flipped", "settled")]
+    assert told(*STATES) == sorted([(s, "here", s) for s in here] + [("flipped", "watched", "flipped"), ("settled", "left", "settled")])
+    assert told(*STATES, backend="elsewhere") == []
+    store.plant("copying", user="back", backend="new", source="new", target="old", left="old")
+    assert told("back") == [("back", "coming", "copying")]
+    store.client.hset(store.key("waivers", "settled"), mapping={"a": 1, "b": 1})
+    store.put_session("p1/1", user="settled")
+    store.put_session("p1/2", user="settled", backend="new")
+    store.put_session("p1/3", user="nobody")
+    assert told("settled", "nobody") == [("settled", "left", "settled"), ("settled", "sessions", "1"), ("settled", "waived", "2")]
+    assert told("settled", "nobody", what="sessions") == [("nobody", "sessions", "1")]
+    assert told("settled", "nobody", "other", what="listed") == [("nobody", "unknown", ""), ("other", "unknown", "")]
+    store.client.set(store.key("route", "broken"), "x")
+    assert told("broken", "settled")[0][0] == "settled", "it is in nobody's way"
+
+
+def test_direct_tells_for_whom_something_is_rewritten(store):
+    for user, fields in (("old", {}), ("plain", {"view": "1=:aa"}), ("none", {"view": ""}), ("seen", {"view": "1:aa:3"})):
+        store.plant("settled", user=user, flipped_at=0 if user == "old" else 5, home="old", **fields)
+    store.plant("held", user="back", backend="old", flipped_at=5, home="old", view="1:aa")
+    _, *flat = store.call("direct", "old", "plain", "none", "seen", "back", "nobody")
+    assert dict(zip(flat[::2], flat[1::2])) == {"old": "unmoved", "plain": "plain", "none": "plain", "seen": "seen", "back": "unmoved"}
+
+
 # ---- counters
 
 def counts(store):

@@ -1,0 +1,82 @@
+#include <stdlib.h>
+
+#include "lib/xalloc.h"
+
+#include "name_scan.h"
+
+struct name_scan {
+    struct store *store;
+    const char *kind; /* borrowed */
+    char *cursor;     /* of SCAN; owned; NULL: it has not begun */
+    name_scan_fn fn;
+    name_scan_end_fn end;
+    void *owner;
+};
+
+void name_scan_cancel(struct name_scan **wp)
+{
+    struct name_scan *w = *wp;
+
+    *wp = NULL;
+    if (!w)
+        return;
+    store_forget(w->store, w);
+    free(w->cursor);
+    free(w);
+}
+
+static void name_scan_end(struct name_scan *w, bool good)
+{
+    name_scan_end_fn end = w->end;
+    void *owner = w->owner;
+
+    name_scan_cancel(&w);
+    end(owner, good);
+}
+
+static void name_scan_take(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct name_scan *w = owner;
+    const struct reply *keys = reply_at(reply, 1);
+    size_t n = reply_count(keys);
+
+    if (rc != REDIS_OK) {
+        name_scan_end(w, false);
+        return;
+    }
+    char *before = store_key(w->store, "%s:", w->kind);
+    struct span *users = xcalloc(n + 1, sizeof(*users));
+    for (size_t i = 0; i < n; i++) {
+        struct span key = reply_str(reply_at(keys, i));
+        users[i] = span_of(key.p + strlen(before), key.len - strlen(before));
+    }
+    free(w->cursor);
+    w->cursor = xspandup(reply_str(reply_at(reply, 0)));
+    w->fn(w->owner, users, n);
+    free(users);
+    free(before);
+}
+
+void name_scan_on(struct name_scan *w)
+{
+    char *pattern = store_key(w->store, "%s:*", w->kind);
+    struct span argv[] = {span_str("SCAN"),  span_str(w->cursor ? w->cursor : "0"),
+                          span_str("MATCH"), span_str(pattern),
+                          span_str("COUNT"), span_str("1000")};
+
+    if (w->cursor && !strcmp(w->cursor, "0"))
+        name_scan_end(w, true);
+    else
+        store_command(w->store, argv, COUNTOF(argv), name_scan_take, w);
+    free(pattern);
+}
+
+struct name_scan *name_scan_start(struct store *s, const char *kind, name_scan_fn fn, name_scan_end_fn end,
+                                  void *owner)
+{
+    struct name_scan *w = xcalloc(1, sizeof(*w));
+
+    *w = (struct name_scan){.store = s, .kind = kind, .fn = fn, .end = end, .owner = owner};
+    name_scan_on(w);
+    return w;
+}
