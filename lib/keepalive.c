@@ -9,11 +9,11 @@ enum {
     /* Seconds without a byte until the kernel asks whether the peer is there still, between two questions,
      * and how many without an answer end the connection. Below the 4 minutes after which common load
      * balancers forget a connection, and above the 2 in which a mail server wakes the phones of those who are
-     * in IDLE. */
-    KEEPALIVE_IDLE = 180,
+     * in IDLE; and below the 129 s from which a kernel of 250 ticks a second rounds times to 16 s, not 2. */
+    KEEPALIVE_IDLE = 128,
     KEEPALIVE_BETWEEN = 25,
     KEEPALIVE_SPREAD = 11, /* up to one less is added: those who ask at once do not ask again at once */
-    KEEPALIVE_TRIES = 4,
+    KEEPALIVE_TRIES = 5,
 };
 
 static void keepalive_set(int fd, int level, int option, int value)

@@ -5,10 +5,10 @@
  * So a connection gets it once it is KEEPALIVE_AFTER old: the loop keeps those that wait in the order
  * of their opening. A peer that has vanished is noticed after five minutes without a byte.
  *
- * The kernel rounds long timers: what is to be asked within 16 s is asked in the same tick, and where that is more than fits
- * a queue on the way, questions are lost, those of the next tries with them. (18,000 sessions that had come within
- * 16 s, as they do after a restart, lost 7,000 connections to living servers five minutes later.) So no more than
- * KEEPALIVE_AT_ONCE get it every KEEPALIVE_PAUSE, and the next tries spread. */
+ * The kernel rounds long times: what is to be asked within seconds is asked in the same tick, and where that is more
+ * than fits a queue on the way, questions are lost, and those of the next tries with them. (18,000 sessions that had come
+ * within 16 s, as they do after a restart, lost 7,000 connections to living servers five minutes later.) So no more
+ * than KEEPALIVE_AT_ONCE get it every KEEPALIVE_PAUSE, and the next tries spread. */
 #ifndef IMAPFERRY_KEEPALIVE_H
 #define IMAPFERRY_KEEPALIVE_H
 

@@ -1500,9 +1500,9 @@ static void test_keepalive(void **state)
     await_keepalive(w);
     for (size_t i = 0; i < COUNTOF(fds); i++) {
         assert_int_equal(option_of(fds[i], SOL_SOCKET, SO_KEEPALIVE), 1);
-        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPIDLE), 180);
+        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPIDLE), 128);
         assert_in_range(option_of(fds[i], IPPROTO_TCP, TCP_KEEPINTVL), 25, 35);
-        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPCNT), 4);
+        assert_int_equal(option_of(fds[i], IPPROTO_TCP, TCP_KEEPCNT), 5);
     }
     stream_set_silence(w->a.s, 8000);
     stream_set_silence(w->a.s, 7000);
