@@ -73,7 +73,7 @@ class View:
             if levels != ("INBOX",):
                 m.create(name)
             m.subscribe(name)
-            self._fill(m, levels, name)
+            self._fill(m, levels, name, lambda x, levels=levels: self._store(m, server, user, levels, x))
         m.logout()
         if hasattr(server, "doveadm"):
             self._make_old(server, user)
@@ -85,12 +85,20 @@ class View:
             server.doveadm("mailbox", "update", "-u", user, "--uid-validity", str(1234567890 + n),
                            unicode_name(levels, server.prefix, server.separator))
 
-    def _fill(self, m, levels, name):
+    @staticmethod
+    def _store(m, server, user, levels, messages):
+        """A server that takes one message a command gets its files instead, where there are very many."""
+        if len(messages) > 1000 and hasattr(server, "write_messages"):
+            server.write_messages(user, server.separator.join(levels), messages)
+        else:
+            mail.append(m, mail.wire_name(levels, server.prefix, server.separator), messages)
+
+    def _fill(self, m, levels, name, store):
         stored = self.messages[levels]
         self.left[levels] = {mark_of(x.body): frozenset(x.flags) for x in stored}
         if not stored:
             return
-        mail.append(m, name[1:-1], stored)
+        store(stored)
         goes = [n + 1 for n in range(len(stored)) if self._goes(levels, n, len(stored))]
         if m.select(name)[0] != "OK":
             raise RuntimeError(f"no {name}")
