@@ -77,7 +77,8 @@ class Watcher(Client):
         """All that it knows is there, and as many as it was told of."""
         before = self.exists
         lines = self._must(self._command(b"FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
-        uids = re.findall(rb"\* \d+ FETCH \(.*?UID (\d+).*?\r?\nSubject: mark (\S+)", b"\n".join(lines), re.S)
+        # Flags that others have changed come in between, as lines of their own.
+        uids = re.findall(rb"\* \d+ FETCH \([^\n]*?UID (\d+)[^\n]*\nSubject: mark (\S+)", b"\n".join(lines))
         seen = {int(uid): mark.decode() for uid, mark in uids}
         if not before <= len(seen) <= self.exists:
             self.complaints.append(f"{self.label}: was told of {before} to {self.exists} messages, sees {len(seen)}")
