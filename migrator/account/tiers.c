@@ -34,6 +34,7 @@ struct tiers_op {
     struct tier_aim aim;
     char *told_why; /* what the channel said, where it did not work; owned */
     uint32_t touch; /* number of the intent in the ledger */
+    enum route_rc intent_rc;
     enum channel_rc rc;
     uint32_t fresh;
     struct loop_task task; /* what comes next, outside of any callback */
@@ -351,41 +352,51 @@ static void tiers_on_told(void *owner, enum channel_rc rc, const char *why)
         ledger_touched(op->q.record->ledger, op->touch, tiers_on_touched, op);
 }
 
+/* What it is told as its UIDVALIDITY; 0: it keeps the one that it has. */
+static uint32_t tiers_number(const struct tiers_op *op)
+{
+    const struct tier_facts *f = &op->facts;
+
+    if (op->step == TIERS_RENEW)
+        return op->fresh;
+    return f->target.uidvalidity == f->source.uidvalidity ? 0 : f->source.uidvalidity;
+}
+
 static void tiers_tell_now(void *owner, enum route_rc rc)
 {
     struct tiers_op *op = owner;
-    const struct tier_facts *f = &op->facts;
-    bool renew = op->step == TIERS_RENEW, same = f->target.uidvalidity == f->source.uidvalidity;
+    bool renew = op->step == TIERS_RENEW;
 
-    if (tiers_ledger_is_down(op, rc))
+    if (tiers_ledger_is_down(op, op->intent_rc == ROUTE_OK ? rc : op->intent_rc))
         return;
-    channel_tell(op->t->channel,
-                 &(struct channel_want){.mailbox = op->q.target_name,
-                                        .was = renew ? op->q.record->numbers.was[1] : f->target.uidvalidity,
-                                        .uidvalidity = renew  ? op->fresh
-                                                       : same ? 0
-                                                              : f->source.uidvalidity,
-                                        .modseq = renew ? 0 : op->aim.modseq},
-                 tiers_on_told, op);
+    channel_tell(
+        op->t->channel,
+        &(struct channel_want){.mailbox = op->q.target_name,
+                               .was = renew ? op->q.record->numbers.was[1] : op->facts.target.uidvalidity,
+                               .uidvalidity = tiers_number(op),
+                               .modseq = renew ? 0 : op->aim.modseq},
+        tiers_on_told, op);
 }
 
 static void tiers_on_intent(void *owner, enum route_rc rc)
 {
     struct tiers_op *op = owner;
-    struct ledger *l = op->q.record->ledger;
-    uint32_t source, target;
 
-    if (rc == ROUTE_OK && op->step == TIERS_RENEW && ledger_bound(l, &source, &target))
-        ledger_renewal(l, op->fresh, tiers_tell_now, op);
-    else
+    op->intent_rc = rc;
+    if (tiers_number(op) == 0)
         tiers_tell_now(op, rc);
 }
 
+/* Both entries go out together, and are answered in this order. */
 static void tiers_tell(struct tiers_op *op, enum tiers_step step)
 {
+    struct ledger *l = op->q.record->ledger;
+
     op->step = step;
-    op->touch = ledger_touch(op->q.record->ledger, NULL, 0,
-                             tiers_move(op)->m->conf->migrator.command_timeout_ms, tiers_on_intent, op);
+    op->touch =
+        ledger_touch(l, NULL, 0, tiers_move(op)->m->conf->migrator.command_timeout_ms, tiers_on_intent, op);
+    if (tiers_number(op) > 0)
+        ledger_renewal(l, tiers_number(op), tiers_tell_now, op);
 }
 
 /* ---- a fresh UIDVALIDITY */

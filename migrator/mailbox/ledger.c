@@ -91,6 +91,7 @@ void ledger_free(struct ledger **lp)
     ledger_drop_touches(l);
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
+    imap_seq_free(&l->renewals);
     imap_seq_free(&l->retake);
     ledger_free_fillers(l);
     ledger_forget_given(l);

@@ -69,7 +69,7 @@ struct ledger *ledger_load(struct store *s, const struct route_job *job, const c
 void ledger_free(struct ledger **l);
 /* What could not be read or written, for people; "" while nothing has failed. */
 const char *ledger_error(const struct ledger *l);
-/* Is it the UIDVALIDITY that the target was told last, in place of the one that is bound? */
+/* Is it a UIDVALIDITY that the target was told, in place of the one that is bound? */
 bool ledger_is_renewal(const struct ledger *l, uint32_t target_uidvalidity);
 /* False: no UIDVALIDITYs were bound yet. */
 bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity);
@@ -140,8 +140,9 @@ bool ledger_gave_none(const struct ledger *l);
 
 void ledger_bind(struct ledger *l, uint32_t source_uidvalidity, uint32_t target_uidvalidity, ledger_fn fn,
                  void *owner);
-/* Before the target is told another UIDVALIDITY for the mailbox, which keeps its UIDs: where nobody has heard what came of
- * it, the next run finds by that that the rows still hold (ledger_is_renewal()), until ledger_bind() or ledger_void(). */
+/* Before the target is told another UIDVALIDITY for the mailbox, which keeps its UIDs. A server may do so when nobody waits for
+ * it any more, and after it was told another one: by this it is known that the rows still hold (ledger_is_renewal()), until
+ * the ledger is folded or turned. */
 void ledger_renewal(struct ledger *l, uint32_t target_uidvalidity, ledger_fn fn, void *owner);
 void ledger_intent(struct ledger *l, uint32_t target_uidnext, const uint32_t *source_uids, size_t n,
                    ledger_fn fn, void *owner);

@@ -125,7 +125,8 @@ const struct ledger_row *ledger_find_target(const struct ledger *cl, uint32_t ta
 
 bool ledger_is_renewal(const struct ledger *l, uint32_t target_uidvalidity)
 {
-    return l->bound && l->renewal > 0 && l->renewal == target_uidvalidity;
+    return l->bound && target_uidvalidity != l->target_uidvalidity &&
+           imap_seq_has(&l->renewals, target_uidvalidity);
 }
 
 bool ledger_bound(const struct ledger *l, uint32_t *source_uidvalidity, uint32_t *target_uidvalidity)
@@ -556,6 +557,7 @@ void ledger_turn(struct ledger *l)
     l->n_sent = 0;
     imap_seq_free(&l->resent);
     imap_seq_free(&l->told);
+    imap_seq_free(&l->renewals);
     ledger_free_fillers(l); /* the new source has none: that was seen before it became one */
     ledger_drop_moves(l, NULL);
     ledger_forget_given(l);

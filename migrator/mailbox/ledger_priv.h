@@ -50,8 +50,8 @@ struct ledger {
     bool turned;           /* rows of both directions */
     bool bound;
     uint32_t source_uidvalidity, target_uidvalidity;
-    uint32_t renewal;        /* see ledger_is_renewal(); 0: none */
-    struct ledger_row *rows; /* ascending by source UID; owned */
+    struct imap_seq renewals; /* UIDVALIDITYs: see ledger_is_renewal() */
+    struct ledger_row *rows;  /* ascending by source UID; owned */
     size_t n, cap;
     struct ledger_sums sums;
     bool monotone;           /* target UIDs ascend as well */

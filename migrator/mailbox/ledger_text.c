@@ -83,16 +83,15 @@ static bool read_bind(struct ledger *l, struct span s)
     l->bound = true;
     l->source_uidvalidity = source;
     l->target_uidvalidity = target;
-    l->renewal = 0;
     return true;
 }
 
 static bool read_renewal(struct ledger *l, struct span s)
 {
     uint32_t target;
-    if (!l->bound || !take_u32(&s, ' ', &target) || s.len > 0)
+    if (!take_u32(&s, ' ', &target) || s.len > 0)
         return false;
-    l->renewal = target;
+    imap_seq_add(&l->renewals, target, target);
     return true;
 }
 
@@ -441,8 +440,14 @@ static bool read_settled(struct ledger *l, struct span s)
 static bool read_void(struct ledger *l, struct span s)
 {
     ledger_clear(l);
-    l->renewal = 0;
     return s.len == 0;
+}
+
+/* What was told to a mailbox may reach it when nothing is known of it any more, but no other mailbox. */
+static void ledger_forget_all(struct ledger *l)
+{
+    ledger_clear(l);
+    imap_seq_free(&l->renewals);
 }
 
 static bool ledger_read_direction(struct ledger *l, struct span s)
@@ -455,7 +460,7 @@ static bool ledger_read_direction(struct ledger *l, struct span s)
     if (l->source && span_is(source, l->target) && span_is(target, l->source))
         ledger_turn(l);
     else
-        ledger_clear(l);
+        ledger_forget_all(l);
     ledger_set_direction(l, source, target);
     return true;
 }
@@ -471,7 +476,7 @@ static bool read_folded(struct ledger *l, struct span s)
     struct span source, target;
     if (!ledger_take_word(&s, ' ', &source) || !ledger_take_word(&s, ' ', &target))
         return false;
-    ledger_clear(l);
+    ledger_forget_all(l);
     if (!folded_read(s, &f, on_folded_row, l))
         return false;
     ledger_set_direction(l, source, target);

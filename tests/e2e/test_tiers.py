@@ -673,6 +673,38 @@ def test_channel_that_is_away_when_a_uidvalidity_is_due(make_ferry, old, told, a
     assert not faults
 
 
+def test_channel_that_does_it_after_the_copy(make_ferry, old, told, authority):
+    """What is in the mailbox is known under that UIDVALIDITY too: the copy of a message that has gone meanwhile goes."""
+    user = new_user("late")
+    make(old, user, 8)
+    deliver(old, user, 1, 2, 3)
+    told.doveadm("mailbox", "update", "-u", user, "--uid-validity", "1234567890", "INBOX")
+    held, done = [], []
+
+    def how(channel, request, body):
+        if body[0][1].get("uidValidity") and body[0][1]["mailbox"] == "INBOX" and not done:
+            held.append(body[0][1]["uidValidity"])
+            channel.over.wait(4)
+        else:
+            channel.forward(request, told, body)
+    channel = Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)},
+                  migrator={"command_timeout": "2s", "retry_min": "300ms", "retry_max": "1s"})
+    copy(ferry, user)
+    before = numbers(told, user)
+    assert held and tier(ferry, user) != "T0" and before[0] != held[0], ferry.daemons[-1].tail()
+    done.append(told.doveadm("mailbox", "update", "-u", user, "--uid-validity", str(held[0]), "INBOX"))
+    expunge(old, user, lambda i: i == 1)
+    deliver(old, user, 4)
+    flip(ferry, user)
+    source, target = numbers(old, user), numbers(told, user)
+    assert len(target[3]) == len(source[3]), (before, source, target)
+    assert target[0] not in (before[0], held[0])
+    assert not ferry.daemons[-1].find("event=uidvalidity_changed.*")
+    channel.close()
+
+
 @pytest.mark.parametrize("what", ["uidValidity", "minNextUid"])
 @pytest.mark.parametrize("fills", [0, 1000])
 def test_channel_that_does_it_after_the_flip(make_ferry, old, told, authority, what, fills):

@@ -189,26 +189,41 @@ static void test_life(void **state)
     expect_loaded(w, "101/7");
 }
 
-/* The target was told another UIDVALIDITY, and nobody has heard whether it has it. */
+/* The target was told other UIDVALIDITYs, and may take any of them at any time. */
 static void test_renewal(void **state)
 {
     struct world *w = *state;
     assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_renewal, 7);
+    assert_false(ledger_is_renewal(w->l, 7)); /* nothing is known yet */
     WRITE(w, ledger_bind, 5, 5);
     WRITE(w, ledger_done, ((struct ledger_row[]){row(1, 4, 10, false)}), 1);
-    assert_false(ledger_is_renewal(w->l, 0));
+    assert_true(ledger_is_renewal(w->l, 7));
     WRITE(w, ledger_renewal, 9);
     expect_loaded(w, "5/5 1>4");
-    assert_true(ledger_is_renewal(w->l, 9));
-    assert_false(ledger_is_renewal(w->l, 5) || ledger_is_renewal(w->l, 0));
+    assert_true(ledger_is_renewal(w->l, 7) && ledger_is_renewal(w->l, 9));
+    assert_false(ledger_is_renewal(w->l, 5) || ledger_is_renewal(w->l, 8) || ledger_is_renewal(w->l, 0));
     WRITE(w, ledger_bind, 5, 9);
     expect_loaded(w, "5/9 1>4");
-    assert_false(ledger_is_renewal(w->l, 9));
-    WRITE(w, ledger_renewal, 11);
+    assert_false(ledger_is_renewal(w->l, 9)); /* it has it */
+    assert_true(ledger_is_renewal(w->l, 7));
     WRITE(w, ledger_void);
     WRITE(w, ledger_bind, 5, 5);
     expect_loaded(w, "5/5");
-    assert_false(ledger_is_renewal(w->l, 11));
+    assert_true(ledger_is_renewal(w->l, 7));
+}
+
+/* What it was told concerns no other direction. */
+static void test_renewal_turned(void **state)
+{
+    struct world *w = *state;
+    assert_int_equal(load(w), ROUTE_OK);
+    WRITE(w, ledger_direct, "old", "new");
+    WRITE(w, ledger_bind, 5, 6);
+    WRITE(w, ledger_renewal, 7);
+    assert_true(ledger_is_renewal(w->l, 7));
+    WRITE(w, ledger_direct, "new", "old");
+    assert_false(ledger_is_renewal(w->l, 7));
 }
 
 /* Rows out of order, and one that is written again. */
@@ -878,6 +893,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_life),
         TEST(test_renewal),
+        TEST(test_renewal_turned),
         TEST(test_skipped),
         TEST(test_touch),
         TEST(test_never_sent),
