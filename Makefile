@@ -15,6 +15,7 @@
 # make bench-late       looks a second at what accounts have left; LOOKS= ACCOUNTS= CONNECTIONS= (see tests/bench/late.py)
 # make bench-store      what Redis does for a login, a session, a migration, and what is full first; LOGINS= BEFORE= (tests/bench/store.py)
 # make bench-view       what the relay takes where UIDs are mapped, beside a session without; MESSAGES= ROUNDS= (tests/bench/view.py)
+# make bench-page     what the page and its API take on a site of 100,000 accounts; ACCOUNTS= ROUNDS= (see tests/bench/page.py)
 # make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
 # make bench-compress   what COMPRESS=DEFLATE costs the proxy and saves clients; MIB= SESSIONS= (see tests/bench/compress.py)
 # make bench-proxy      what a login, a byte, a session and a round trip cost beside nginx, Dovecot, perdition and haproxy;
@@ -240,6 +241,12 @@ bench-failover:
 	@FAILOVER_SESSIONS=$(or $(SESSIONS),100000) FAILOVER_THREADS=$(or $(THREADS),16) FAILOVER_LEASE=$(or $(LEASE),10000) \
 	    FAILOVER_AS_BEFORE=$(BEFORE) $(BUILD)/unit/test_failover 2> /dev/null
 
+bench-page:
+	@sh tests/deps.sh ensure
+	@sh tests/servers.sh
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) ACCOUNTS=$(ACCOUNTS) ROUNDS=$(ROUNDS) $(PYTHON) -B tests/bench/page.py
+
 bench-flood:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -340,4 +347,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-late bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-store bench-compress bench-proxy bench-view bench-wire

@@ -1,9 +1,11 @@
 """The HTTP API: who may ask, what is asked wrongly, what changes, and whether it is what openapi.json says."""
+import http.client
 import itertools
 import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import time
 
@@ -91,6 +93,32 @@ def test_a_form_of_another_site_is_no_json(api):
         headers = {"Authorization": "Bearer " + api.tokens["operator"], **({"Content-Type": kind} if kind else {})}
         assert api.raw("POST", "/api/v1/pause", '{"reason": "x"}', headers)[0] == 415
     assert not api.call("status")[1]["paused"]
+
+
+def test_it_speaks_tls_with_a_certificate_of_its_own(ferry, cert, authority):
+    api = Api(ferry, listen="https://127.0.0.1:0", tls_cert=cert[0], tls_key=cert[1])
+    context = ssl.create_default_context(cafile=authority.ca)
+    host, port = api.host.split(":")
+    headers = {"Authorization": "Bearer " + api.tokens["read"]}
+    c = http.client.HTTPSConnection(host, int(port), timeout=20, context=context)
+    assert api.raw("GET", "/api/v1/me", headers=headers, connection=c)[0] == 200
+    c.close()
+    with pytest.raises(OSError):  # none by whom it is in clear
+        plain = socket.create_connection((host, int(port)), timeout=20)
+        plain.sendall(b"GET /api/v1/me HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if b"HTTP/1.1 200" not in plain.recv(1000):
+            raise OSError("refused")
+
+
+def test_a_web_server_in_front_may_use_a_unix_socket(ferry):
+    path = os.path.join(ferry.folder, "api.socket")
+    api = Api(ferry, listen="http+unix://" + path, names=["ferry.example.org"])
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        s.sendall(f"GET /api/v1/me HTTP/1.1\r\nHost: ferry.example.org\r\nConnection: close\r\nAuthorization: Bearer {api.tokens['read']}\r\n\r\n".encode())
+        assert s.makefile("rb").readline().startswith(b"HTTP/1.1 200")
+    api.migrator.stop()
+    assert not os.path.exists(path)
 
 
 # ---- tokens

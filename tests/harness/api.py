@@ -28,7 +28,7 @@ class Api:
         ferry.settings["admin"] = dict({"listen": "http://127.0.0.1:0", "token_file": self.file}, **admin)
         self.ferry = ferry
         self.migrator = ferry.migrator()
-        self.address = self.migrator.wait(r'listening on (https?://[^\s"]+)').group(1)
+        self.address = self.migrator.wait(r'listening on (https?://[^\s"]+|http\+unix://[^\s"]+)').group(1)
         self.host = urllib.parse.urlsplit(self.address).netloc
 
     def connect(self):
