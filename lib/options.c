@@ -435,6 +435,11 @@ const struct option options[] = {
     {"migrator", "retry_max", OPTION_DURATION, offsetof(struct conf_migrator, retry_max_ms), .def = "6h",
      .min = 100, .max = 30 * DAY, .reload = RELOAD_YES,
      .text = "The longest rest of a migration that failed."},
+    {"migrator", "audit_keep", OPTION_DURATION, offsetof(struct conf_migrator, audit_keep_ms), .def = "365d",
+     .min = 0, .max = 3650 * DAY, .reload = RELOAD_YES,
+     .text =
+         "How long Redis keeps who did what to which account and why, and what came late: entries of the audit that are older are "
+         "removed, also those of accounts that were forgotten. \"0s\" keeps them until there are 100,000 newer ones."},
     {"migrator", "job_lease", OPTION_DURATION, offsetof(struct conf_migrator, job_lease_ms), .def = "30s",
      .min = 300, .max = 1 * H,
      .text =

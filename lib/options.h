@@ -170,6 +170,7 @@ struct conf_migrator {
     char *metrics_listen; /* "" = none */
     enum log_format log_format;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */
+    uint64_t audit_keep_ms;              /* 0 = for ever */
     uint64_t job_lease_ms;               /* a job that nobody keeps alive for so long is taken over */
     /* how long a backend may send nothing while it owes an answer, before it is given up */
     uint64_t command_timeout_ms;

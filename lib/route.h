@@ -496,6 +496,9 @@ void route_note(struct store *s, const char *run, const char *who, const char *w
 void route_now(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* Any state but preparing, freezing, flipping → held. A job under way loses its owner. */
 void route_hold(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
+/* Ends the sessions of the account at all proxies, which an event tells; detail is how many there were. ROUTE_REFUSED:
+ * preparing, freezing, flipping. */
+void route_kick(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
 /* held → the state in which it was; an account that was engaged is queued again, and one that was sent back
  * stays on its backend, resting. */
 void route_release(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
@@ -520,10 +523,11 @@ void route_retire(struct store *s, const char *backend, const char *what, const 
                   route_rows_fn fn, void *owner);
 /* For whom do proxies rewrite something? The rows are pairs of a user and a kind, as direct.lua has them. */
 void route_direct(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner);
-/* Removes the record of an account and all that belongs to it. ROUTE_OK: detail is the state that it had,
+/* Removes the record of an account and all that belongs to it. gone: also one that was ever switched over, since no server has it any
+ * more. ROUTE_OK: detail is the state that it had,
  * "none" without a record. ROUTE_REFUSED: detail is the rest of a sentence that begins with the account's
  * name ("is signed in ..."). */
-void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner);
+void route_forget(struct store *s, const struct route_staff *a, bool gone, route_done_fn fn, void *owner);
 /* Keeps what staff accept in this account: keys as in migrator/found/waiver.h. In any state; blocked → queued
  * now, and so is backoff for a difference. detail is the state. ROUTE_REFUSED: the account would have more
  * than 10,000 keys. */

@@ -20,10 +20,11 @@ void route_groups_read(struct store *s, route_rows_fn fn, void *owner)
     route_run_rows(s, "groups_read", &a, fn, owner);
 }
 
-void route_sample(struct store *s, route_done_fn fn, void *owner)
+void route_sample(struct store *s, uint64_t keep_ms, route_done_fn fn, void *owner)
 {
     struct args a = {0};
 
+    args_number(&a, keep_ms);
     route_run(s, "sample", &a, fn, owner);
 }
 

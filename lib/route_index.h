@@ -17,8 +17,9 @@ void route_page(struct store *s, const char *state, const char *reason, const ch
                 route_rows_fn fn, void *owner);
 /* rows: pairs of "STATE:WORD" and a number, of all accounts that are under way or don't get on; WORD may be "". */
 void route_groups_read(struct store *s, route_rows_fn fn, void *owner);
-/* Notes how far everything is, at most once a minute, whoever calls. */
-void route_sample(struct store *s, route_done_fn fn, void *owner);
+/* Notes how far everything is, at most once a minute, whoever calls; and removes events that are older than a day, and entries of
+ * the audit that are older than keep_ms (0: none). */
+void route_sample(struct store *s, uint64_t keep_ms, route_done_fn fn, void *owner);
 /* What was noted since a time (by Redis' clock; 0: all), as not more than n points. rows[0]: now, in ms; then the points, the oldest
  * first: "MS NAME=NUMBER ..." with the names of route_counts_read(), percent-encoded in capitals. */
 void route_history_read(struct store *s, uint64_t since_ms, unsigned n, route_rows_fn fn, void *owner);

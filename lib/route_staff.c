@@ -71,6 +71,11 @@ void route_hold(struct store *s, const struct route_staff *a, route_done_fn fn, 
     run_staff(s, "hold", a, fn, owner);
 }
 
+void route_kick(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+{
+    run_staff(s, "kick", a, fn, owner);
+}
+
 void route_release(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
 {
     run_staff(s, "release", a, fn, owner);
@@ -86,9 +91,13 @@ void route_retry(struct store *s, const struct route_staff *staff, const char *r
     route_run(s, "retry", &a, fn, owner);
 }
 
-void route_forget(struct store *s, const struct route_staff *a, route_done_fn fn, void *owner)
+void route_forget(struct store *s, const struct route_staff *staff, bool gone, route_done_fn fn, void *owner)
 {
-    run_staff(s, "forget", a, fn, owner);
+    struct args a = {0};
+    args_staff(&a, staff);
+    args_text(&a, route_home(s, staff->user));
+    args_bool(&a, gone);
+    route_run(s, "forget", &a, fn, owner);
 }
 
 void route_list(struct store *s, const struct route_filter *f, const struct span *users, size_t n,

@@ -149,6 +149,17 @@ static void doubt_sessions(struct account *a)
     }
 }
 
+/* Staff have ended them. */
+static void accounts_kick(struct account *a)
+{
+    struct session *s, *next;
+    for (s = LIST_FIRST(&a->sessions); s; s = next) {
+        next = LIST_NEXT(s, of_account);
+        if (session_is_live(s))
+            session_close(s, END_KICKED, "");
+    }
+}
+
 /* An answer may have told more already. */
 static bool accounts_is_old(const struct account *a, const struct event *e)
 {
@@ -182,6 +193,8 @@ void accounts_event(struct proxy *p, const struct event *e)
         state_event(a, e);
     else if (span_is(e->kind, "evicted"))
         doubt_sessions(a);
+    else if (span_is(e->kind, "kick"))
+        accounts_kick(a);
 }
 
 void accounts_read_all(struct proxy *p)

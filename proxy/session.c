@@ -51,6 +51,7 @@ static const struct end_row {
     [END_FREEZE] = {"freeze", false, "[UNAVAILABLE] Your mailboxes are being moved, please connect again"},
     [END_MOVED] = {"moved", false, "[UNAVAILABLE] Your mailboxes were moved, please connect again"},
     [END_LEASE_LOST] = {"lease_lost", true, "[UNAVAILABLE] Please connect again"},
+    [END_KICKED] = {"kicked", false, "[UNAVAILABLE] Your session was ended by the administrator"},
     [END_SHUTDOWN] = {"shutdown", false,
                       "[UNAVAILABLE] This server is being restarted, please connect again"},
 };

@@ -100,6 +100,7 @@ enum session_end {
     END_FREEZE,
     END_MOVED,
     END_LEASE_LOST,
+    END_KICKED,
     END_SHUTDOWN,
     END_COUNT
 };

@@ -120,10 +120,10 @@ end
 
 local function whole_store()
     local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine', 'longest',
-                   'quarantine_of', 'quarantine_from', 'series')
+                   'quarantine_of', 'quarantine_from', 'series', 'audit_keep')
     return {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
             quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8]),
-            series = f[9] or ''}
+            series = f[9] or '', audit_keep = number(f[10])}
 end
 
 local function look_at_store() S = whole_store() end
@@ -606,11 +606,14 @@ local function staff_mark(...) return table.concat({...}, '\n') end
 
 -- An entry of the stream of all accounts, and of the account's own: PREFIX:audit and PREFIX:audit:USER for what somebody did.
 -- What the late watch found goes to PREFIX:arrivals and PREFIX:arrivals:USER, since it would push that out.
+-- Both end after the store's `audit_keep` (sample.lua): that of an account once nothing was added for so long.
 local OF_ALL, OF_ONE = 100000, 1000
 
 local function write_entry(stream, user, ...)
     call('XADD', stream, 'MAXLEN', '~', OF_ALL, '*', 'user', user, ...)
-    if user ~= '' then call('XADD', stream .. ':' .. user, 'MAXLEN', '~', OF_ONE, '*', 'user', user, ...) end
+    if user == '' then return end
+    call('XADD', stream .. ':' .. user, 'MAXLEN', '~', OF_ONE, '*', 'user', user, ...)
+    if S.audit_keep > 0 then call('PEXPIRE', stream .. ':' .. user, text(S.audit_keep)) end
 end
 
 local function audit(who, what, user, reason, before, after)

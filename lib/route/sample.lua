@@ -1,6 +1,7 @@
 -- sample: notes how far everything is, for a picture over time: each minute of the last day in PREFIX:history, each hour of the last
 -- year in PREFIX:history:hours, each a list of "ms name=number ..." as counts_read has them. All migrators call it each minute; the first
--- one writes, and none before all accounts were counted.
+-- one writes, and none before all accounts were counted. It also ends what is kept about people by its age: events after a day, entries
+-- of the audit and of what came late after the time that is asked for. args: that time in ms ('0': for ever).
 if not open() then return NOSTORE end
 if call('HGET', COUNTS, 'whole') ~= S.series then return OK end
 local MINUTES, HOURS = 1440, 8760
@@ -18,6 +19,10 @@ for i = 1, #flat, 2 do
 end
 local line = table.concat(words, ' ')
 if minute then
+    local keep = number(arg(1))
+    call('XTRIM', EVENTS, 'MINID', text(now() - 86400000))
+    for _, stream in ipairs(keep > 0 and {AUDIT, ARRIVALS} or {}) do call('XTRIM', stream, 'MINID', text(now() - keep)) end
+    if keep ~= S.audit_keep then call('HSET', STORE, 'audit_keep', text(keep)) end
     call('RPUSH', HISTORY, line)
     call('LTRIM', HISTORY, text(-MINUTES), '-1')
 end

@@ -28,12 +28,26 @@ static void on_simple(void *owner, enum route_rc rc, const char *detail)
     run_end(r, ACTION_DONE, "%s is %s", r->user, detail);
 }
 
+static void action_on_kicked(void *owner, enum route_rc rc, const char *detail)
+{
+    struct run *r = owner;
+
+    if (rc != ROUTE_OK) {
+        run_end_failed(r, rc, detail);
+        return;
+    }
+    json_object_set_new(r->data, "sessions", json_integer(atoll(detail)));
+    run_end(r, ACTION_DONE, "%s session%s of %s %s told to end", detail, strcmp(detail, "1") ? "s" : "",
+            r->user, strcmp(detail, "1") ? "are" : "is");
+}
+
 static void action_on_forgotten(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
     if (rc == ROUTE_REFUSED)
-        run_end(r, ACTION_REFUSED, "%s %s", r->user, detail);
+        run_end(r, ACTION_REFUSED, "%s %s%s", r->user, detail,
+                strncmp(detail, "has been", 8) ? "" : "; where no server has it any more: --gone");
     else if (rc != ROUTE_OK)
         run_end_failed(r, rc, detail);
     else if (!strcmp(detail, "none"))
@@ -284,8 +298,11 @@ static void run_now(struct run *r)
         else
             route_retry(r->store, &a, "", on_simple, r);
         break;
+    case ACTION_KICK:
+        route_kick(r->store, &a, action_on_kicked, r);
+        break;
     case ACTION_FORGET:
-        route_forget(r->store, &a, action_on_forgotten, r);
+        route_forget(r->store, &a, r->action.gone, action_on_forgotten, r);
         break;
     case ACTION_WAIVE:
         if (r->action.all)
@@ -330,6 +347,8 @@ static char *fault_of(struct run *r)
         return xstrdup("flip needs --to BACKEND");
     if (a->verb == ACTION_FLIP && !*a->reason)
         return xstrdup("flip needs --reason TEXT");
+    if (a->gone && !*a->reason)
+        return xstrdup("forget --gone needs --reason TEXT");
     if (a->verb == ACTION_SOURCE && a->yes && !*a->reason)
         return xstrdup("route source --yes needs --reason TEXT");
     char *fault = list_fault(r);

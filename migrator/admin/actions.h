@@ -38,6 +38,7 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_HOLD,
                    ACTION_RELEASE,
                    ACTION_RETRY, /* of one, or of all of a state */
+                   ACTION_KICK,  /* ends its sessions */
                    ACTION_FORGET,
                    ACTION_WAIVE, /* accepts what was found: keys, and a reason; or takes that back */
                    ACTION_PAUSE, /* the brake of all migrations */
@@ -68,6 +69,7 @@ struct action {
     FILE *out; /* export, report; borrowed until the end */
     bool force, now, report;
     bool remove; /* waive: the other way round */
+    bool gone;   /* forget: also where it was switched over, since it is on no server any more */
     /* of waive, as typed (migrator/found/waiver.h); the proxy of proxy forget; copied */
     const char *const *keys;
     size_t n_keys;

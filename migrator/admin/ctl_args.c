@@ -286,6 +286,9 @@ static bool set_choice(struct ctl_args *a, enum ctl_option option, const char *v
         return take_time(a, value, &a->action.within_ms);
     case WITH_BEYOND:
         return take_time(a, value, &a->action.beyond_ms);
+    case WITH_GONE:
+        a->action.gone = true;
+        return true;
     case WITH_FORMAT:
         return take_format(a, value);
     default:

@@ -175,6 +175,18 @@ const struct ctl_verb ctl_verbs[] = {
         .refused = "the account is not held",
     },
     {
+        .name = "kick",
+        .what = ACTION_KICK,
+        .takes = NEEDS_NAME,
+        .options = WITH_REASON,
+        .forms = {{"NAME [--reason TEXT]", "end its sessions at all proxies"}},
+        .more =
+            "Clients are told BYE [UNAVAILABLE], and may come back at once: change the password first, or hold the account, where "
+            "they should not.",
+        .changes = "Ends the sessions; one entry in the audit.",
+        .refused = "the account is in its cut-over",
+    },
+    {
         .name = "retry",
         .what = ACTION_RETRY,
         .takes = NEEDS_NAME,
@@ -189,12 +201,17 @@ const struct ctl_verb ctl_verbs[] = {
         .name = "forget",
         .what = ACTION_FORGET,
         .takes = NEEDS_NAME,
-        .options = WITH_REASON,
-        .forms = {{"NAME [--reason TEXT]", "know nothing of it any more"}},
+        .options = WITH_REASON | WITH_GONE,
+        .forms = {{"NAME [--reason TEXT]", "know nothing of it any more"},
+                  {"NAME --gone --reason TEXT", "the same of one moved and deleted"}},
         .more =
-            "For names that are none, and users who were deleted. What was copied of the account stays on the new server.",
-        .changes = "Removes all that Redis has of the account but its entries in the audit, and adds one.",
-        .refused = "the account was ever switched over, is being copied, or is signed in",
+            "For names that are none, and users who were deleted. What was copied of the account stays on the new server. After --gone "
+            "who signs in by this name is served by the old server again: delete the account on both servers before. What is kept about a "
+            "person, where and how long, is told in the handbook, personal-data.md.",
+        .changes =
+            "Removes all that Redis has of the account but its entries in the audit (kept for audit_keep) and the events of the "
+            "last day, and adds one.",
+        .refused = "the account is being copied, is signed in, or, without --gone, was ever switched over",
     },
     {
         .name = "waive",
@@ -366,6 +383,7 @@ const struct ctl_flag ctl_flags[] = {
     {"--why", VALUE_WHY, "WORD", WITH_WORD, "only those whose reason begins so"},
     {"--login-within", VALUE_TEXT, "TIME", WITH_WITHIN, "only who has logged in since, such as 7d"},
     {"--no-login-for", VALUE_TEXT, "TIME", WITH_BEYOND, "only who is not known to have"},
+    {"--gone", VALUE_NONE, NULL, WITH_GONE, "no server has the account any more"},
     {"--format", VALUE_FORMAT, "FORMAT", WITH_FORMAT, "text, json or csv"},
     {"--columns", VALUE_COLUMNS, "NAME,...", WITH_COLUMNS, "what to show"},
     {"--json", VALUE_NONE, NULL, WITH_JSON, "print one JSON object"},

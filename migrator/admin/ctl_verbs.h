@@ -61,6 +61,7 @@ enum ctl_option {
     WITH_FORMAT = 1 << 23,
     WITH_WAVE = 1 << 24,
     WITH_NO_PROXY = 1 << 25,
+    WITH_GONE = 1 << 26,
 };
 
 /* What the value of an option is, so that shells can complete it. */

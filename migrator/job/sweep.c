@@ -353,7 +353,7 @@ static void sweep_on_sample(void *owner)
 {
     struct sweep *s = owner;
 
-    route_sample(s->m->store, sweep_on_sampled, s);
+    route_sample(s->m->store, s->m->conf->migrator.audit_keep_ms, sweep_on_sampled, s);
 }
 
 struct sweep *sweep_new(struct migrator *m)

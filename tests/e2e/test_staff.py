@@ -138,6 +138,30 @@ def test_sessions(manual, old):
     net.wait_until("end of the registration", lambda: not manual.redis.client().exists(f"imapferry:sessions:{user}"))
 
 
+def test_kick_ends_all_sessions_of_one_account(manual, old):
+    user, other = new_user(), new_user()
+    proxies = [manual.proxy(proxy={"threads": 2}), manual.proxy()]
+    with connect(proxies[0]) as first, connect(proxies[1]) as second, connect(proxies[0]) as stays:
+        for wire, name in ((first, user), (second, user), (stays, other)):
+            assert wire.login(name).startswith(b"l1 OK")
+        first.command(b"s", b"SELECT INBOX")
+        first.line(b"i IDLE")
+        first.until(b"+ ")
+        status, answer = manual.ctl("kick", user, "--reason", "stolen password")
+        assert status == 0 and answer["sessions"] == 2, answer
+        for wire in (first, second):
+            assert b"UNAVAILABLE" in wire.until(b"* BYE")[-1]
+        assert stays.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        net.wait_until("end of the registrations", lambda: not manual.redis.client().exists(f"imapferry:sessions:{user}"))
+        with connect(proxies[1]) as again:
+            assert again.login(user).startswith(b"l1 OK")
+    proxies[0].wait(r"event=session_end .*\bkicked\b")
+    entry = manual.ctl("audit", user)[1]["audit"][0]
+    assert (entry["what"], entry["before"], entry["reason"]) == ("kick", "2 sessions", "stolen password") and entry["who"]
+    assert manual.ctl("kick", other)[1]["sessions"] in (0, 1)
+    assert manual.ctl("kick", new_user())[1]["sessions"] == 0
+
+
 def test_hold_and_release(make_ferry, backends, old, new):
     user = new_user()
     fill(old, user, small(messages=5))

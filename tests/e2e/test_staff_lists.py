@@ -84,6 +84,21 @@ def test_forget_is_refused_where_it_would_change_something(ferry, fields, why):
     assert status == 4 and why in answer["error"] and redis.hgetall("imapferry:route:fred") == before, answer
 
 
+def test_forget_of_one_that_was_moved_and_is_gone(ferry):
+    redis = ferry.redis.client()
+    redis.hset("imapferry:route:fred", mapping={"flipped_at": "1", "backend": "new", "state": "settled"})
+    status, answer = ferry.ctl("forget", "fred", "--reason", "left")
+    assert status == 4 and "--gone" in answer["error"], answer
+    assert ferry.ctl("forget", "fred", "--gone")[0] == 2, "not without a reason"
+    redis.hset("imapferry:route:fred", "owner", "t")
+    redis.hset("imapferry:route:fred", "state", "copying")
+    assert ferry.ctl("forget", "fred", "--gone", "--reason", "left")[0] == 4
+    redis.hset("imapferry:route:fred", "state", "settled")
+    redis.zadd("imapferry:hooks", {"settle\n3\nold\nnew\nfred": 1, "settle\n3\nold\nnew\nalfred": 2})
+    assert ferry.ctl("forget", "fred", "--gone", "--reason", "left")[0] == 0
+    assert not ferry.route("fred") and redis.zrange("imapferry:hooks", 0, -1) == ["settle\n3\nold\nnew\nalfred"]
+
+
 def test_forget_is_refused_while_signed_in(ferry):
     ferry.redis.client().hset("imapferry:sessions:fred", "p-1/1", f"old 3 running 192.0.2.1 {int(time.time())}000")
     status, answer = ferry.ctl("forget", "fred")

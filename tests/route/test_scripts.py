@@ -756,6 +756,37 @@ def test_enter_remembers_the_last_login_to_the_hour(store):
     assert len(store.call("list", "", "", "", "0", "60000", "ann")) == 2, "younger than a minute"
 
 
+def test_kick_is_told_and_audited(store):
+    store.plant("settled", backend="new", target="new")
+    assert store.call("kick", "ann", "root", "why", "old") == ["ok", "0"] and not store.client.exists(store.key("audit", "ann"))
+    store.enter("p1/1", backend="new", state="settled", epoch=EPOCH)
+    assert store.call("kick", "ann", "root", "why", "old") == ["ok", "1"]
+    last = store.client.xrevrange("t:events", count=1)[0][1]
+    assert (last["user"], last["kind"], last["state"], last["backend"]) == ("ann", "kick", "settled", "new")
+    entry = store.client.xrevrange("t:audit", count=1)[0][1]
+    assert (entry["who"], entry["what"], entry["reason"], entry["before"]) == ("root", "kick", "why", "1 sessions")
+    for state in ("preparing", "freezing", "flipping"):
+        store.plant(state)
+        assert store.call("kick", "ann", "root", "why", "old") == ["refused", state]
+
+
+def test_what_is_kept_of_people_ends(store):
+    old, young = store.now() - 3 * 86400000, store.now() - 3600000
+    for stream in ("t:audit", "t:arrivals", "t:events"):
+        store.client.delete(stream)
+        store.client.xadd(stream, {"user": "ann"}, id=f"{old}-1")
+        store.client.xadd(stream, {"user": "bob"}, id=f"{young}-1")
+    assert store.call("sample", str(2 * 86400000)) == ["ok"]
+    for stream in ("t:audit", "t:arrivals", "t:events"):
+        assert [f["user"] for _, f in store.client.xrange(stream)] == ["bob"], stream
+    store.call("hold", "cid", "root", "", "old")
+    assert 0 < store.client.pttl("t:audit:cid") <= 2 * 86400000
+    store.client.delete("t:history", "t:history:hours")
+    assert store.call("sample", "0") == ["ok"] and store.client.hget("t:store", "audit_keep") == "0"
+    store.call("hold", "dan", "root", "", "old")
+    assert store.client.pttl("t:audit:dan") == -1
+
+
 def test_enter_never_queues_for_the_same_server(store):
     assert store.enter(source="old", target="old") == ["ok", "resting", "0"]
     store.plant("resting", user="bob", backend="new")
