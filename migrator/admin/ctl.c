@@ -25,11 +25,14 @@
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_screen.h"
+#include "ctl_summary.h"
+#include "ctl_survey.h"
 #include "ctl_top.h"
 #include "ctl_tty.h"
 #include "ctl_wait.h"
 #include "json_value.h"
 #include "restore.h"
+#include "survey_sum.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000, /* of one command */
@@ -56,7 +59,8 @@ struct ctl {
     char *exported;        /* what is said once the file is whole; owned */
     json_t *exported_data; /* the same; owned */
     bool started, ended;
-    int signal; /* that ended top; 0: none */
+    json_t *survey; /* owned; of report: what the file says */
+    int signal;     /* that ended top; 0: none */
     enum action_rc rc;
 };
 
@@ -190,10 +194,10 @@ static void on_result(void *owner, const struct action_result *r)
 
 /* ---- migrate --all */
 
-static bool ctl_read_list(struct ctl *c)
+static bool ctl_read_list(struct ctl *c, const char *path)
 {
-    bool from_stdin = !strcmp(c->args.all, "-");
-    FILE *f = from_stdin ? stdin : fopen(c->args.all, "rb");
+    bool from_stdin = !strcmp(path, "-");
+    FILE *f = from_stdin ? stdin : fopen(path, "rb");
     struct buf text = {0};
     char block[65536];
     size_t n;
@@ -202,8 +206,7 @@ static bool ctl_read_list(struct ctl *c)
         buf_add(&text, block, n);
     bool good = f && !ferror(f) && text.len <= LIST_MAX;
     if (!good)
-        ctl_args_wrong(&c->args, "%s: %s", c->args.all,
-                       f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
+        ctl_args_wrong(&c->args, "%s: %s", path, f && !ferror(f) ? "is larger than 64 MiB" : strerror(errno));
     else
         bulk_list_read(&c->list, c->conf, buf_span(&text));
     if (f && !from_stdin)
@@ -408,6 +411,57 @@ static bool journal_forbids(struct ctl *c)
     return true;
 }
 
+/* ---- survey, and its report */
+
+static bool ctl_read_survey(struct ctl *c)
+{
+    const char *path = c->args.survey;
+    FILE *f = fopen(path, "rb");
+    size_t line = 0;
+
+    c->survey = f ? survey_sum(f, &line) : NULL;
+    if (!f)
+        ctl_args_wrong(&c->args, "%s: %s", path, strerror(errno));
+    else if (!c->survey)
+        ctl_args_wrong(&c->args, "%s:%zu: is no line of a survey", path, line);
+    if (f)
+        fclose(f);
+    return c->survey;
+}
+
+/* Where Redis does not answer, or nothing was ever copied, there is no rate to tell hours by. */
+static void ctl_on_history(void *owner, const struct action_result *r)
+{
+    struct ctl *c = owner;
+    struct buf out = {0};
+
+    if (r->rc == ACTION_DONE)
+        survey_add_hours(c->survey, json_object_get(r->data, "points"));
+    if (c->args.json)
+        ctl_print_json(c->survey);
+    else
+        ctl_write_survey(&out, c->survey);
+    screen_print(&out);
+    buf_free(&out);
+    c->ended = true;
+    c->rc = ACTION_DONE;
+    loop_stop(c->loop);
+}
+
+static int run_survey(struct ctl *c)
+{
+    if (!ctl_read_list(c, c->args.keys[0]))
+        return ACTION_USAGE;
+    for (size_t i = 0; i < c->list.n_problems; i++)
+        fprintf(stderr, "%s:%zu: \"%s\" %s\n", c->args.keys[0], c->list.problems[i].number,
+                c->list.problems[i].text, c->list.problems[i].why);
+    return ctl_survey(&(struct survey_request){.conf = c->conf,
+                                               .list = &c->list,
+                                               .out = c->args.out,
+                                               .pause_ms = c->args.pause_ms,
+                                               .json = c->args.json});
+}
+
 /* ---- top */
 
 static void ctl_on_top_end(void *owner, int number)
@@ -443,6 +497,9 @@ static void start_verb(struct ctl *c, enum store_state state)
         start_restore(c);
     else if (c->args.what == CTL_TOP)
         start_top(c);
+    else if (c->survey)
+        action_run(c->store, &(struct action){.verb = ACTION_HISTORY, .login = "", .count = 2000},
+                   ctl_on_history, c);
     else
         action_run(c->store, &c->args.action, on_result, c);
 }
@@ -633,7 +690,7 @@ static int ctl_run(struct ctl *c)
         free(text);
         return ACTION_USAGE;
     }
-    if (a->all && !ctl_read_list(c))
+    if (a->all && !ctl_read_list(c, a->all))
         return ACTION_USAGE;
     if (a->all && a->what == ACTION_RETIRE && !ctl_take_list(c))
         return ACTION_USAGE;
@@ -643,6 +700,10 @@ static int ctl_run(struct ctl *c)
         return ticket_key(c);
     if (a->what == CTL_PLAN)
         return ctl_plan(c->conf, a->action.login, a->json);
+    if (a->what == CTL_SURVEY)
+        return run_survey(c);
+    if (a->survey && !ctl_read_survey(c))
+        return ACTION_USAGE;
     if (a->what == CTL_CHECK || a->what == CTL_DOCTOR)
         return run_check(c);
     if (a->what == CTL_RESTORE)
@@ -657,7 +718,8 @@ static int ctl_run(struct ctl *c)
 static struct conf *ctl_load(struct ctl *c, const char *file, char **error)
 {
     bool checks = c->args.what == CTL_CHECK || c->args.what == CTL_DOCTOR || c->args.action.force;
-    struct conf *conf = conf_load(file, c->args.what == CTL_PLAN || checks ? CONF_MIGRATOR : CONF_CTL, error);
+    bool plans = c->args.what == CTL_PLAN || c->args.what == CTL_SURVEY;
+    struct conf *conf = conf_load(file, plans || checks ? CONF_MIGRATOR : CONF_CTL, error);
 
     if (conf || !checks)
         return conf;
@@ -705,6 +767,7 @@ int main(int argc, char **argv)
     free(c.listed);
     bulk_list_free(&c.list);
     flips_free(&c.flips);
+    json_decref(c.survey);
     conf_free(&c.conf);
     return status;
 }

@@ -286,6 +286,14 @@ static bool set_choice(struct ctl_args *a, enum ctl_option option, const char *v
         return take_time(a, value, &a->action.within_ms);
     case WITH_BEYOND:
         return take_time(a, value, &a->action.beyond_ms);
+    case WITH_RESULT:
+        a->out = value;
+        return true;
+    case WITH_SURVEY:
+        a->survey = value;
+        return true;
+    case WITH_PAUSE:
+        return take_time(a, value, &a->pause_ms);
     case WITH_GONE:
         a->action.gone = true;
         return true;
@@ -386,7 +394,7 @@ static size_t ctl_args_most_keys(const struct ctl_args *a)
     if (takes & TAKES_VERB)
         return 2;
     if (takes & (TAKES_FILES | TAKES_KEYS))
-        return a->what == ACTION_EXPORT ? 1 : CTL_KEYS_MAX;
+        return a->what == ACTION_EXPORT || a->what == CTL_SURVEY ? 1 : CTL_KEYS_MAX;
     return 0;
 }
 
@@ -482,6 +490,14 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     }
     if ((a->verb->takes & TAKES_FILES) && a->action.n_keys == 0) {
         ctl_args_wrong(a, "%s needs a FILE", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->what == CTL_SURVEY && !a->out) {
+        ctl_args_wrong(a, "%s needs --out RESULT", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->survey && (a->csv || a->action.login || ctl_args_chooses(a))) {
+        ctl_args_wrong(a, "%s --survey takes nothing but --format text or json", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if (a->all && (a->action.login || a->wait || a->action.now)) {

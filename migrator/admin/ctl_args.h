@@ -14,6 +14,8 @@ struct ctl_args {
     const char *keys[CTL_KEYS_MAX]; /* of waive; files of route export and route restore */
     const char *out;                /* seal-key: the folder; NULL: as configured */
     const char *all;                /* migrate: the file with the names; NULL: one account */
+    const char *survey;             /* report: the file; NULL: none */
+    uint64_t pause_ms;              /* survey */
     const char *columns;            /* list: names with commas between, all known; NULL: as usual */
     bool json, csv, wait;
 };

@@ -15,6 +15,7 @@
 #include "actions.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
+#include "json_value.h"
 #include "naming.h"
 
 enum {
@@ -30,6 +31,7 @@ struct planner {
     const struct conf *conf;
     const char *text; /* the name, as given */
     bool json;
+    json_t **into;     /* where the answer goes; NULL: it is printed */
     struct migrator m; /* its parts are owned */
     struct move move;
     struct timer *reach;
@@ -66,7 +68,10 @@ static void end_with(struct planner *g, int status, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    ctl_print_error(g->json, buf_str(&text), NULL);
+    if (g->into)
+        *g->into = json_pack("{s:o}", "error", json_text(buf_span(&text)));
+    else
+        ctl_print_error(g->json, buf_str(&text), NULL);
     buf_free(&text);
     ctl_plan_end(g, status);
 }
@@ -208,6 +213,17 @@ static void print_findings(const struct findings *all, bool blocks)
     }
 }
 
+/* Takes it. */
+static void ctl_plan_tell(struct planner *g, json_t *o)
+{
+    if (g->into) {
+        *g->into = o;
+        return;
+    }
+    ctl_print_json(o);
+    json_decref(o);
+}
+
 static void show_plan(struct planner *g)
 {
     struct findings *all = findings_new(NULL);
@@ -218,7 +234,7 @@ static void show_plan(struct planner *g)
     findings_join(all, baggage_findings(g->move.baggage));
     if (findings_open(all) > 0)
         findings_describe(&reason, all);
-    if (g->json) {
+    if (g->json || g->into) {
         json_t *o = json_object();
         json_object_set_new(o, "user", json_string(g->move.user));
         json_object_set_new(o, "source", json_string(g->move.source->name));
@@ -227,8 +243,7 @@ static void show_plan(struct planner *g)
         json_object_set_new(o, "findings", json_findings(all));
         json_object_set_new(o, "blocked", json_boolean(reason.len > 0));
         json_object_set_new(o, "reason", json_string(buf_str(&reason)));
-        ctl_print_json(o);
-        json_decref(o);
+        ctl_plan_tell(g, o);
     } else {
         print_mailboxes(g);
         print_findings(all, false);
@@ -473,9 +488,9 @@ static void ctl_plan_release(struct planner *g)
     free(g->move.login);
 }
 
-int ctl_plan(const struct conf *conf, const char *login, bool json)
+static int ctl_plan_run(const struct conf *conf, const char *login, bool json, json_t **into)
 {
-    struct planner g = {.conf = conf, .json = json, .status = ACTION_FAILED};
+    struct planner g = {.conf = conf, .json = json, .into = into, .status = ACTION_FAILED};
 
     g.m = (struct migrator){.loop = loop_new(), .conf = conf, .id = "plan"};
     g.reach = timer_new(g.m.loop, ctl_plan_on_reach, &g);
@@ -483,4 +498,18 @@ int ctl_plan(const struct conf *conf, const char *login, bool json)
         loop_run(g.m.loop);
     ctl_plan_release(&g);
     return g.status;
+}
+
+int ctl_plan(const struct conf *conf, const char *login, bool json)
+{
+    return ctl_plan_run(conf, login, json, NULL);
+}
+
+int ctl_plan_of(const struct conf *conf, const char *login, json_t **_r)
+{
+    *_r = NULL;
+    int status = ctl_plan_run(conf, login, true, _r);
+    if (!*_r)
+        *_r = json_pack("{s:s}", "error", "no answer");
+    return status;
 }

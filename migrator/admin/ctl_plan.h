@@ -7,10 +7,14 @@
 #ifndef IMAPFERRY_CTL_PLAN_H
 #define IMAPFERRY_CTL_PLAN_H
 
+#include <jansson.h>
+
 #include "lib/conf.h"
 
 /* conf: loaded for CONF_MIGRATOR. An exit status (enum action_rc): 0 also where the account would be blocked.
  */
 int ctl_plan(const struct conf *conf, const char *login, bool json);
+/* The same, for a survey: *_r is the object that json would print, or one with "error"; to decref. Nothing is printed. */
+int ctl_plan_of(const struct conf *conf, const char *login, json_t **_r);
 
 #endif

@@ -214,3 +214,72 @@ void ctl_write_summary(struct buf *out, const json_t *data)
     summary_write_names(out, data, "rules", "RULE");
     summary_write_names(out, data, "domains", "DOMAIN");
 }
+
+/* ---- a survey */
+
+static void survey_write_findings(struct buf *out, const json_t *data)
+{
+    json_t *list = json_object_get(data, "findings"), *o;
+    struct table t = {.n_columns = 5, .right = {true, true}, .head = true};
+    size_t i;
+
+    if (json_array_size(list) == 0)
+        return;
+    table_add(&t, (char *[]){xstrdup("ACCOUNTS"), xstrdup("FINDINGS"), xstrdup("KIND"), xstrdup("SUCH AS"),
+                             xstrdup("WHAT")});
+    json_array_foreach(list, i, o)
+    {
+        bool blocks = json_is_true(json_object_get(o, "blocks"));
+        table_add(&t, (char *[]){summary_number(ctl_number_of(o, "accounts")),
+                                 summary_number(ctl_number_of(o, "findings")),
+                                 xasprintf("%s%s%s", blocks ? STYLE_RED : "", ctl_text_of(o, "kind"),
+                                           blocks ? STYLE_OFF : ""),
+                                 summary_examples(o),
+                                 xasprintf("%s%s", blocks ? "blocks: " : "", ctl_text_of(o, "text"))});
+    }
+    buf_add_str(out, "\n");
+    table_write(&t, out, NULL);
+}
+
+static void survey_write_failed(struct buf *out, const json_t *data)
+{
+    json_t *list = json_object_get(data, "failed"), *o;
+    struct table t = {.n_columns = 3, .right = {true}, .head = true};
+    size_t i;
+
+    if (json_array_size(list) == 0)
+        return;
+    table_add(&t, (char *[]){xstrdup("ACCOUNTS"), xstrdup("SUCH AS"), xstrdup("COULD NOT BE PLANNED")});
+    json_array_foreach(list, i, o)
+        table_add(&t, (char *[]){summary_number(ctl_number_of(o, "accounts")), summary_examples(o),
+                                 xstrdup(ctl_text_of(o, "error"))});
+    buf_add_str(out, "\n");
+    table_write(&t, out, NULL);
+}
+
+static void survey_write_sizes(struct buf *out, const json_t *data)
+{
+    static const char *const names[] = {"accounts", "blocked", "mailboxes", "messages", "bytes"};
+
+    for (size_t i = 0; i < COUNTOF(names); i++) {
+        ctl_write_label(out, names[i]);
+        (strcmp(names[i], "bytes") ? ctl_write_number : ctl_write_bytes)(out, ctl_number_of(data, names[i]));
+        buf_add_str(out, "\n");
+    }
+}
+
+void ctl_write_survey(struct buf *out, const json_t *data)
+{
+    survey_write_sizes(out, data);
+    summary_write_tiers(out, data);
+    ctl_write_label(out, "time");
+    if (ctl_number_of(data, "rate")) {
+        buf_printf(out, "%.1f hours, at the ", json_real_value(json_object_get(data, "hours")));
+        ctl_write_bytes(out, ctl_number_of(data, "rate"));
+        buf_add_str(out, "/s that migrators have copied so far\n");
+    } else {
+        buf_add_str(out, "not known: nothing was copied yet by which it could be measured\n");
+    }
+    survey_write_findings(out, data);
+    survey_write_failed(out, data);
+}

@@ -1,4 +1,4 @@
-/* ctl_summary: what `report` says of many accounts, for people. */
+/* ctl_summary: what `report` says of many accounts, or of a survey, for people. */
 #ifndef IMAPFERRY_CTL_SUMMARY_H
 #define IMAPFERRY_CTL_SUMMARY_H
 
@@ -8,5 +8,7 @@
 
 /* data: what the verb answered (summary.h). Appends. */
 void ctl_write_summary(struct buf *out, const json_t *data);
+/* The same of a survey (survey_sum.h). */
+void ctl_write_survey(struct buf *out, const json_t *data);
 
 #endif

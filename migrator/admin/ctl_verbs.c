@@ -74,6 +74,18 @@ const struct ctl_verb ctl_verbs[] = {
         .refused = "the account lives on the other server, or there is no way to sign in",
     },
     {
+        .name = "survey",
+        .what = CTL_SURVEY,
+        .takes = TAKES_FILES,
+        .options = WITH_RESULT | WITH_PAUSE,
+        .forms = {{"FILE --out RESULT [--pause TIME]", "plan many accounts, for a report"}},
+        .more =
+            "FILE has one login name a line (\"-\": standard input). Plans one account after the other, within the limits of the "
+            "backends, and adds a line of JSON for each to RESULT; what is there already is not planned again, so the same command goes "
+            "on with a survey that was stopped. \"report --survey RESULT\" adds it up.",
+        .changes = "Writes RESULT, and nothing else anywhere.",
+    },
+    {
         .name = "check",
         .what = CTL_CHECK,
         .takes = TAKES_NAME,
@@ -109,9 +121,10 @@ const struct ctl_verb ctl_verbs[] = {
         .name = "report",
         .what = ACTION_REPORT,
         .takes = TAKES_NAME,
-        .options = WITH_STATE | CHOICE | WITH_FORMAT,
+        .options = WITH_STATE | CHOICE | WITH_FORMAT | WITH_SURVEY,
         .forms = {{"[--domain DOMAIN] [--rule PATTERN] ...", "what has become of many accounts"},
-                  {"NAME", "what has become of one"}},
+                  {"NAME", "what has become of one"},
+                  {"--survey RESULT", "what a survey has found"}},
         .more =
             "What a provider shows its customer: how many accounts are moved and where the others are, why, what was copied and "
             "compared, tiers, waivers. As text, JSON, or CSV with a line for each account; in that, what a spreadsheet would take for "
@@ -383,6 +396,9 @@ const struct ctl_flag ctl_flags[] = {
     {"--why", VALUE_WHY, "WORD", WITH_WORD, "only those whose reason begins so"},
     {"--login-within", VALUE_TEXT, "TIME", WITH_WITHIN, "only who has logged in since, such as 7d"},
     {"--no-login-for", VALUE_TEXT, "TIME", WITH_BEYOND, "only who is not known to have"},
+    {"--out", VALUE_FILE, "RESULT", WITH_RESULT, "where a line goes for each account"},
+    {"--pause", VALUE_TEXT, "TIME", WITH_PAUSE, "between two accounts, such as 500ms"},
+    {"--survey", VALUE_FILE, "RESULT", WITH_SURVEY, "add up the result of a survey"},
     {"--gone", VALUE_NONE, NULL, WITH_GONE, "no server has the account any more"},
     {"--format", VALUE_FORMAT, "FORMAT", WITH_FORMAT, "text, json or csv"},
     {"--columns", VALUE_COLUMNS, "NAME,...", WITH_COLUMNS, "what to show"},

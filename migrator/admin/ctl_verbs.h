@@ -18,6 +18,7 @@ enum {
     CTL_MANUAL = -8,
     CTL_TOP = -9,
     CTL_DOCTOR = -10,
+    CTL_SURVEY = -11,
 };
 
 /* What may stand behind a verb, beside its options. */
@@ -62,6 +63,9 @@ enum ctl_option {
     WITH_WAVE = 1 << 24,
     WITH_NO_PROXY = 1 << 25,
     WITH_GONE = 1 << 26,
+    WITH_RESULT = 1 << 27, /* --out FILE */
+    WITH_PAUSE = 1 << 28,
+    WITH_SURVEY = 1 << 29,
 };
 
 /* What the value of an option is, so that shells can complete it. */

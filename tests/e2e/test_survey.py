@@ -1,0 +1,76 @@
+"""imapferryctl survey: many accounts planned into a file, gone on with, and added up by `report --survey`."""
+import json
+
+import pytest
+
+from harness.scene import fill, new_user, small
+
+
+@pytest.fixture
+def manual(make_ferry, backends):
+    return make_ferry(backends, {"migration": {"trigger": "manual"}})
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_survey_of_a_list(manual, old, new, tmp_path):
+    users = [new_user() for _ in range(3)]
+    for n, user in enumerate(users):
+        fill(old, user, small(messages=4 + n))
+    names, result = tmp_path / "names", tmp_path / "result"
+    names.write_text("\n".join([*users[:2], "nobody there@", "no-such-user@nowhere.example"]))
+    before = {user: old.maildir_state(user) for user in users} if hasattr(old, "maildir_state") else None
+    status, answer = manual.ctl("survey", str(names), "--out", str(result))
+    assert answer["planned"] >= 2 and answer["before"] == 0, answer
+    found = {o["user"]: o for o in lines(result)}
+    assert set(users[:2]) <= set(found) and all(found[u]["mailboxes"] and found[u]["blocked"] is False for u in users[:2])
+    assert not manual.redis.client().keys("imapferry:route:*") and before == ({u: old.maildir_state(u) for u in users} if before else None)
+    planned = answer["planned"]
+
+    # A line that was not written to its end, and one more account: it goes on.
+    with open(result, "a", encoding="utf-8") as f:
+        f.write('{"user": "half')
+    names.write_text("\n".join(users))
+    status, answer = manual.ctl("survey", str(names), "--out", str(result), "--pause", "1ms")
+    assert status == 0 and (answer["planned"], answer["before"]) == (1, 2), answer
+    assert len(lines(result)) == planned + (2 if len(found) > planned else 1) or len(lines(result)) == len(found) + 1
+
+    status, o = manual.ctl("report", "--survey", str(result))
+    assert status == 0 and o["accounts"] >= 3 and o["messages"] >= 4 + 5 + 6 and o["bytes"] > 0 and sum(o["tiers"].values()) == o["mailboxes"]
+    assert "rate" not in o
+    text = manual.ctl_raw("report", "--survey", str(result))[1]
+    assert "time        not known" in text and "messages" in text
+    manual.redis.client().rpush("imapferry:history", "1000000 sum:bytes_done=0", "1060000 sum:bytes_done=600000")
+    o = manual.ctl("report", "--survey", str(result))[1]
+    assert o["rate"] == 10000 and o["hours"] == pytest.approx(o["bytes"] / 10000 / 3600, rel=0.01)
+
+
+def test_causes_are_grouped_with_counts_and_examples(manual, tmp_path):
+    result = tmp_path / "result"
+    box = {"mailbox": "INBOX", "messages": 10, "bytes": 1000, "tier": "T0"}
+    large = {"kind": "too_large", "mailbox": "INBOX", "detail": "x", "blocks": True}
+    rows = [{"user": f"u{n}", "mailboxes": [box], "findings": [large, large], "blocked": True} for n in range(5)]
+    rows += [{"user": "v", "mailboxes": [box, box], "findings": [{"kind": "quota", "mailbox": "", "detail": "x", "blocks": True}], "blocked": True},
+             {"user": "w", "error": "no way to sign in"}, {"user": "x", "error": "no way to sign in"}, {"user": "w", "mailboxes": [box], "findings": []}]
+    result.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    status, o = manual.ctl("report", "--survey", str(result))
+    assert status == 0 and (o["accounts"], o["blocked"], o["mailboxes"], o["messages"]) == (7, 6, 8, 80), o
+    first = o["findings"][0]
+    assert (first["kind"], first["accounts"], first["findings"], first["examples"]) == ("too_large", 5, 10, ["u0", "u1", "u2"]) and first["text"]
+    assert o["failed"] == [{"error": "no way to sign in", "accounts": 1, "examples": ["x"]}], "the later line of w counts"
+    text = manual.ctl_raw("report", "--survey", str(result))[1]
+    assert "too_large" in text and "COULD NOT BE PLANNED" in text
+
+
+@pytest.mark.parametrize("args", [("survey",), ("survey", "x"), ("survey", "/nonexistent", "--out", "r"), ("report", "--survey", "/nonexistent"),
+                                  ("report", "ann", "--survey", "r"), ("report", "--survey", "r", "--domain", "d")])
+def test_wrong_arguments(manual, args):
+    assert manual.ctl(*args)[0] == 2, args
+
+
+def test_a_file_that_is_no_survey(manual, tmp_path):
+    (tmp_path / "x").write_text('{"user": "a"}\nhello\n')
+    status, answer = manual.ctl("report", "--survey", str(tmp_path / "x"))
+    assert status == 2 and "x:2: is no line of a survey" in answer["error"], answer
