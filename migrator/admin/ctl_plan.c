@@ -15,6 +15,8 @@
 #include "actions.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
+#include "ctl_screen.h"
+#include "ctl_table.h"
 #include "json_value.h"
 #include "naming.h"
 
@@ -166,34 +168,52 @@ static json_t *json_findings(const struct findings *all)
     return list;
 }
 
-static void print_mailboxes(const struct planner *g)
+/* To free. */
+static char *ctl_plan_size(uint64_t bytes)
 {
-    uint64_t bytes = 0, messages = 0;
+    struct buf text = {0};
 
-    printf("%s moves from %s to %s\n\n", g->move.user, g->move.source->name, g->move.target->name);
-    for (size_t i = 0; i < g->plan->n; i++) {
-        const struct plan_item *item = &g->plan->items[i];
-        char *from = ctl_plan_shown(item->source->name), *to = ctl_plan_shown(item->target_name);
-        struct buf size = {0};
-        ctl_write_bytes(&size, item->source->bytes);
-        struct tier_aim aim = ctl_plan_tier(g, item);
-        printf("  %s%s%s%s  %" PRIu32 " messages, %s%s; %s%s%s%s\n", from, strcmp(from, to) ? " -> " : "",
-               strcmp(from, to) ? to : "", item->create ? " (new)" : "", item->source->status.messages,
-               buf_str(&size), item->leave_out ? ", but for what leave_out says" : "",
-               view_tier_text(aim.tier), *aim.why ? " (" : "", aim.why, *aim.why ? ")" : "");
-        bytes += item->source->bytes;
-        messages += item->source->status.messages;
-        buf_free(&size);
-        free(from);
-        free(to);
-    }
-    struct buf size = {0};
-    ctl_write_bytes(&size, bytes);
-    printf("\n%zu mailboxes, %" PRIu64 " messages, %s\n", g->plan->n, messages, buf_str(&size));
-    buf_free(&size);
+    ctl_write_bytes(&text, bytes);
+    char *s = xstrdup(buf_str(&text));
+    buf_free(&text);
+    return s;
 }
 
-static void print_findings(const struct findings *all, bool blocks)
+static void ctl_plan_add_row(struct table *t, const struct planner *g, const struct plan_item *item)
+{
+    char *from = ctl_plan_shown(item->source->name), *to = ctl_plan_shown(item->target_name);
+    struct tier_aim aim = ctl_plan_tier(g, item);
+    bool other = strcmp(from, to) != 0;
+
+    table_add(t, (char *[]){xasprintf("  %s%s%s%s", from, other ? " -> " : "", other ? to : "",
+                                      item->create ? " (new)" : ""),
+                            xasprintf("%" PRIu32 " messages", item->source->status.messages),
+                            ctl_plan_size(item->source->bytes),
+                            xasprintf("%s%s%s%s%s", view_tier_text(aim.tier), *aim.why ? " (" : "", aim.why,
+                                      *aim.why ? ")" : "",
+                                      item->leave_out ? ", but for what leave_out says" : "")});
+    free(from);
+    free(to);
+}
+
+static void ctl_plan_write_mailboxes(struct buf *out, const struct planner *g)
+{
+    struct table t = {.n_columns = 4, .right = {false, true, true}};
+    uint64_t bytes = 0, messages = 0;
+
+    buf_printf(out, "%s moves from %s to %s\n\n", g->move.user, g->move.source->name, g->move.target->name);
+    for (size_t i = 0; i < g->plan->n; i++) {
+        ctl_plan_add_row(&t, g, &g->plan->items[i]);
+        bytes += g->plan->items[i].source->bytes;
+        messages += g->plan->items[i].source->status.messages;
+    }
+    table_write(&t, out, NULL);
+    char *size = ctl_plan_size(bytes);
+    buf_printf(out, "\n%zu mailboxes, %" PRIu64 " messages, %s\n", g->plan->n, messages, size);
+    free(size);
+}
+
+static void ctl_plan_write_findings(struct buf *out, const struct findings *all, bool blocks)
 {
     size_t n;
     const struct finding *f = findings_named(all, &n);
@@ -203,14 +223,30 @@ static void print_findings(const struct findings *all, bool blocks)
         if ((finding_class(f[i].kind) == FINDING_BLOCKS) != blocks)
             continue;
         if (first)
-            printf("\n%s\n", blocks ? "what would stop it:" : "what stays behind or differs:");
+            buf_printf(out, "\n%s\n", blocks ? "what would stop it:" : "what stays behind or differs:");
         first = false;
         struct buf name = {0};
         if (*f[i].mailbox)
             finding_show_mailbox(&name, f[i].mailbox);
-        printf("  %s: %s%s%s\n", finding_word(f[i].kind), buf_str(&name), name.len ? ": " : "", f[i].detail);
+        buf_printf(out, "  %s%s%s: %s%s%s\n", blocks ? STYLE_RED : "", finding_word(f[i].kind),
+                   blocks ? STYLE_OFF : "", buf_str(&name), name.len ? ": " : "", f[i].detail);
         buf_free(&name);
     }
+}
+
+/* Names and answers of servers are shown as text, whatever they hold. */
+static void ctl_plan_print(const struct planner *g, const struct findings *all, bool blocked)
+{
+    struct buf out = {0};
+
+    ctl_plan_write_mailboxes(&out, g);
+    ctl_plan_write_findings(&out, all, false);
+    ctl_plan_write_findings(&out, all, true);
+    buf_printf(&out, "\n%s\n",
+               blocked ? "The account would be blocked until that is put right or waived."
+                       : "Nothing that is known now would stop it.");
+    screen_print(&out);
+    buf_free(&out);
 }
 
 /* Takes it. */
@@ -245,11 +281,7 @@ static void show_plan(struct planner *g)
         json_object_set_new(o, "reason", json_string(buf_str(&reason)));
         ctl_plan_tell(g, o);
     } else {
-        print_mailboxes(g);
-        print_findings(all, false);
-        print_findings(all, true);
-        printf("\n%s\n", reason.len ? "The account would be blocked until that is put right or waived."
-                                    : "Nothing that is known now would stop it.");
+        ctl_plan_print(g, all, reason.len > 0);
     }
     buf_free(&reason);
     findings_free(&all);

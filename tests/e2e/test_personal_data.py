@@ -20,7 +20,7 @@ def rows():
 
 
 def pattern(key):
-    return re.compile("imapferry:" + re.sub(r"NAME|ID|STATE|WORD", ".*", key))
+    return re.compile("imapferry:" + re.sub(r"NAME|ID|STATE|WORD|WAVE", ".*", key))
 
 
 def texts(redis, key):

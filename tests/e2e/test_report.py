@@ -123,7 +123,7 @@ def test_report_of_one(ferry):
 
 
 def test_report_of_many_is_quick(ferry):
-    """100,000 take a tenth of a second for each 10,000 on an idle machine; here it is a sanitizer's build among others."""
+    """Of 100,000 it takes 1.8 s of processor time and 10 MiB more than of 1,000; here it is a sanitizer's build among others."""
     redis, count = ferry.redis.client(), 20000
     with redis.pipeline(transaction=False) as pipe:
         for n in range(count):
