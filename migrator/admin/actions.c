@@ -354,7 +354,7 @@ static char *fault_of(struct run *r)
     char *fault = list_fault(r);
     if (!fault && a->verb == ACTION_WAIVE)
         fault = waive_fault(a);
-    if (!fault && a->all)
+    if (!fault && a->all && a->verb != ACTION_RETIRE)
         fault = run_all_fault(a);
     if (fault)
         return fault;
