@@ -9,8 +9,9 @@ import subprocess
 import pytest
 
 from fakes.fake_imap import CAPABILITIES, FakeImap
-from harness import memory, net, redisd
+from harness import leaks, memory, net, redisd
 from harness.ferry import backend
+from harness.monitor import LISTEN, text
 from harness.scene import connect, new_user
 
 _number = itertools.count(1)
@@ -225,6 +226,66 @@ def test_passwords_of_the_site_are_in_no_core_file(make_ferry, cert):
                 daemon.stop()
     finally:
         ferry.close()
+        store.close()
+
+
+def told_by(ferry, user):
+    """What staff and monitoring see while all of it happens, and what others on the host see of the processes."""
+    shown = "".join(str(ferry.ctl_raw(*verb)) for verb in (["status"], ["list"], ["user", user], ["user", user, "--report"], ["sessions", user],
+                                                           ["audit", user], ["--json", "user", user])).encode()
+    for daemon in ferry.daemons:
+        shown += text(daemon).encode()
+        for name in ("cmdline", "environ", "comm"):
+            with open(f"/proc/{daemon.pid}/{name}", "rb") as f:
+                shown += f.read()
+    return shown
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_passwords_are_in_nothing_that_is_written(make_ferry, authority, log_format):
+    """Right ones and wrong ones, by each way that there is, sealed for a migrator and opened by it, and that of Redis: logs, what Redis
+    has on its disk, what staff are shown, what a core file has."""
+    needles = {form: b"a password" for form in MARKS}
+    store = redisd.Redis(port=net.free_port(), password=new_password(40).decode())
+    try:
+        with FakeImap("old", master=None) as old, FakeImap("new", master=None) as new:
+            ferry = make_ferry({"old": backend(old, "imap", master=False), "new": backend(new, "imap", master=False)},
+                               {"proxy": {"login_tries": 5}}, init=False, store=store)
+            secret = file_of(ferry.folder, "redis.secret", store.password.encode() + b"\n")
+            ferry.settings["redis"]["password_file"] = secret
+            ferry.init()
+            ferry.seal_keys()
+            proxy = ferry.proxy(["imap://127.0.0.1:0", "imaps://127.0.0.1:0"], proxy={**LISTEN, "log_format": log_format})
+            users = []
+
+            def take(user, password):
+                old.passwords[user] = new.passwords[user] = password
+                old.add(user, "INBOX", b"Subject: one\r\n\r\nbody\r\n")
+                if len(password) == 24:
+                    users.append(user)
+            refused, accepted = Logins(proxy, authority.ca), Logins(proxy, authority.ca, take)
+            assert refused.answers() == {b"a NO"} and accepted.answers() == {b"a OK"}
+            migrator = ferry.migrator(wait=False, migrator={**LISTEN, "log_format": log_format})
+            migrator.wait('event[=":]*ready')
+            for user in users:
+                ferry.wait_state(user, "flipped")
+            proxy.wait("handed_over")
+            for daemon in ferry.daemons:
+                daemon.signal(1)
+                daemon.wait('event[=":]*reloaded')
+            assert not leaks.in_bytes(told_by(ferry, users[0]), needles)
+            for daemon in ferry.daemons:
+                core = memory.core_of(daemon.pid, ferry.folder)
+                assert core is None or not leaks.in_bytes(core, needles)
+            accepted.close()
+            refused.close()
+            assert users and store.client().save()
+            ferry.stop_all()
+            written = leaks.files(ferry.folder, lambda name: name.endswith(".log")) + store.files()
+            assert {os.path.splitext(x)[1] for x in written} == {".log", ".aof", ".rdb"}
+            assert not leaks.in_files(written, needles)
+            assert leaks.in_files([secret], needles), "nothing is found even where one is"
+    finally:
         store.close()
 
 

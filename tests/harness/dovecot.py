@@ -12,9 +12,10 @@ import os
 import pwd
 import subprocess
 
-from . import dovecot_conf, net
+from . import dovecot_conf, leaks, net
 
 MASTER_USER, MASTER_PASSWORD = "admin", "styx"
+leaks.used(MASTER_PASSWORD)
 PASSWORD = "secret"
 DOVEADM_KEY = "k3y of doveadm"
 

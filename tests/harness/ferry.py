@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import threading
 
-from . import dovecot, net, redisd, state
+from . import dovecot, leaks, net, redisd, state
 from .daemon import Daemon, program, sanitizer_environment, sanitizer_reports
 
 # Short terms, so that a test of what happens after them is short too.
@@ -282,6 +282,7 @@ class Ferry:
         try:
             self.stop_all()
             self.check_source()
+            leaks.assert_none(leaks.files(self.folder, lambda name: name.endswith(".log")))
         finally:
             net.remove_folder(self.folder)
 

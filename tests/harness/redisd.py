@@ -5,7 +5,7 @@ import subprocess
 
 import redis
 
-from . import net
+from . import leaks, net
 
 
 class Redis:
@@ -77,6 +77,10 @@ class Redis:
         self.stop()
         self.start()
 
+    def files(self):
+        """What it has written: its log, and each command that has changed something (the append-only file)."""
+        return leaks.files(self.folder, lambda name: name.endswith((".log", ".aof", ".rdb")))
+
     def wipe(self):
         """What an administrator does by mistake: everything gone, server still there."""
         self.client().flushall()
@@ -85,4 +89,7 @@ class Redis:
         for client in self._clients.values():
             client.close()
         self.stop()
-        net.remove_folder(self.folder)
+        try:
+            leaks.assert_none(self.files())
+        finally:
+            net.remove_folder(self.folder)
