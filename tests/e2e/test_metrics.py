@@ -2,8 +2,10 @@
 import os
 import subprocess
 
+import pytest
+
 from fakes.fake_imap import FakeImap
-from harness import net
+from harness import mail, net
 from harness.daemon import program
 from harness.ferry import backend
 from harness.monitor import LISTEN, ask, check, metrics, text, wait_metric
@@ -77,8 +79,41 @@ def test_accounts_and_a_pause(ferry, old):
     assert now["imapferry_accounts_at_backend", "old"] == 1
 
 
-def test_a_thaw_and_a_difference(make_ferry):
-    """A target that refuses a message: the account is blocked; and a freeze that takes too long."""
+def test_a_thaw(make_ferry, backends, old):
+    """The site's hook fails in the freeze: the account goes on at the old server, and is tried again."""
+    user = new_user()
+    fill(old, user, small(messages=3))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual", "hook_freeze": ["/bin/false"]}})
+    migrator = ferry.migrator(migrator=LISTEN)
+    assert ferry.ctl("migrate", user)[0] == 0
+    migrator.wait("event=thawed .*why=hook")
+    now = net.wait_until("the job's end", lambda: (lambda m: m["imapferry_jobs_total", "backoff"] > 0 and m)(metrics(migrator)))
+    assert now["imapferry_thaws_total", "hook"] >= 1
+    assert now["imapferry_freeze_duration_seconds_count", "thawed"] >= 1
+    assert now["imapferry_freeze_duration_seconds_count", "flipped"] == 0
+    assert ("imapferry_flips_total", "old", "new") not in now
+
+
+@pytest.mark.writes_source
+def test_a_late_arrival(make_ferry, backends, old):
+    user = new_user()
+    fill(old, user, small(messages=3))
+    ferry = make_ferry(backends, {"migration": {"trigger": "manual", "late_watch": "8s"}})
+    migrator = ferry.migrator(migrator=LISTEN)
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "flipped")
+    client = mail.connect(old, user, "secret")
+    client.append("INBOX", "", None, b"Subject: late\r\n\r\nlate\r\n")
+    client.logout()
+    migrator.wait("event=late ")
+    wait_metric(migrator, ("imapferry_late_arrivals_total",), 1)
+    now = metrics(migrator)
+    assert now["imapferry_late_looks_total", "copied"] == 1 and now["imapferry_late_looks_total", "failed"] == 0
+    assert now["imapferry_messages_copied_total",] == 4
+
+
+def test_a_difference(make_ferry):
+    """A target that does not take a message: the account is blocked."""
     with FakeImap("old") as old, FakeImap("new") as new:
         ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap", capabilities=["APPENDLIMIT=200"])},
                            {"migration": {"trigger": "manual"}})

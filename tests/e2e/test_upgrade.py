@@ -16,6 +16,7 @@ from harness import net
 from harness.daemon import program, sanitizer_environment
 from harness.ferry import backend, standing
 from harness.load import Load
+from harness.monitor import ask, metrics
 from harness.scene import TlsProgram, Wire, connect, new_user
 
 USER = pwd.getpwnam("nobody")
@@ -576,3 +577,21 @@ def test_without_a_socket_a_second_one_finds_the_port_taken(place):
     first = place.start()
     assert re.search(r"can't listen: Address already in use", place.refused())
     first.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "http+unix"])
+def test_monitoring_asks_the_new_process(site, scheme):
+    """At the same address: by a user who is not root, in its sandbox."""
+    where = f"http://127.0.0.1:{net.free_port()}" if scheme == "http" else f"http+unix://{site.folder}/metrics{net.free_port()}"
+    place = Place(site, metrics_listen=where, user=USER.pw_name)
+    first = place.start()
+    with connect(first) as wire:
+        assert wire.login(new_user()).startswith(b"l1 OK")
+    assert metrics(first)["imapferry_logins_total", "ok"] == 1
+    second = place.start()
+    second.wait("event=upgrade_done")
+    ended(first)
+    assert ask(second, "/readyz")[:2] == (200, "ready\n")
+    assert metrics(second)["imapferry_logins_total", "ok"] == 0
+    second.stop()
+    assert scheme == "http" or not os.path.exists(where.partition("://")[2])
