@@ -199,11 +199,12 @@ static void test_sample_shows_defaults(void **state)
     conf_print(&b, d);
     assert_int_equal(d->n_rules, 1);
     assert_int_equal(d->n_waves, 1);
-    /* these three are examples alone */
-    char *shown = without(buf_str(&a), "seal {"), *bared = without(buf_str(&b), "seal {"),
-         *ruled = without(bared, "rule \"*@b.example\""), *rest = without(ruled, "wave \"pilot\"");
+    /* these four are examples alone */
+    char *sealed = without(buf_str(&a), "seal {"), *shown = without(sealed, "admin {"),
+         *bared = without(buf_str(&b), "seal {"), *managed = without(bared, "admin {"),
+         *ruled = without(managed, "rule \"*@b.example\""), *rest = without(ruled, "wave \"pilot\"");
     assert_string_equal(shown, rest);
-    free(shown), free(bared), free(ruled), free(rest);
+    free(sealed), free(shown), free(bared), free(managed), free(ruled), free(rest);
     drop("pilot.txt");
     for (size_t i = 0; i < n_options; i++) {
         char *line = xasprintf("    %s = ", options[i].name);
