@@ -1,5 +1,6 @@
 """A client that keeps a mailbox by CONDSTORE or QRESYNC (../view/cache.py): it opens the mailbox, asks, waits in IDLE, leaves and comes
 back with its MODSEQ, before the cut-over, in the middle of it and behind it. At the end it holds what the new server has."""
+import collections
 import random
 import re
 import threading
@@ -7,10 +8,11 @@ import time
 
 from harness import deflated
 from view.answers import flags, pairs
-from view.cache import Cache
+from view.cache import LOGGED, Cache
 from view.talk import Talk
 
 SUBJECT = b"BODY[HEADER.FIELDS (SUBJECT)]"
+HEARD = 4000  # lines that are kept of what was said
 OF_EACH = (("select", "fetch"), ("search",))  # how an account's keepers come back
 
 
@@ -20,11 +22,21 @@ class Kept(Cache):
     def __init__(self, *args, packs=False, **options):
         super().__init__(*args, patient=True, **options)
         self.packs, self.marks = packs, {}
+        self.log = collections.deque(maxlen=HEARD)
 
     def fault(self, text):
         if not self.faults:
-            text += "".join(f"\n        {at % 1000:.3f} {line[:200] if line else line}" for at, line in self.log)
+            text += self.last(list(self.log)[-LOGGED:])
         super().fault(text)
+
+    @staticmethod
+    def last(lines):
+        return "".join(f"\n        {at % 1000:.3f} {line[:200] if line else line}" for at, line in lines)
+
+    def heard_of(self, uid):
+        """All that was said of a message, and of how far its MODSEQs go."""
+        word = re.compile(rb"UID %d\b|HIGHESTMODSEQ|CHANGEDSINCE|QRESYNC|BYE|EXISTS|VANISHED" % uid)
+        return self.last([(at, line) for at, line in self.log if line and word.search(line)])
 
     def _sign_in(self):
         super()._sign_in()
@@ -135,7 +147,7 @@ class Keeper(threading.Thread):
             is_there = shown[uid][1] if uid in shown else None
             if cache.messages.get(uid) != is_there:
                 self.complaints.append(f"{self.label} in {self.box} by {cache.way}: UID {uid}: holds {cache.messages.get(uid)}, "
-                                       f"there {is_there}")
+                                       f"there {is_there}{cache.heard_of(uid) if not self.complaints else ''}")
         marks = cache.marks.get(cache.validity, {})
         wrong = [f"UID {uid} was {marks[uid]}, is {mark}" for uid, (mark, _) in shown.items() if marks.get(uid, mark) != mark]
         self.complaints += [f"{self.label}: {x}" for x in wrong[:5]]
