@@ -105,6 +105,7 @@ static const char **body_text_of(struct action *a, unsigned takes, const char *n
         {"to", &a->to, takes & TAKES_TO, API_NAME_MAX},
         {"state", &a->state, takes & TAKES_STATE, API_NAME_MAX},
         {"word", &a->word, takes & TAKES_WORD, API_NAME_MAX},
+        {"wave", &a->wave, takes & TAKES_WAVE, API_NAME_MAX},
     };
 
     for (size_t i = 0; i < COUNTOF(texts); i++) {
@@ -205,7 +206,7 @@ bool api_body_read(struct http_request *r, unsigned takes, struct api_body *b)
     struct action *a = &b->action;
     bool good;
 
-    a->login = a->to = a->state = a->reason = a->cursor = a->word = "";
+    a->login = a->to = a->state = a->reason = a->cursor = a->word = a->wave = "";
     if (!strcmp(http_request_method(r), "POST"))
         good = body_parse(r, b) && body_read_object(r, takes, b);
     else

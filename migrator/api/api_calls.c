@@ -36,8 +36,8 @@ static const struct call_row {
     {"POST", "/api/v1/account/waive", TOKEN_OPERATOR, ACTION_WAIVE, .takes = TAKES_USER | TAKES_KEYS},
     {"POST", "/api/v1/account/forget", TOKEN_OPERATOR, ACTION_FORGET, .takes = TAKES_USER},
     {"POST", "/api/v1/retry", TOKEN_OPERATOR, ACTION_RETRY, .takes = TAKES_STATE | TAKES_WORD, .all = true},
-    {"POST", "/api/v1/pause", TOKEN_OPERATOR, ACTION_PAUSE, .takes = 0},
-    {"POST", "/api/v1/resume", TOKEN_OPERATOR, ACTION_RESUME, .takes = 0},
+    {"POST", "/api/v1/pause", TOKEN_OPERATOR, ACTION_PAUSE, .takes = TAKES_WAVE},
+    {"POST", "/api/v1/resume", TOKEN_OPERATOR, ACTION_RESUME, .takes = TAKES_WAVE},
 };
 
 /* ---- actions under way: a stop waits for them */

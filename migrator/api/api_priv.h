@@ -70,6 +70,7 @@ enum {
     TAKES_PAGE = 1 << 7, /* cursor */
     TAKES_COUNT = 1 << 8,
     TAKES_SINCE = 1 << 9,
+    TAKES_WAVE = 1 << 10,
 };
 struct api_body {
     struct action action;           /* its strings are borrowed of the request or of json */

@@ -419,17 +419,31 @@ function drawGraphs(list) {
 
 /* ---- waves, where the configuration has them ---- */
 
+function waveState(w) {
+  if (w.paused) return `paused${w.paused_by ? ` by ${w.paused_by}` : ""}${w.paused_reason ? `: ${w.paused_reason}` : ""}`;
+  if (!w.configured) return "in no configuration any more";
+  return w.begun ? "runs" : `begins ${ago(w.after)}`;
+}
+
+function waveButton(w) {
+  const [verb, title, what] = w.paused
+    ? ["resume", "Resume", "Its accounts are copied and switched over again when it is their turn."]
+    : ["pause", "Pause", "None of its accounts is begun or switched over until somebody resumes it. What is being switched over at this moment is carried out."];
+  return button(title, () => askFor({ title: `${title} wave ${visible(w.wave)}`, what, yes: title, path: `api/v1/${verb}`, body: { wave: w.wave }, danger: !w.paused }));
+}
+
 function drawWaves() {
   const waves = seen.status?.waves;
   $("waves-part").hidden = !Array.isArray(waves) || waves.length === 0;
   if ($("waves-part").hidden) return;
-  const known = ["wave", "name", "moved", "accounts", "today", "per_day", "share", "after", "paused", "paused_by", "paused_reason"];
-  const columns = Object.keys(Object.assign({}, ...waves)).filter((c) => waves.some((w) => w[c] !== null && typeof w[c] !== "object"));
-  columns.sort((a, b) => (known.indexOf(a) + 1 || 99) - (known.indexOf(b) + 1 || 99));
-  const cell = (v) => (v === null || v === undefined ? "" : typeof v === "boolean" ? (v ? "yes" : "no") : typeof v === "number" ? number(v) : visible(v));
-  replaceIfOther($("waves"), JSON.stringify(waves), [make("table", { class: "cards-on-phone" },
-    make("thead", {}, make("tr", {}, columns.map((c) => make("th", { scope: "col" }, c.replaceAll("_", " "))))),
-    make("tbody", {}, waves.map((w) => make("tr", {}, columns.map((c) => make("td", { "data-label": c.replaceAll("_", " ") }, make("span", {}, cell(w[c]))))))))]);
+  const may = mayChange();
+  const columns = [["Wave", (w) => visible(w.wave)], ["Moved", (w) => number(w.moved)], ["Under way", (w) => number(w.under_way)],
+    ["Failing", (w) => number(w.failing)], ["Today", (w) => `${number(w.today)}${w.per_day ? ` of ${number(w.per_day)}` : ""}`],
+    ["Share", (w) => (w.share === null ? "" : `${w.share} %`)], ["State", (w) => visible(waveState(w))]];
+  if (may) columns.push(["Change", waveButton]);
+  replaceIfOther($("waves"), JSON.stringify([may, waves]), [make("table", { class: "cards-on-phone" },
+    make("thead", {}, make("tr", {}, columns.map(([name]) => make("th", { scope: "col" }, name)))),
+    make("tbody", {}, waves.map((w) => make("tr", {}, columns.map(([name, cell]) => make("td", { "data-label": name }, make("span", {}, cell(w))))))))]);
 }
 
 /* ---- at work, servers, events ---- */
@@ -608,7 +622,7 @@ function drawAccount(box, a) {
   fact(list, "Held up by", visible(a.held_up || ""));
   fact(list, "Last failure", visible(a.last_failure && a.last_failure !== a.reason ? a.last_failure : ""));
   fact(list, "Next try", a.next_try ? when(a.next_try) : "");
-  fact(list, "Wave", visible(typeof a.wave === "string" ? a.wave : a.wave?.name || ""), a.wave_why ? ` ${visible(a.wave_why)}` : "");
+  fact(list, "Wave", visible(a.wave?.name || ""), a.wave?.not_its_turn ? `: ${visible(a.wave.not_its_turn)}` : "");
   fact(list, "Attempts", a.attempts ? number(a.attempts) : "");
   fact(list, "Copied", a.messages.total ? progressOf(a) : "");
   fact(list, "Tiers", tiersOf(a.tiers));

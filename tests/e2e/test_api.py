@@ -54,6 +54,22 @@ def test_who_may_ask_for_what(api):
     assert api.raw("GET", "/api/v1/status?token=" + api.tokens["read"])[0] == 401
 
 
+def test_one_wave_is_paused(ferry):
+    ferry.settings['wave "pilot"'] = {"accounts": ["*@example.org"]}
+    api = Api(ferry)
+
+    def told():
+        status = api.call("status")[1]
+        return status["paused"], [(w["wave"], w["paused"], w["paused_by"], w["paused_reason"]) for w in status["waves"]]
+    assert api.call("pause", {"reason": "too many", "wave": "pilot"})[0] == 200
+    assert told() == (False, [("pilot", True, "token operator-name", "too many")])
+    status, answer = api.call("pause", {"reason": "x", "wave": "none"})
+    assert 400 <= status < 500 and "none" in answer["error"], answer
+    assert api.call("resume", {"reason": "go on", "wave": "pilot"})[0] == 200
+    assert told() == (False, [("pilot", False, "", "")])
+    assert [e["reason"] for e in api.call("audit")[1]["audit"]] == ["go on", "too many"]
+
+
 def test_who_shows_wrong_tokens_is_not_heard_for_a_while(api):
     wrong = api.tokens["read"][:-1] + ("0" if api.tokens["read"][-1] != "0" else "1")
     answers = [api.call("status", token=wrong)[0] for _ in range(12)]
@@ -215,7 +231,7 @@ def test_accounts_of_one_reason_are_tried_again_together(api):
     assert groups == {("blocked", "cannot"): 1, ("blocked", "quota"): 1, ("backoff", "unreachable"): 1}
     assert api.call("retry", {"state": "blocked", "word": "quota", "reason": "more room"})[1]["queued"] == 1
     assert [a["user"] for a in api.call("accounts", state="queued")[1]["accounts"]] == ["bob"]
-    assert api.call("audit")[1]["audit"][0]["what"] == "retry --all --state blocked --reason quota"
+    assert api.call("audit")[1]["audit"][0]["what"] == "retry --all --state blocked --why quota"
     assert api.call("retry", {"state": "nonsense", "reason": "x"})[0] == 400
 
 

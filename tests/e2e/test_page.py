@@ -13,7 +13,9 @@ ACCOUNTS = 5000
 @pytest.fixture(scope="module")
 def crowd(cert):
     """A migrator with a page, over a store with many accounts; paused."""
-    with standing({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}}, cert) as ferry:
+    settings = {"migration": {"trigger": "manual"}, 'wave "pilot"': {"accounts": ["*@pilot.example"], "per_day": 50},
+                'wave "rest"': {"accounts": ["*"], "after": "2099-01-01", "share": 5}}
+    with standing({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}}, cert, settings) as ferry:
         crowded.plant(ferry.redis.client(), ACCOUNTS)
         api = Api(ferry)
         api.migrator.wait(r"event=accounts_counted")
@@ -44,7 +46,7 @@ def open_page(crowd):
 
 def drawn(browser):
     """The overview, once all of it was told."""
-    for part in ("#problems .card", "#numbers div", "#bar svg", "#graphs svg", "#jobs table", "#servers table", "#events li"):
+    for part in ("#problems .card", "#numbers div", "#bar svg", "#graphs svg", "#waves table", "#jobs table", "#servers table", "#events li"):
         browser.wait(part)
     return browser
 
@@ -177,6 +179,19 @@ def test_a_refusal_is_told_in_the_dialog(crowd, open_page):
     browser.fill("#ask-reason", "x")
     browser.click("#ask-yes")
     browser.hear("#ask-error", "does not allow it")
+
+
+def test_one_wave_is_paused(crowd, open_page):
+    browser = drawn(open_page())
+    browser.hear("#waves", "begins")
+    browser.click("#waves tr:has-text('pilot') >> text=Pause")
+    do(browser, "wait for the new disks")
+    browser.hear("#waves", "wait for the new disks")
+    assert [w["wave"] for w in crowd.call("status")[1]["waves"] if w["paused"]] == ["pilot"]
+    browser.click("#waves tr:has-text('pilot') >> text=Resume")
+    do(browser)
+    browser.hear("#waves", "runs")
+    assert not [w for w in crowd.call("status")[1]["waves"] if w["paused"]]
 
 
 def test_who_may_only_look_is_offered_nothing_else(open_page):
