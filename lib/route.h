@@ -470,10 +470,10 @@ struct route_staff {
 };
 /* resting, backoff, blocked, flipped, settled → queued, where the account is on source; with force also
  * queued, copying, ready → queued, and their owner loses the job. bulk: the account is queued behind the
- * logins. back: accounts come from this target, so the account will be held there. ROUTE_OK: detail is the
- * state; an account that is under way to the same target already stays as it is. */
+ * logins. back: accounts come from this target, so the account will be held there. now: as route_now(). ROUTE_OK:
+ * detail is the state; an account that is under way to the same target already stays as it is. */
 void route_enqueue(struct store *s, const struct route_staff *a, const char *source, const char *target,
-                   bool bulk, bool force, bool back, route_done_fn fn, void *owner);
+                   bool bulk, bool force, bool back, bool now, route_done_fn fn, void *owner);
 /* resting, flipped, settled → queued, behind the logins: an account of a list is to be moved from where it
  * is. run names one run over the list; the audit has an entry of the list (route_note()), and none of each
  * account. ROUTE_OK: detail is queued, under_way or there (it is on the target). */

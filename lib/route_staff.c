@@ -15,7 +15,7 @@ static void args_staff(struct args *a, const struct route_staff *who)
 }
 
 void route_enqueue(struct store *s, const struct route_staff *staff, const char *source, const char *target,
-                   bool bulk, bool force, bool back, route_done_fn fn, void *owner)
+                   bool bulk, bool force, bool back, bool now, route_done_fn fn, void *owner)
 {
     struct args a = {0};
     args_staff(&a, staff);
@@ -25,6 +25,7 @@ void route_enqueue(struct store *s, const struct route_staff *staff, const char 
     args_bool(&a, force);
     args_bool(&a, back);
     args_text(&a, route_home(s, staff->user));
+    args_bool(&a, now);
     route_run(s, "enqueue", &a, fn, owner);
 }
 

@@ -1,4 +1,5 @@
--- enqueue: staff want an account moved. args: user, who, reason, source, target, bulk, force, back, home.
+-- enqueue: staff want an account moved. args: user, who, reason, source, target, bulk, force, back, home, now
+-- (switched over as soon as it is copied, as now.lua would say; else it might be blocked before that is heard).
 -- ok: the state; one that is under way to the same target already stays as it is, but that a paused wave holds it no more: what
 -- staff name goes.
 if not open() then return NOSTORE end
@@ -20,11 +21,12 @@ if r.backend ~= source or source == target or target == '' then return {'refused
 local before = r.state
 local set = push(r, bulk)
 set.source, set.target, set.force, set.back = source, target, arg(7) == '1' and '1' or '', arg(8) == '1' and '1' or ''
-set.attempts, set.failed, set.now, set.waits, set.staff = '0', '', '', '0', mark
+set.attempts, set.failed, set.now, set.waits, set.staff = '0', '', arg(10) == '1' and '1' or '', '0', mark
 set.died, set.died_late, set.wave = '', '', waved(r, '')
 for _, f in ipairs({'mailboxes', 'messages', 'bytes'}) do set[f .. '_done'], set[f .. '_total'] = '0', '0' end
 set.messages_verified, set.tiers = '0', ''
 change(r, set, 'state')
 audit(arg(2), force and 'enqueue --force' or 'enqueue', r.user, arg(3), before .. ' ' .. source,
       r.state .. ' ' .. target)
+if r.now == '1' then audit(arg(2), 'now', r.user, arg(3), r.state, r.state) end
 return {'ok', r.state}

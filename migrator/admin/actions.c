@@ -76,7 +76,7 @@ static void on_now(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
-    /* Between the two calls the job went on: what was asked for is under way. */
+    /* Between the two calls the job went on: what was asked for is under way, or it was said with the first. */
     if (rc != ROUTE_OK && rc != ROUTE_REFUSED) {
         run_end_failed(r, rc, detail);
         return;
@@ -119,7 +119,8 @@ static void enqueue(struct run *r)
 {
     struct route_staff a = action_staff(r);
 
-    route_enqueue(r->store, &a, r->from, target_of(r), false, r->action.force, goes_back(r), on_enqueued, r);
+    route_enqueue(r->store, &a, r->from, target_of(r), false, r->action.force, goes_back(r),
+                  r->action.now && !r->action.force, on_enqueued, r);
 }
 
 static void move_account(struct run *r, const struct route *route)

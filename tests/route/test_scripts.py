@@ -1160,6 +1160,16 @@ def test_a_namesake_of_a_longer_term_keeps_it_until_it_is_over(store):
 
 # ---- staff and schedule ----
 
+def test_enqueue_that_is_to_move_now(store):
+    """What comes between two calls would make the account wait for its policy, though staff were told that it does not."""
+    store.plant("resting")
+    assert store.call("enqueue", "ann", "root", "why", "old", "new", 0, 0, 0, "old", 1) == ["ok", "queued"]
+    assert store.route()["now"] == "1" and sorted(a["what"] for a in store.audit()) == ["enqueue", "now"]
+    assert store.call("now", "ann", "root", "why") == ["ok", "queued"] and len(store.audit()) == 2
+    store.plant("blocked", now="1")
+    assert store.call("now", "ann", "root", "why") == ["refused", "blocked"] and store.route()["now"] == "1"
+
+
 @pytest.mark.parametrize("force", [0, 1])
 @pytest.mark.parametrize("state", STATES)
 def test_enqueue_from_every_state(store, state, force):

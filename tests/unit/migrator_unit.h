@@ -101,7 +101,7 @@ static inline const char *migrator_unit_route(struct migrator_world *w, const ch
 static inline void migrator_unit_queue(struct migrator_world *w, bool force)
 {
     const struct route_staff staff = {.user = w->user, .who = "test", .reason = ""};
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, force, false);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, force, false, false);
 }
 
 static inline void migrator_unit_on_entered(void *owner, enum route_rc rc, enum route_state state,

@@ -134,7 +134,7 @@ static inline int pair_unit_set_up(void **state)
     const struct route_staff staff = {.user = w->user, .who = "test", .reason = ""};
     snprintf(w->user, sizeof w->user, "ann%u@example.org", w->tests++);
     w->job = (struct route_job){.user = w->user, .token = "token"};
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false, false);
     route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit",
                 pair_unit_on_claimed, w);
     UNIT_UNTIL(&w->u, w->job.epoch > 0);

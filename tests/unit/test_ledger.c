@@ -54,7 +54,7 @@ static int set_up(void **state)
     const struct route_staff staff = {.user = "ann@example.org", .who = "test", .reason = ""};
     unit_store_begin(&w->u);
     w->job = (struct route_job){.user = "ann@example.org", .token = "token"};
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_enqueue, &staff, "old", "new", false, false, false, false);
     route_claim(w->u.store, &(struct route_entry){.user = w->job.user}, w->job.token, "", "unit", on_claimed,
                 w);
     UNIT_UNTIL(&w->u, w->job.epoch > 0);

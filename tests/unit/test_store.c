@@ -290,10 +290,10 @@ static void test_staff(void **state)
 
     UNIT_DO_RC(u, ROUTE_REFUSED, route_retry, &staff, "");
     UNIT_DO_RC(u, ROUTE_REFUSED, route_now, &staff);
-    UNIT_DO(u, a, route_enqueue, &staff, "new", "old", false, true, true);
+    UNIT_DO(u, a, route_enqueue, &staff, "new", "old", false, true, true, false);
     assert_int_equal(a.rc, ROUTE_REFUSED);
     assert_string_equal(a.detail, "resting on old");
-    UNIT_DO(u, a, route_enqueue, &staff, "old", "new", true, true, false);
+    UNIT_DO(u, a, route_enqueue, &staff, "old", "new", true, true, false, false);
     assert_int_equal(a.rc, ROUTE_OK);
     assert_string_equal(a.detail, "queued");
     UNIT_DO_RC(u, ROUTE_OK, route_now, &staff);
