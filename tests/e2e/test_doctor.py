@@ -46,11 +46,11 @@ def test_what_does_not_run_and_what_is_overdue(ferry):
     assert levels(found, "proxies") == levels(found, "migrators") == {"ok"}, found
     assert not {"late watch", "hooks", "pause", "accounts"} & set(found), found
 
+    migrator.stop()  # it would see to what is due
     redis.zadd("imapferry:hooks", {"flip\n3\nold\nnew\nann": 1})
     redis.hset("imapferry:waves", mapping={"pilot:paused": 1, "rest:paused": 0, "pilot:today": 1})
     redis.hset("imapferry:counts", mapping={"state:blocked": 2, "state:backoff": 1})
     assert ferry.ctl("pause", "--reason", "lunch")[0] == 0
-    migrator.stop()
     redis.zadd("imapferry:late", {"ann": 1})
     status, found = doctor(ferry)
     assert status == 1 and levels(found, "hooks") == levels(found, "late watch") == {"error"}, found
