@@ -78,17 +78,16 @@ static void on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
         end(r, ROUTE_DOWN);
         return;
     }
-    char *before = store_key(r->s, "route:");
+    struct span *users = xcalloc(reply_count(keys) + 1, sizeof(*users));
+    size_t n = store_names(r->s, "route", keys, users);
     free(r->cursor);
     r->cursor = xspandup(reply_str(reply_at(reply, 0)));
-    r->accounts += reply_count(keys);
+    r->accounts += n;
     args_text(&a, r->series);
-    for (size_t i = 0; i < reply_count(keys); i++) {
-        struct span key = reply_str(reply_at(keys, i));
-        args_span(&a, span_of(key.p + strlen(before), key.len - strlen(before)));
-    }
+    for (size_t i = 0; i < n; i++)
+        args_span(&a, users[i]);
     route_run(r->s, "recount", &a, on_counted, r);
-    free(before);
+    free(users);
 }
 
 static void scan(struct recount *r)

@@ -159,6 +159,20 @@ char *store_key(const struct store *s, const char *fmt, ...)
     return key;
 }
 
+size_t store_names(const struct store *s, const char *kind, const struct reply *keys, struct span *names)
+{
+    char *before = store_key(s, "%s:", kind);
+    size_t len = strlen(before), n = 0;
+
+    for (size_t i = 0; i < reply_count(keys); i++) {
+        struct span key = reply_str(reply_at(keys, i));
+        if (key.len > len && memcmp(key.p, before, len) == 0)
+            names[n++] = span_of(key.p + len, key.len - len);
+    }
+    free(before);
+    return n;
+}
+
 static void leave_callback(struct store *s)
 {
     if (--s->busy > 0 || !s->gone)

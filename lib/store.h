@@ -69,6 +69,10 @@ void store_look_at_replicas(struct store *s);
 
 /* A key of this store: the prefix, ":" and the text; to free. */
 char *store_key(const struct store *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* keys: what SCAN has found by store_key(s, "KIND:*"), as an array. What stands behind "KIND:" goes to names, which has room
+ * for as many as there are keys; borrowed of keys. A key that does not begin so was not asked for, and is left out. How
+ * many names there are. */
+size_t store_names(const struct store *s, const char *kind, const struct reply *keys, struct span *names);
 
 /* Runs a script of lib/route; name is a constant. That is an FCALL of its function (store_library.h), and a
  * second one where Redis did not have the library. The scripts build their keys from the prefix, which goes

@@ -455,18 +455,13 @@ static void action_proxy_on_scan(void *owner, enum redis_rc rc, const struct rep
 {
     struct forgetting *f = owner;
     const struct reply *keys = reply_at(r, 1);
-    size_t n = reply_count(keys);
 
     if (rc != REDIS_OK) {
         finish_failed(f, REDIS_DOWN, r);
         return;
     }
-    char *before = store_key(f->run->store, "sessions:");
-    struct span *users = xcalloc(n + 1, sizeof(*users));
-    for (size_t i = 0; i < n; i++) {
-        struct span key = reply_str(reply_at(keys, i));
-        users[i] = span_of(key.p + strlen(before), key.len - strlen(before));
-    }
+    struct span *users = xcalloc(reply_count(keys) + 1, sizeof(*users));
+    size_t n = store_names(f->run->store, "sessions", keys, users);
     free(f->cursor);
     f->cursor = xspandup(reply_str(reply_at(r, 0)));
     if (f->step == COUNT)
@@ -474,7 +469,6 @@ static void action_proxy_on_scan(void *owner, enum redis_rc rc, const struct rep
     else
         sweep_page(f, users, n);
     free(users);
-    free(before);
 }
 
 static void action_proxy_scan(struct forgetting *f)

@@ -38,23 +38,17 @@ static void name_scan_take(void *owner, enum redis_rc rc, const struct reply *re
 {
     struct name_scan *w = owner;
     const struct reply *keys = reply_at(reply, 1);
-    size_t n = reply_count(keys);
 
     if (rc != REDIS_OK) {
         name_scan_end(w, false);
         return;
     }
-    char *before = store_key(w->store, "%s:", w->kind);
-    struct span *users = xcalloc(n + 1, sizeof(*users));
-    for (size_t i = 0; i < n; i++) {
-        struct span key = reply_str(reply_at(keys, i));
-        users[i] = span_of(key.p + strlen(before), key.len - strlen(before));
-    }
+    struct span *users = xcalloc(reply_count(keys) + 1, sizeof(*users));
+    size_t n = store_names(w->store, w->kind, keys, users);
     free(w->cursor);
     w->cursor = xspandup(reply_str(reply_at(reply, 0)));
     w->fn(w->owner, users, n);
     free(users);
-    free(before);
 }
 
 void name_scan_on(struct name_scan *w)

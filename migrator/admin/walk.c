@@ -179,18 +179,13 @@ static void walk_on_scan(void *owner, enum redis_rc rc, const struct reply *repl
 {
     struct walk *w = owner;
     const struct reply *keys = reply_at(reply, 1);
-    size_t n = reply_count(keys);
 
     if (rc != REDIS_OK) {
         walk_finish(w, ROUTE_DOWN);
         return;
     }
-    char *before = store_key(w->store, "route:");
-    struct span *users = xcalloc(n + 1, sizeof(*users));
-    for (size_t i = 0; i < n; i++) {
-        struct span key = reply_str(reply_at(keys, i));
-        users[i] = span_of(key.p + strlen(before), key.len - strlen(before));
-    }
+    struct span *users = xcalloc(reply_count(keys) + 1, sizeof(*users));
+    size_t n = store_names(w->store, "route", keys, users);
     free(w->cursor);
     w->cursor = xspandup(reply_str(reply_at(reply, 0)));
     if (n > 0 && w->exported)
@@ -200,7 +195,6 @@ static void walk_on_scan(void *owner, enum redis_rc rc, const struct reply *repl
     else
         walk_on_rows(w, ROUTE_OK, NULL, 0);
     free(users);
-    free(before);
 }
 
 /* Keys have nothing that means something in a pattern (account.h). */

@@ -129,24 +129,18 @@ static void sweep_on_scan(void *owner, enum redis_rc rc, const struct reply *r)
     struct sweep *s = owner;
     const struct reply *keys = reply_at(r, 1);
     struct span users[SCAN_COUNT * 4];
-    size_t n = 0;
 
     if (rc != REDIS_OK || reply_count(keys) > COUNTOF(users)) {
         poll_later(s);
         return;
     }
-    char *before = store_key(s->m->store, "sessions:");
+    size_t n = store_names(s->m->store, "sessions", keys, users);
     free(s->cursor);
     s->cursor = xspandup(reply_str(reply_at(r, 0)));
-    for (; n < reply_count(keys); n++) {
-        struct span key = reply_str(reply_at(keys, n));
-        users[n] = span_of(key.p + strlen(before), key.len - strlen(before));
-    }
     if (s->looking)
         sweep_look_at(s, users, n);
     else
         run_for(s, "sweep", users, n, sweep_on_swept);
-    free(before);
 }
 
 /* Of all accounts with sessions, some hundreds. */

@@ -25,6 +25,41 @@ static int teardown(void **state)
     return 0;
 }
 
+/* ---- names of keys ---- */
+
+struct names_told {
+    const struct store *store;
+    bool done;
+    struct buf text;
+};
+
+static void on_keys(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct names_told *t = owner;
+    struct span names[16];
+    assert_int_equal(rc, REDIS_OK);
+    size_t n = store_names(t->store, "route", r, names);
+    for (size_t i = 0; i < n; i++) {
+        buf_add_span(&t->text, names[i]);
+        buf_add_str(&t->text, ";");
+    }
+    t->done = true;
+}
+
+/* A Redis that says what was not asked for is not read past the end of what it says. */
+static void test_names_of_keys(void **state)
+{
+    struct unit_store *u = *state;
+    struct names_told t = {.store = u->store};
+    struct span argv[] = {span_str("LRANGE"), span_str("keys"), span_str("0"), span_str("-1")};
+    UNIT_COMMAND(u, "RPUSH", "keys", "unit:route:ann@example.org", "", "unit",
+                 "unit:route:", "other:route:bob", "unit:sessions:eve", "unit:route:a:b");
+    store_command(u->store, argv, COUNTOF(argv), on_keys, &t);
+    UNIT_UNTIL(u, t.done);
+    assert_string_equal(buf_str(&t.text), "ann@example.org;a:b;");
+    buf_free(&t.text);
+}
+
 /* ---- routes as read ---- */
 
 struct read_answer {
@@ -956,6 +991,7 @@ int main(void)
         TEST(test_ledger_in_pages, setup),
         TEST(test_views_and_secret, setup),
         TEST(test_view, setup),
+        TEST(test_names_of_keys, setup),
         TEST(test_functions_flushed, setup),
         TEST(test_functions_flushed_with_calls_under_way, setup),
         TEST(test_a_call_that_was_overtaken_is_not_sent_again, setup),
