@@ -11,6 +11,9 @@ json_t *json_text(struct span s);
 /* "2026-01-31T10:00:00Z"; null for 0. To decref. */
 json_t *json_time(uint64_t ms);
 
+/* The values of an object, each an object that says of how many "accounts" it is: those of most first. To decref. */
+json_t *json_by_accounts(json_t *by_name);
+
 /* "login": the name that logs in, where the account's key spells it otherwise. */
 void json_set_login(json_t *o, const char *key);
 

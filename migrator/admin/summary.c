@@ -127,30 +127,6 @@ static json_t *summary_amount(uint64_t done, uint64_t total)
     return json_pack("{s:I, s:I}", "done", (json_int_t)done, "total", (json_int_t)total);
 }
 
-static int summary_compare_reasons(const void *a, const void *b)
-{
-    const json_t *const *x = a, *const *y = b;
-    json_int_t nx = json_integer_value(json_object_get(*x, "accounts")),
-               ny = json_integer_value(json_object_get(*y, "accounts"));
-
-    return nx < ny ? 1 : nx > ny ? -1 : 0;
-}
-
-/* Those that concern most accounts first. */
-static json_t *summary_reasons(json_t *reasons)
-{
-    size_t n = 0;
-    json_t **all = xcalloc(json_object_size(reasons) + 1, sizeof(*all)), *list = json_array(), *o;
-    const char *key;
-
-    json_object_foreach(reasons, key, o) all[n++] = o;
-    qsort(all, n, sizeof(*all), summary_compare_reasons);
-    for (size_t i = 0; i < n; i++)
-        json_array_append(list, all[i]);
-    free(all);
-    return list;
-}
-
 /* As an account goes through them. */
 static json_t *summary_states(const json_t *states)
 {
@@ -178,7 +154,7 @@ json_t *summary_json(struct summary *s)
     json_object_set_new(o, "moved", moved);
     json_object_set_new(o, "states", summary_states(s->states));
     json_object_set(o, "backends", s->backends);
-    json_object_set_new(o, "reasons", summary_reasons(s->reasons));
+    json_object_set_new(o, "reasons", json_by_accounts(s->reasons));
     json_object_set_new(o, "mailboxes", summary_amount(p->mailboxes_done, p->mailboxes_total));
     json_object_set_new(o, "messages", messages);
     json_object_set_new(o, "bytes", summary_amount(p->bytes_done, p->bytes_total));

@@ -5,6 +5,7 @@
 
 #include "migrator/found/finding.h"
 
+#include "json_value.h"
 #include "survey_sum.h"
 
 enum { SUM_EXAMPLES = 3 };
@@ -84,31 +85,6 @@ static void sum_failure(json_t *failed, const char *user, const char *error)
     sum_example(o, user);
 }
 
-static int sum_compare(const void *a, const void *b)
-{
-    const json_t *const *x = a, *const *y = b;
-    json_int_t nx = json_integer_value(json_object_get(*x, "accounts")),
-               ny = json_integer_value(json_object_get(*y, "accounts"));
-
-    return nx < ny ? 1 : nx > ny ? -1 : 0;
-}
-
-/* Those that concern most accounts first. Takes the object. */
-static json_t *sum_in_order(json_t *by_name)
-{
-    size_t n = 0;
-    json_t **all = xcalloc(json_object_size(by_name) + 1, sizeof(*all)), *list = json_array(), *o;
-    const char *name;
-
-    json_object_foreach(by_name, name, o) all[n++] = o;
-    qsort(all, n, sizeof(*all), sum_compare);
-    for (size_t i = 0; i < n; i++)
-        json_array_append(list, all[i]);
-    free(all);
-    json_decref(by_name);
-    return list;
-}
-
 /* One account after the other would be read again where it was planned twice, so the last place of each is found first. */
 static bool sum_find_last(FILE *f, json_t *places, size_t *_line)
 {
@@ -155,8 +131,10 @@ json_t *survey_sum(FILE *f, size_t *_line)
     }
     free(text);
     json_decref(places);
-    json_object_set_new(sum, "findings", sum_in_order(findings));
-    json_object_set_new(sum, "failed", sum_in_order(failed));
+    json_object_set_new(sum, "findings", json_by_accounts(findings));
+    json_object_set_new(sum, "failed", json_by_accounts(failed));
+    json_decref(findings);
+    json_decref(failed);
     return sum;
 }
 
