@@ -106,13 +106,13 @@ bool api_gate(struct api *a, struct http_request *r, enum token_role role, struc
 {
     struct span token = http_request_bearer(r);
 
-    if (!gate_host(a, r, false) ||
-        !gate_wait(r, refusals_wait_ms(&a->refusals, http_request_peer(r), clock_boot_ms())))
+    if (!gate_host(a, r, false))
         return false;
     struct api_who who = {.name = ""};
     who.role = token.len ? tokens_find(a->tokens, token, &who.name) : TOKEN_NOBODY;
     if (who.role == TOKEN_NOBODY) {
-        gate_refuse(a, r, token.len > 0);
+        if (gate_wait(r, refusals_wait_ms(&a->refusals, http_request_peer(r), clock_boot_ms())))
+            gate_refuse(a, r, token.len > 0);
     } else if (who.role < role) {
         api_refuse(r, 403, "the token of %s may look, and change nothing", who.name);
     } else {

@@ -1,4 +1,4 @@
-/* Who has shown wrong tokens is not heard for a minute, by network; there is room for so many networks. */
+/* Wrong tokens are put off for a minute, by network; there is room for so many networks. */
 #include <stdio.h>
 
 #include "unit.h"
