@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +11,8 @@
 
 #include "ctl_screen.h"
 #include "ctl_tty.h"
+
+enum { STALL_MS = 200, LEAVE_MS = 2000 }; /* how long a frame waits for a terminal, and the last bytes do */
 
 /* The alternate screen, without a cursor and without breaking of lines that are too long; and back. */
 static const char enter_sequence[] = "\033[?1049h\033[?25l\033[?7l",
@@ -28,14 +32,19 @@ struct tty {
 
 /* What has to be brought back, also by an exit() from anywhere. */
 static struct termios tty_before;
+static int tty_flags; /* of its descriptors, which the shell has too */
 static bool tty_taken;
 
-static void tty_write(const void *bytes, size_t len)
+/* What a terminal does not take (Ctrl-S, a connection that stalls) is left out: the next frame has all of it. */
+static void tty_write(const void *bytes, size_t len, int wait_ms)
 {
     const char *p = bytes;
 
     while (len > 0) {
         ssize_t n = write(STDOUT_FILENO, p, len);
+        if (n < 0 && errno == EAGAIN &&
+            poll(&(struct pollfd){.fd = STDOUT_FILENO, .events = POLLOUT}, 1, wait_ms) <= 0)
+            return;
         if (n < 0 && errno != EINTR && errno != EAGAIN)
             return; /* it is gone */
         if (n > 0) {
@@ -50,8 +59,9 @@ static void tty_give_back(void)
     if (!tty_taken)
         return;
     tty_taken = false;
-    tty_write(leave_sequence, sizeof(leave_sequence) - 1);
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &tty_before);
+    tty_write(leave_sequence, sizeof(leave_sequence) - 1, LEAVE_MS);
+    tcsetattr(STDIN_FILENO, TCSANOW, &tty_before); /* TCSADRAIN would wait for one that takes nothing */
+    fcntl(STDIN_FILENO, F_SETFL, tty_flags);
 }
 
 /* Keys come one by one and are not shown; Ctrl-C and Ctrl-Z still are signals. */
@@ -59,16 +69,19 @@ static bool tty_take(void)
 {
     struct termios raw;
 
-    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &tty_before) != 0)
+    tty_flags = fcntl(STDIN_FILENO, F_GETFL);
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || tty_flags < 0 ||
+        tcgetattr(STDIN_FILENO, &tty_before) != 0)
         return false;
     raw = tty_before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
-    if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) != 0)
+    if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) != 0)
         return false;
+    fcntl(STDIN_FILENO, F_SETFL, tty_flags | O_NONBLOCK);
     tty_taken = true;
-    tty_write(enter_sequence, sizeof(enter_sequence) - 1);
+    tty_write(enter_sequence, sizeof(enter_sequence) - 1, STALL_MS);
     return true;
 }
 
@@ -216,6 +229,6 @@ void tty_draw(const struct tty *t, struct buf *lines)
     if (rows < s.rows)
         buf_add_str(&out, "\033[J");
     if (tty_taken)
-        tty_write(buf_span(&out).p, out.len);
+        tty_write(buf_span(&out).p, out.len, STALL_MS);
     buf_free(&out);
 }

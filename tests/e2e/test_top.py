@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from harness import net
 from harness.daemon import program, sanitizer_reports
 from harness.terminal import Terminal
 
@@ -69,7 +70,7 @@ def test_it_fits(ferry, columns, rows):
 
 def test_keys(ferry):
     with top(ferry) as terminal:
-        assert "UNDER WAY 40  1-" in terminal.text, terminal.text
+        terminal.wait("the rest of the first look", "UNDER WAY 40  1-")
         terminal.send("\x1b[B")
         terminal.wait("the next one", "UNDER WAY 40  2-")
         terminal.send("j")
@@ -98,6 +99,33 @@ def test_a_signal_ends_it_and_the_terminal_is_as_before(ferry, number):
         terminal.signal(number)
         assert terminal.end() == -number
         assert_given_back(terminal)
+
+
+def test_a_terminal_that_takes_nothing(ferry):
+    """Ctrl-S, or a connection that stalls: it can be ended all the same."""
+    with top(ferry) as terminal:
+        theirs = os.open(os.readlink(f"/proc/{terminal.pid}/fd/1"), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(theirs, b"x")
+        os.close(theirs)
+        terminal.signal(signal.SIGTERM)
+
+        def has_ended():
+            terminal.reap()
+            return terminal.status is not None
+        net.wait_until("its end, though nothing is read", has_ended)
+        assert terminal.status == -signal.SIGTERM and terminal.settings() == terminal.before
+
+
+def test_what_runs_behind_it_may_wait_for_its_input(ferry):
+    """The descriptor is the shell's too."""
+    command = [program("imapferryctl"), "-c", ferry.config(), "top"]
+    flags = "import fcntl, os; print('FLAGS', fcntl.fcntl(0, fcntl.F_GETFL) & os.O_NONBLOCK, '.')"
+    with Terminal(["sh", "-c", '"$@"; exec /usr/bin/python3 -c "$0"', flags, *command]) as terminal:
+        terminal.wait("the first look", "44 moved")
+        terminal.send("q")
+        terminal.wait("what comes behind it", "FLAGS 0 .")
 
 
 def test_stopped_and_continued(ferry):
