@@ -130,7 +130,7 @@ def test_a_migration_and_a_hand_over_tell_the_new_server_too(world, proxy):
             go.set()
             ferry.wait_state(user, "flipped")
             assert w.command(b"b", b"NOOP")[-1].startswith(b"b OK")
-            assert proxy.find("event=handed_over .*user=" + user)
+            proxy.wait("event=handed_over .*user=" + user)
             assert [x for x in heard if x != [b"name", b"imapferry"]] == [[b"name", b"First"], [b"name", b"Second"]]
             assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
     finally:

@@ -309,7 +309,7 @@ def test_log_lines_of_strangers_are_summed(ferry):
     for w in wires:
         w.until(b"a NO [AUTHENTICATIONFAILED]")
         w.close()
-    assert len(proxy.find(r"event=login_failed .* peer=127\.0\.3\.8:")) == 1
+    proxy.wait_count(r"event=login_failed .* peer=127\.0\.3\.8:", 1)
     proxy.stop()
     assert len(proxy.find(r"event=login_failed .* peer=127\.0\.3\.7:")) == 50
     said = re.search(r'ends=(\d+) logins=(\d+) worst="127\.0\.3\.7 (\d+), 127\.0\.3\.8 (\d+)"', "".join(x or "" for x in proxy.lines))

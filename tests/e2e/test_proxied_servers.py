@@ -58,7 +58,8 @@ def test_dovecot_hears_of_clients_over_a_hand_over_too(make_ferry, authority, ol
         assert ferry.ctl("migrate", user, "--now")[0] == 0
         ferry.wait_state(user, "flipped")
         assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
-        assert ferry.where(user) == {"new"} and proxy.find(f"event=handed_over .*user={re.escape(user)}")
+        proxy.wait(f"event=handed_over .*user={re.escape(user)}")
+        assert ferry.where(user) == {"new"}
     assert set(addresses(old, user)) == {"127.0.0.1", CLIENT}
     assert addresses(new, user).count(CLIENT) >= 1 and set(addresses(new, user)) == {"127.0.0.1", CLIENT}
     assert_equal(old, new, user, len(account.messages))

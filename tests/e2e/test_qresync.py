@@ -255,7 +255,8 @@ def test_open_sessions_go_over(move, tier):
     heard = plain.command(b"n", b"NOOP")
     assert len([x for x in heard if x.endswith(b"EXPUNGE")]) == 2, heard
     assert not [x for x in heard if b"MODSEQ" in x or b"VANISHED" in x], heard
-    assert not m.proxy.find("not_handed_over") and len(m.proxy.find("event=handed_over")) == 3
+    m.proxy.wait_count("event=handed_over", 3)
+    assert not m.proxy.find("not_handed_over")
     changed = live.wire.command(b"c", b"UID STORE 1 (UNCHANGEDSINCE 1) +FLAGS (\\Seen)")
     assert b"MODIFIED 1]" in changed[-1], changed
     plain.close()
@@ -421,7 +422,8 @@ def test_what_others_changed_before_a_session_goes_over(move, tier):
     live.floor = m.floor
     heard = live.wire.command(b"n", b"NOOP") + live.wire.command(b"c", b"UID STORE 8 +FLAGS (\\Seen)")
     live.take(heard)
-    assert len(m.proxy.find("event=handed_over")) == 2 and live.known[8] == {b"\\Seen"} and 12 not in live.known, heard
+    m.proxy.wait_count("event=handed_over", 2)
+    assert live.known[8] == {b"\\Seen"} and 12 not in live.known, heard
     live.modseq = max(int(n) for x in heard for n in re.findall(rb"MODSEQ \((\d+)\)", x))
     live.sync()
     assert live.known == truth(m.proxy, m.user)

@@ -3,6 +3,7 @@ import contextlib
 import glob
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -52,31 +53,49 @@ class Daemon:
 
     def __init__(self, name, config, folder, label, wrapper=(), env=None, fds=()):
         self.label = label
-        self.lines = []
+        self._lines = []
         self._report = os.path.join(folder, f"sanitizer-{label}")
         self._changed = threading.Condition()
         self._killed = False
+        self._rest = b""  # of a line whose end was not read yet
         environment = sanitizer_environment(self._report)
         environment.update(env or {})
         self.process = subprocess.Popen([*wrapper, program(name), "-c", config], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0, env=environment,
                                         start_new_session=True, pass_fds=fds)
+        os.set_blocking(self.process.stderr.fileno(), False)
         self._log = open(os.path.join(folder, f"{label}.log"), "wb")  # pylint: disable=consider-using-with
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
-        for raw in self.process.stderr:
-            self._log.write(raw)
-            self._log.flush()
-            with self._changed:
-                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+        pipe = select.poll()
+        pipe.register(self.process.stderr, select.POLLIN)
+        while not self._ended():
+            pipe.poll()
+            self._take()
+
+    def _ended(self):
+        return self._lines[-1:] == [None]
+
+    def _take(self):
+        """What is written by now becomes lines. Whoever looks at them comes by here: the thread that reads may be behind."""
+        with self._changed, contextlib.suppress(BlockingIOError):
+            while not self._ended():
+                raw = os.read(self.process.stderr.fileno(), 65536)
+                self._log.write(raw)
+                self._log.flush()
+                *whole, self._rest = (self._rest + (raw or b"\n" * bool(self._rest))).split(b"\n")
+                self._lines += [line.decode("utf-8", "replace") for line in whole] + ([] if raw else [None])
                 self._changed.notify_all()
-        with self._changed:
-            self.lines.append(None)
-            self._changed.notify_all()
 
     # ---- log
+
+    @property
+    def lines(self):
+        """All that is written by now; None behind the last line of a process that has ended."""
+        self._take()
+        return self._lines
 
     def mark(self):
         """Where the log ends now: for wait(..., since=mark)."""
@@ -84,7 +103,7 @@ class Daemon:
             return len(self.lines)
 
     def find(self, pattern, since=0):
-        """The matches of all lines so far."""
+        """The matches of all lines that are written by now."""
         with self._changed:
             return [m for m in (re.search(pattern, x) for x in self.lines[since:] if x is not None) if m]
 
@@ -94,13 +113,13 @@ class Daemon:
         at = since
         with self._changed:
             while True:
-                for line in self.lines[at:]:
+                for line in self._lines[at:]:
                     if line is None:
                         raise RuntimeError(f"{self.label} ended while {pattern!r} was waited for:\n{self.tail()}")
                     found = re.search(pattern, line)
                     if found:
                         return found
-                at = len(self.lines)
+                at = len(self._lines)
                 left = end - time.monotonic()
                 if left <= 0:
                     raise TimeoutError(f"{self.label} did not log {pattern!r} in {timeout} s:\n{self.tail()}")
