@@ -30,7 +30,7 @@
 # make check-crowd      a million logins in the memory of a hundred thousand, and 18,000 sessions over 1,000 flips; ONLY=crowd
 #                       LOGINS= SESSIONS= FLIPS= (see tests/crowd.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
-# make install          DESTDIR= PREFIX=
+# make install          DESTDIR= PREFIX= ETC= (of /etc) UNIT= (of systemd's units)
 # make clean
 #
 # SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san, SAN=thread with TSan into build/tsan;
@@ -38,6 +38,8 @@
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
+ETC     ?= /etc
+UNIT    ?= $(PREFIX)/lib/systemd/system
 VERSION := 0.1.0
 # The day of this version, which manual pages show.
 RELEASED := 2026-11-30
@@ -325,14 +327,33 @@ $(BUILD)/completions/%: $(BUILD)/imapferryctl
 	$< completion $* > $@.tmp && mv $@.tmp $@
 
 SHARE = $(DESTDIR)$(PREFIX)/share
+DOC   = $(SHARE)/doc/imapferry
 DAEMONS := imapferry-proxy imapferry-migrator
+UNITFILES := $(patsubst %,conf/imapferry-%,proxy.service proxy.socket proxy@.service migrator.service)
+PAGES_TO_READ := README.md CHANGES.md conf/ALERTS.md conf/EVENTS.md conf/METRICS.md
+# What a site copies and adapts.
+EXAMPLES := conf/imapferry.conf conf/redis.acl conf/alerts.yml conf/grafana.json conf/fail2ban-jail.conf conf/dovecot-numbers.conf \
+    conf/dovecot-proxied.conf conf/cyrus-numbers.conf conf/roundcube-imapferry_client.php
+# In files for systemd: where this puts the programs and the configuration.
+PLACES = sed -e 's,/usr/local/sbin/,$(PREFIX)/sbin/,' -e 's,/etc/imapferry,$(ETC)/imapferry,'
 
 install: all $(PAGES) $(COMPLETIONS)
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(SHARE)/doc/imapferry $(SHARE)/man/man5 $(SHARE)/man/man8 \
-	    $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DOC)/handbook $(DOC)/examples $(SHARE)/man/man5 $(SHARE)/man/man8 \
+	    $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d \
+	    $(DESTDIR)$(PREFIX)/lib/imapferry $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)$(PREFIX)/lib/tmpfiles.d $(DESTDIR)$(UNIT) \
+	    $(DESTDIR)$(ETC)/fail2ban/filter.d
 	install -m 755 $(BUILD)/imapferry-proxy $(BUILD)/imapferry-migrator $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(BUILD)/imapferryctl $(DESTDIR)$(PREFIX)/bin
-	install -m 644 conf/imapferry.conf README.md CHANGES.md LICENSE $(SHARE)/doc/imapferry
+	install -m 755 conf/imapferry-upgrade.sh $(DESTDIR)$(PREFIX)/lib/imapferry/imapferry-upgrade
+	for unit in $(UNITFILES); do \
+	    $(PLACES) $$unit > $(DESTDIR)$(UNIT)/$${unit##*/} && chmod 644 $(DESTDIR)$(UNIT)/$${unit##*/} || exit 1; done
+	install -m 644 conf/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/imapferry.conf
+	$(PLACES) conf/tmpfiles.conf > $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/imapferry.conf
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/imapferry.conf
+	install -m 644 conf/fail2ban-filter.conf $(DESTDIR)$(ETC)/fail2ban/filter.d/imapferry.conf
+	install -m 644 $(PAGES_TO_READ) LICENSE $(DOC)
+	install -m 644 conf/handbook/*.md $(DOC)/handbook
+	install -m 644 $(EXAMPLES) $(DOC)/examples
 	install -m 644 $(filter %.5,$(PAGES)) $(SHARE)/man/man5
 	install -m 644 $(filter %.8,$(PAGES)) $(SHARE)/man/man8
 	install -m 644 $(BUILD)/completions/bash $(SHARE)/bash-completion/completions/imapferryctl

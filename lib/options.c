@@ -413,7 +413,7 @@ const struct option options[] = {
      .text =
          "Name of this migrator in the store and in logs, of its own for each. The host name where empty."},
     {"migrator", "user", OPTION_STRING, offsetof(struct conf_migrator, user), .def = "",
-     .example = "\"imapferry\"",
+     .example = "\"imapferry-migrator\"",
      .text =
          "Who a migrator that is started as root goes on as, like user of the section proxy; better another user than the "
          "proxies' on the same host, since it may read more. journal_dir has to be this user's to write; where there is none, it is made so. Hooks "

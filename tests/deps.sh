@@ -12,7 +12,7 @@ build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev l
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd openssl python3 python3-redis"
 checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2 fail2ban
-        mandoc groff-base zsh fish python3-pyte prometheus"
+        mandoc groff-base zsh fish python3-pyte prometheus systemd"
 bench="isync interimap"
 proxies="nginx-light libnginx-mod-mail haproxy perdition"
 clients="offlineimap3 neomutt"
@@ -74,7 +74,7 @@ missing() {
     if [ "$1" = all ]; then
         modules="redis pytest xdist pytest_timeout yaml pyte"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt chromium node npm mandoc groff zsh fish promtool
+        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt chromium node npm mandoc groff zsh fish promtool systemd-analyze
     fi
     for module in $modules; do
         /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"

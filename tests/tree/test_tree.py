@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from harness.daemon import BUILD, program
+from harness.daemon import program
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAMS = ("imapferry-proxy", "imapferry-migrator", "imapferryctl")
@@ -45,23 +45,6 @@ def test_version(name):
     said = run(program(name), "--version")
     assert said.returncode == 0 and version in said.stdout
     assert re.search(rf"^## {re.escape(version)}\b", read("CHANGES.md"), re.M), "CHANGES.md does not know this version"
-
-
-def test_install(tmp_path):
-    """What make check built, below DESTDIR, and nothing anywhere else."""
-    built = run("make", "-s", "install", f"BUILD={BUILD}", "SAN=1", "WERROR=1", f"DESTDIR={tmp_path}", "PREFIX=/opt/ferry",
-                env={**os.environ, "MAKEFLAGS": ""})
-    assert built.returncode == 0, built.stderr
-    found = {os.path.relpath(os.path.join(folder, n), tmp_path) for folder, _, names in os.walk(tmp_path) for n in names}
-    assert {"opt/ferry/sbin/imapferry-proxy", "opt/ferry/sbin/imapferry-migrator", "opt/ferry/bin/imapferryctl",
-            "opt/ferry/share/doc/imapferry/imapferry.conf", "opt/ferry/share/man/man8/imapferryctl.8",
-            "opt/ferry/share/man/man8/imapferry-proxy.8", "opt/ferry/share/man/man8/imapferry-migrator.8",
-            "opt/ferry/share/man/man5/imapferry.conf.5", "opt/ferry/share/bash-completion/completions/imapferryctl",
-            "opt/ferry/share/bash-completion/completions/imapferry-proxy", "opt/ferry/share/zsh/site-functions/_imapferryctl",
-            "opt/ferry/share/fish/vendor_completions.d/imapferryctl.fish"} <= found
-    assert all(x.startswith("opt/ferry/") for x in found), found
-    said = run(str(tmp_path / "opt/ferry/bin/imapferryctl"), "--version")
-    assert said.returncode == 0
 
 
 # ---- READMEs
