@@ -132,13 +132,19 @@ static void end_idle(struct session *s)
     stream_send(s->backend, "DONE\r\n", 6);
 }
 
+/* It has closed its side, and what is left of it is no whole line. */
+static bool is_silent(const struct session *s)
+{
+    struct span left = stream_peek(s->client);
+    return s->client_eof && (left.len == 0 || !memchr(left.p, '\n', left.len));
+}
+
 /* The client's end came in the middle of a command, which nobody can complete, and all ahead of it is answered. libuv tells a
  * reset as an end where there were bytes to read with it. */
 static bool is_cut_off(const struct session *s)
 {
     const struct relay *r = s->relay;
-    return s->client_eof && r->up.in_command && !r->holds && r->n_commands <= 1 &&
-           stream_peek(s->client).len == 0;
+    return is_silent(s) && r->up.in_command && !r->holds && r->n_commands <= 1;
 }
 
 /* After anything that may have ended the last command. */
@@ -151,7 +157,7 @@ static void check_end(struct session *s)
         return;
     if (r->finished)
         session_close(s, END_LOGOUT, NULL);
-    else if (is_cut_off(s) || (s->client_eof && !is_busy(r) && !r->holds && stream_peek(s->client).len == 0))
+    else if (is_cut_off(s) || (is_silent(s) && !is_busy(r) && !r->holds))
         session_close(s, END_CLIENT_GONE, NULL);
     else if (r->rest == END_FREEZE) {
         end_idle(s);

@@ -437,6 +437,20 @@ static void test_client_closes_its_side(void **state)
     bench_ends(b, END_CLIENT_GONE);
 }
 
+/* A command that has not come whole is none, and nobody waits for the rest of it. */
+static void test_client_ends_in_a_line(void **state)
+{
+    struct bench *b = *state;
+    bench_says(b, b->client, "a1 NOOP\r\na2 DELETE x");
+    shutdown(b->client, SHUT_WR);
+    bench_gets(b, b->server, "a1 NOOP\r\n");
+    assert_false(b->ended);
+    bench_says(b, b->server, "a1 OK done\r\n");
+    bench_gets(b, b->client, "a1 OK done\r\n");
+    bench_ends(b, END_CLIENT_GONE);
+    bench_gets_nothing(b, b->server);
+}
+
 /* ---- COMPRESS ---- */
 
 /* The client's own zlib. */
@@ -1229,6 +1243,7 @@ int main(void)
         BENCH_TEST(test_server_says_bye),
         BENCH_TEST(test_server_is_gone),
         BENCH_TEST(test_client_closes_its_side),
+        BENCH_TEST(test_client_ends_in_a_line),
         COMPRESS_TEST(test_compress),
         COMPRESS_TEST(test_compress_byte_by_byte),
         COMPRESS_TEST(test_compress_waits_until_nothing_is_under_way),
