@@ -229,7 +229,7 @@ static void doctor_on_stats(void *owner, enum redis_rc rc, const struct reply *r
         REDIS_LINE(
             c, CHECK_ERROR,
             "maxmemory-policy noeviction, and more memory. Where routes were among them, users are sent to the server that "
-            "they have left: stop all proxies, see \"Backup, loss and restore\" in the README.",
+            "they have left: stop all proxies, see \"Backup, loss and restore\" in the handbook.",
             "it has thrown %" PRIu64 " keys away for want of memory since it started", evicted);
     free(info);
     check_ended(c);

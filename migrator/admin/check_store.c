@@ -77,7 +77,7 @@ static void check_on_recall(void *owner, const struct recall_result *result)
                    "Run it as one who may read it: a migrator compares it with Redis.", "%s", result->error);
     else if (result->unknown > 0)
         check_line(c, c->rest, "journal", CHECK_ERROR,
-                   "The README has a chapter on it: \"Backup, loss and restore\".", "%s", text);
+                   "The handbook has a page on it: \"Backup, loss and restore\".", "%s", text);
     else if (result->answered && result->asked > 0)
         check_line(c, c->rest, "journal", CHECK_OK, "",
                    "Redis knows the switch-overs in %s (%zu of the last ones were asked for)", folder,

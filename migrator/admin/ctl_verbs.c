@@ -308,7 +308,7 @@ const struct ctl_verb ctl_verbs[] = {
         .more =
             "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts "
             "(that of this one is read anyhow): an account of which none is told lives on the old server. Stop all proxies and "
-            "migrators before, and start them afterwards; the README has a chapter on it.",
+            "migrators before, and start them afterwards; the handbook has a page on it.",
         .changes = "Writes the routes and the store's record to an empty Redis.",
         .refused =
             "Redis holds a store; without --yes also where lines can't be read, an export may be cut off, an account is on no "

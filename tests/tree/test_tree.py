@@ -53,9 +53,14 @@ def code_blocks(text):
     return re.findall(r"^```(?:sh|console|bash)?\n(.*?)^```", text, re.M | re.S)
 
 
+def manuals():
+    """Each README, and the pages of the handbook."""
+    return [x for x in tracked(r"\.md$") if os.path.basename(x) == "README.md" or x.startswith("conf/handbook/")]
+
+
 def commands_in_readmes():
     """(file, command) of every line of a code block, and every `make x` and `imapferryctl x` in the text."""
-    for name in tracked(r"^README\.md$"):
+    for name in manuals():
         text = read(name)
         for block in code_blocks(text):
             for line in block.replace("\\\n", " ").splitlines():
@@ -106,7 +111,7 @@ def test_each_file_stands_in_its_folders_readme(folder):
 
 
 def test_links_in_readmes_lead_somewhere():
-    for name in tracked(r"^README\.md$"):
+    for name in manuals():
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", read(name)):
             if "://" not in target:
                 assert os.path.exists(os.path.join(ROOT, os.path.dirname(name), target)), f"{name}: {target}"
