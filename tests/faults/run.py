@@ -258,7 +258,7 @@ class Runner:
             print(f"    --- report of {user}\n{world.report(user)}", flush=True)
         for label, m in world.members.items():
             lines = [x for x in (m.daemon.lines if m.daemon else []) if x]
-            lines = [x for x in lines if not users or any(u in x for u in users)]
+            lines = [x for x in lines if not users or " user=" not in x or any(u in x for u in users)]
             print(f"    --- {label}\n" + "\n".join(lines[-60:]), flush=True)
 
     def close(self):

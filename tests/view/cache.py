@@ -51,7 +51,7 @@ class Cache:
         self._heard_of = []  # kinds, in their order
         self._highest, self._count, self._top, self._safe = 0, None, 0, 0
         self._selecting = False
-        self._order = None
+        self._order = self._found = None
 
     def fault(self, text):
         self.faults.append(f"{self.name.decode()} by {self.way}: {text}")
@@ -203,14 +203,10 @@ class Cache:
 
     def _look(self, since):
         """Without QRESYNC: what changed, and then what is there."""
-        self._order = []
         changed = b" (CHANGEDSINCE %d)" % since if since else b""
         held = set(self.messages)
-        if not self._ok(b"UID SEARCH ALL"):
+        if not self._search():
             return False
-        while len(self._order) != self._count:  # Cyrus finds none that is expunged, and still counts it
-            if not self._ok(b"NOOP") or not self._ok(b"UID SEARCH ALL"):
-                return False
         if not self._ok(b"UID FETCH 1:4294967295 (UID FLAGS)%s" % changed):
             return False
         for uid in set(self.messages) - set(self._order):
@@ -218,6 +214,21 @@ class Cache:
         if set(self._order) - set(self.messages):
             self.fault(f"new, and not changed since {since}: {sorted(set(self._order) - set(self.messages))}, held {len(held)}")
         return True
+
+    def _search(self):
+        """Which UID each number has. Cyrus finds none that is expunged, and still counts it: until the two agree, and nothing came
+        behind the list, a number may be another message's."""
+        for _ in range(100):
+            self._order, self._found = [], None
+            if not self._ok(b"UID SEARCH ALL"):
+                return False
+            if self._found and self._found[1] == self._moved and len(self._found[0]) == self._count:
+                self._order = self._found[0]
+                return True
+            if not self._ok(b"NOOP"):
+                return False
+        self.fault(f"{self._count} messages are there, and {self._found} are found")
+        return False
 
     def _catch_up(self):
         """Fetches what is new, then takes over the MODSEQ."""
@@ -250,7 +261,7 @@ class Cache:
         elif kind == b"FETCH":
             self._fetched(answer)
         elif kind == b"SEARCH":
-            self._order = sorted(int(x) for x in answer.data if isinstance(x, bytes) and x.isdigit())
+            self._found = sorted(int(x) for x in answer.data if isinstance(x, bytes) and x.isdigit()), self._moved
         else:
             self._code(answer)
         self._heard_of.append(kind)
