@@ -32,9 +32,10 @@ struct tiers_op {
     bool down;
     struct tier_facts facts;
     struct tier_aim aim;
-    char *told_why; /* what the channel said, where it did not work; owned */
-    uint32_t touch; /* number of the intent in the ledger */
-    enum route_rc intent_rc;
+    char *told_why;     /* what the channel said, where it did not work; owned */
+    uint32_t touch;     /* number of the intent in the ledger */
+    unsigned unwritten; /* entries of the ledger that have to stand before the target is told */
+    enum route_rc written;
     enum channel_rc rc;
     uint32_t fresh;
     struct loop_task task; /* what comes next, outside of any callback */
@@ -169,6 +170,8 @@ static void tiers_op_free(struct tiers_op *op)
     imapc_forget(op->q.lane->target, op);
     if (t->channel)
         channel_forget(t->channel, op);
+    if (op->q.record->ledger)
+        ledger_forget(op->q.record->ledger, op);
     free(op->told_why);
     free(op);
 }
@@ -362,13 +365,10 @@ static uint32_t tiers_number(const struct tiers_op *op)
     return f->target.uidvalidity == f->source.uidvalidity ? 0 : f->source.uidvalidity;
 }
 
-static void tiers_tell_now(void *owner, enum route_rc rc)
+static void tiers_tell_now(struct tiers_op *op)
 {
-    struct tiers_op *op = owner;
     bool renew = op->step == TIERS_RENEW;
 
-    if (tiers_ledger_is_down(op, op->intent_rc == ROUTE_OK ? rc : op->intent_rc))
-        return;
     channel_tell(
         op->t->channel,
         &(struct channel_want){.mailbox = op->q.target_name,
@@ -378,25 +378,28 @@ static void tiers_tell_now(void *owner, enum route_rc rc)
         tiers_on_told, op);
 }
 
-static void tiers_on_intent(void *owner, enum route_rc rc)
+/* In any order: one may have to wait for the replicas of Redis. */
+static void tiers_on_written(void *owner, enum route_rc rc)
 {
     struct tiers_op *op = owner;
 
-    op->intent_rc = rc;
-    if (tiers_number(op) == 0)
-        tiers_tell_now(op, rc);
+    if (op->written == ROUTE_OK)
+        op->written = rc;
+    if (--op->unwritten == 0 && !tiers_ledger_is_down(op, op->written))
+        tiers_tell_now(op);
 }
 
-/* Both entries go out together, and are answered in this order. */
 static void tiers_tell(struct tiers_op *op, enum tiers_step step)
 {
     struct ledger *l = op->q.record->ledger;
+    uint64_t ms = tiers_move(op)->m->conf->migrator.command_timeout_ms;
 
     op->step = step;
-    op->touch =
-        ledger_touch(l, NULL, 0, tiers_move(op)->m->conf->migrator.command_timeout_ms, tiers_on_intent, op);
+    op->written = ROUTE_OK;
+    op->unwritten = tiers_number(op) > 0 ? 2 : 1;
+    op->touch = ledger_touch(l, NULL, 0, ms, tiers_on_written, op);
     if (tiers_number(op) > 0)
-        ledger_renewal(l, tiers_number(op), tiers_tell_now, op);
+        ledger_renewal(l, tiers_number(op), tiers_on_written, op);
 }
 
 /* ---- a fresh UIDVALIDITY */

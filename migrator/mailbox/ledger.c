@@ -132,12 +132,13 @@ static void ledger_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
 }
 
 /* Behind "sent" and "fill" the target stores the messages. Where a failover forgot that, and the user has expunged or
- * moved them by then, nobody would know them for copies any more. And a change that a failover forgot would
- * not be waited for. */
+ * moved them by then, nobody would know them for copies any more. A change that a failover forgot would not be waited
+ * for, and under a UIDVALIDITY that it forgot the mailbox would be taken for another one. */
 static bool must_be_kept(const struct ledger_entry *e)
 {
     bool stores = strcmp(e->kind, "sent") == 0 || strcmp(e->kind, "fill") == 0;
-    return (stores || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
+    bool names = strcmp(e->kind, "renewal") == 0;
+    return (stores || names || e->touch_ms > 0) && store_has_replicas(e->ledger->store);
 }
 
 static void ledger_on_written(void *owner, enum route_rc rc, const char *detail)

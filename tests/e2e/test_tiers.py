@@ -16,6 +16,7 @@ from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.ferry import backend
 from harness.moves import copy, deliver, expunge, flag, flip, highest, move, record, start
+from harness.redisd import Redis
 from harness.relay import UP, Relay
 from harness.scene import connect, fill, new_user, small
 
@@ -415,6 +416,37 @@ def test_source_is_read_while_the_target_is_told(make_ferry, old, told, authorit
         source.close()
     assert not in_vain, "the source stood still"
     all_t0(ferry, old, told, user)
+
+
+def test_target_is_told_what_the_replicas_have(make_ferry, old, told, authority):
+    """Of the two entries that stand in the ledger before, neither may be forgotten by a failover, and they are kept some time after
+    the master has them."""
+    user, kept = new_user("kept"), []
+    make(old, user)
+
+    def how(channel, request, body):
+        client = replica.client()
+        entries = [x for key in client.keys("imapferry:ledger:*") for x in client.lrange(key, 0, -1)]
+        kept.append({word for word in ("mailbox", "renewal") if any(f" {word} " in x for x in entries)})
+        channel.forward(request, told, body)
+    store = Redis(port=net.free_port())
+    road, channel = Relay(store.address), Channel(told, how)
+    replica = Redis(options=("replicaof", f"127.0.0.1 {road.number}"))
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    try:
+        net.wait_until("the replica", lambda: store.client().info("replication").get("slave0", {}).get("state") == "online")
+        road.delay(0.15)
+        ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)},
+                      store=store)
+        move(ferry, user)
+        all_t0(ferry, old, told, user)
+        assert kept == [{"mailbox", "renewal"}] * len(kept) and kept
+        ferry.close()
+    finally:
+        channel.close()
+        replica.close()
+        road.close()
+        store.close()
 
 
 def test_mailbox_with_mail_of_its_own(make_ferry, sides, old, told):

@@ -46,10 +46,10 @@ def age(server, user):
 
 # ---- what staff do
 
-def start(make_ferry, sides, **more):
+def start(make_ferry, sides, store=None, **more):
     """No request waits for longer than the job is held: on a busy machine that has to be enough for a command of doveadm."""
     ferry = make_ferry(sides, {"migration": {"trigger": "manual", "cutover": "manual", **more.pop("migration", {})},
-                               "migrator": {"job_lease": "5s", **more.pop("migrator", {})}, **more})
+                               "migrator": {"job_lease": "5s", **more.pop("migrator", {})}, **more}, store=store)
     ferry.migrator()
     return ferry
 
