@@ -19,6 +19,9 @@ static const struct scheme schemes[] = {
     {"imap+starttls://", ADDRESS_IMAP_STARTTLS, 143, "imap+starttls://host[:port]"},
     {"imap://", ADDRESS_IMAP, 143, "imap://host[:port]"},
     {"imap+unix://", ADDRESS_IMAP_UNIX, 0, "imap+unix:///path"},
+    {"pop3s://", ADDRESS_POP3S, 995, "pop3s://host[:port]"},
+    {"pop3+starttls://", ADDRESS_POP3_STARTTLS, 110, "pop3+starttls://host[:port]"},
+    {"pop3://", ADDRESS_POP3, 110, "pop3://host[:port]"},
     {"http://", ADDRESS_HTTP, 80, "http://host[:port]"},
     {"https://", ADDRESS_HTTPS, 443, "https://host[:port]"},
     {"http+unix://", ADDRESS_HTTP_UNIX, 0, "http+unix:///path"},
@@ -46,9 +49,26 @@ static bool is_redis(enum address_scheme s)
     return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || s == ADDRESS_SENTINEL;
 }
 
-static bool is_imap(enum address_scheme s)
+bool scheme_is_pop3(enum address_scheme s)
 {
-    return s == ADDRESS_IMAPS || s == ADDRESS_IMAP_STARTTLS || s == ADDRESS_IMAP || s == ADDRESS_IMAP_UNIX;
+    return s == ADDRESS_POP3S || s == ADDRESS_POP3_STARTTLS || s == ADDRESS_POP3;
+}
+
+bool scheme_begins_with_tls(enum address_scheme s)
+{
+    return s == ADDRESS_IMAPS || s == ADDRESS_POP3S || s == ADDRESS_HTTPS || s == ADDRESS_REDISS;
+}
+
+bool scheme_turns_to_tls(enum address_scheme s)
+{
+    return s == ADDRESS_IMAP_STARTTLS || s == ADDRESS_POP3_STARTTLS;
+}
+
+/* Clients come in by it. */
+static bool is_for_clients(enum address_scheme s)
+{
+    return s == ADDRESS_IMAPS || s == ADDRESS_IMAP_STARTTLS || s == ADDRESS_IMAP || s == ADDRESS_IMAP_UNIX ||
+           scheme_is_pop3(s);
 }
 
 static bool address_fail(struct parse *p, const char *why)
@@ -306,7 +326,8 @@ static bool take_proxy_protocol(struct parse *p)
 {
     static const char option[] = "?proxy_protocol";
     size_t n = sizeof option - 1;
-    if (!is_imap(p->scheme->scheme) || p->rest.len < n || memcmp(p->rest.p + p->rest.len - n, option, n) != 0)
+    if (!is_for_clients(p->scheme->scheme) || p->rest.len < n ||
+        memcmp(p->rest.p + p->rest.len - n, option, n) != 0)
         return false;
     p->rest.len -= n;
     return true;
@@ -336,8 +357,7 @@ bool address_parse(const char *text, struct address *_r, char **error)
 
 bool address_has_tls(const struct address *a)
 {
-    return a->scheme == ADDRESS_IMAPS || a->scheme == ADDRESS_IMAP_STARTTLS || a->scheme == ADDRESS_HTTPS ||
-           a->scheme == ADDRESS_REDISS;
+    return scheme_begins_with_tls(a->scheme) || scheme_turns_to_tls(a->scheme);
 }
 
 void address_free(struct address *a)

@@ -2,6 +2,7 @@
  *
  * Backends and listeners:
  *   imaps://host[:993]  imap+starttls://host[:143]  imap://host[:143]  imap+unix:///path
+ *   pop3s://host[:995]  pop3+starttls://host[:110]  pop3://host[:110]
  *   behind those of a listener, "?proxy_protocol": each connection begins with a PROXY header (proxyproto.h)
  * What staff and monitoring ask (http_server.h):
  *   http://host[:80]  https://host[:443]  http+unix:///path
@@ -20,6 +21,9 @@ enum address_scheme {
     ADDRESS_IMAP_STARTTLS,
     ADDRESS_IMAP,
     ADDRESS_IMAP_UNIX,
+    ADDRESS_POP3S,
+    ADDRESS_POP3_STARTTLS,
+    ADDRESS_POP3,
     ADDRESS_HTTP,
     ADDRESS_HTTPS,
     ADDRESS_HTTP_UNIX,
@@ -52,8 +56,12 @@ struct address {
 /* False: *error is a text to free that says what was expected. */
 bool address_parse(const char *text, struct address *_r, char **error) MUST_CHECK;
 void address_free(struct address *a);
-/* True for imaps, imap+starttls, https and rediss. */
+/* True for imaps, imap+starttls, pop3s, pop3+starttls, https and rediss. */
 bool address_has_tls(const struct address *a);
+bool scheme_is_pop3(enum address_scheme s);
+/* TLS from the first byte, of imaps, pop3s, https and rediss; and behind a command in clear (STARTTLS, STLS). */
+bool scheme_begins_with_tls(enum address_scheme s);
+bool scheme_turns_to_tls(enum address_scheme s);
 /* The address as text for a log, without passwords and without "?proxy_protocol"; to free. */
 char *address_text(const struct address *a);
 

@@ -11,6 +11,7 @@
 #include "imap_url.h"
 #include "imap_write.h"
 #include "log.h"
+#include "login_who.h"
 #include "metrics.h"
 #include "reach.h"
 #include "sasl.h"
@@ -345,62 +346,17 @@ static void reply_continue(struct backend_login *b, struct span text)
 
 /* --- sign-in --- */
 
-/* NULL: the user's name holds a character that divides it from the master's. */
-static char *expand_master_login(const char *pattern, const char *user, struct span master)
-{
-    const char *u = strstr(pattern, "%u");
-    if (u && u > pattern && strchr(user, u[-1]))
-        return NULL;
-    if (u && u[2] && strchr(user, u[2]))
-        return NULL;
-    struct buf name = {0};
-    for (const char *p = pattern; *p; p++) {
-        if (p[0] == '%' && (p[1] == 'u' || p[1] == 'm'))
-            buf_add_span(&name, *++p == 'u' ? span_str(user) : master);
-        else
-            buf_add(&name, p, 1);
-    }
-    char *login = xstrdup(buf_str(&name));
-    buf_free(&name);
-    return login;
-}
-
-static bool login_is_set(const char *s)
-{
-    return s && *s;
-}
-
-/* The master that c names signs in for b->user: by an authorization identity, or by both names in one. */
-static bool name_both(struct backend_login *b, struct credential *c, char **login)
-{
-    const char *pattern = b->backend->master_login;
-    if (!login_is_set(pattern)) {
-        c->authzid = span_str(b->user);
-        return true;
-    }
-    *login = expand_master_login(pattern, b->user, c->authcid);
-    c->authcid = span_str(*login);
-    c->authzid = span_of(NULL, 0);
-    if (!*login)
-        login_finish(b, LOGIN_REFUSED,
-                     xstrdup("the user name holds a character that master_login sets apart"));
-    return *login != NULL;
-}
-
 /* Who shows the secret, and for whom: *c, whose parts are borrowed, also from *login, which is to be freed.
  * False: the login is over. */
 static bool choose_credential(struct backend_login *b, struct credential *c, char **login)
 {
-    const struct conf_backend *backend = b->backend;
+    const char *why;
     *c = b->credential;
-    if (b->as == LOGIN_AS_USER)
-        return c->authzid.len == 0 || name_both(b, c, login);
-    if (!login_is_set(backend->master_user) || c->secret.len == 0) {
-        login_finish(b, LOGIN_UNAVAILABLE, xstrdup("the backend has no master_user with a password"));
-        return false;
-    }
-    c->authcid = span_str(backend->master_user);
-    return backend->sign_in == SIGN_IN_PROXYAUTH || name_both(b, c, login);
+    enum login_rc rc = login_who(b->backend, b->as, b->user, c, login, &why);
+    if (rc == LOGIN_OK)
+        return true;
+    login_finish(b, rc, xstrdup(why));
+    return false;
 }
 
 static void send_authenticate(struct backend_login *b, const struct credential *c)

@@ -38,6 +38,19 @@ bool conf_take_imap_address(const struct conf_source *src, struct conf_place at,
     return conf_take_address(src, at, text, imap_prefixes, what, IMAP_FORMS, _r);
 }
 
+static const char *const pop3_prefixes[] = {"pop3s://", "pop3+starttls://", "pop3://", NULL};
+#define POP3_FORMS "pop3s://host[:port], pop3+starttls://host[:port] or pop3://host[:port]"
+
+static const char *const listen_prefixes[] = {"imaps://", "imap+starttls://", "imap://", "imap+unix://",
+                                              "pop3s://", "pop3+starttls://", "pop3://", NULL};
+
+bool conf_take_listen_address(const struct conf_source *src, struct conf_place at, const char *text,
+                              struct address *_r)
+{
+    return conf_take_address(src, at, text, listen_prefixes, "an address to listen on",
+                             IMAP_FORMS ", or " POP3_FORMS, _r);
+}
+
 bool conf_same_server(const struct address *x, const struct address *y)
 {
     if (x->path || y->path)
@@ -64,6 +77,7 @@ void conf_free_addresses(struct conf_backend *b)
     address_free(&b->address);
     for (size_t i = 0; i < b->n_others; i++)
         address_free(&b->others[i]);
+    address_free(&b->pop3);
     free(b->others);
     b->others = NULL;
     b->n_others = 0;
@@ -71,7 +85,11 @@ void conf_free_addresses(struct conf_backend *b)
 
 void conf_make_addresses(struct conf_backend *b)
 {
+    char *unused = NULL;
     address_make_room(b);
+    b->pop3 = (struct address){0};
+    if (*b->pop3_url && !address_parse(b->pop3_url, &b->pop3, &unused))
+        assert(!"it was checked");
     for (size_t i = 0; i < b->urls.n; i++) {
         char *why = NULL;
         bool ok = address_parse(b->urls.items[i], address_place(b, i), &why);
@@ -110,10 +128,23 @@ static bool check_address_beside(const struct conf_backend *b, const struct conf
     return true;
 }
 
+static bool check_pop3(struct conf_backend *b, const struct conf_source *src)
+{
+    struct conf_place at = {"backend", b->name, "pop3", 0};
+
+    if (!*b->pop3_url)
+        return true;
+    if (!conf_take_address(src, at, b->pop3_url, pop3_prefixes, "an address of POP3", POP3_FORMS, &b->pop3))
+        return false;
+    if (b->pop3.port == 0)
+        return conf_fail(src, at, "port 0 cannot be connected to");
+    return !b->pop3.proxy_protocol || conf_fail(src, at, "\"?proxy_protocol\" is for listeners");
+}
+
 bool conf_check_addresses(struct conf_backend *b, const struct conf_source *src)
 {
     struct conf_place at = {"backend", b->name, "address", 0};
-    bool ok = true;
+    bool ok = check_pop3(b, src);
 
     address_make_room(b);
     if (b->urls.n > ADDRESSES_MAX)

@@ -301,7 +301,7 @@ static bool check_pins(const struct conf_backend *b, const struct conf_source *s
         if (!conf_pin(b->pin.items[i], pin))
             ok = conf_fail(src, (struct conf_place){"backend", b->name, "pin", i},
                            "\"%s\" is not \"sha256//\" and the base64 of a SHA-256 hash", b->pin.items[i]);
-    if (b->pin.n > 0 && b->address.scheme != ADDRESS_IMAPS && b->address.scheme != ADDRESS_IMAP_STARTTLS)
+    if (b->pin.n > 0 && !backend_has_tls(b))
         ok = conf_fail(src, place("backend", b->name, "pin"), "is of no use without TLS");
     return ok;
 }
@@ -334,7 +334,21 @@ static bool check_listen(const struct conf *c, const struct conf_source *src, si
 {
     struct conf_place at = {"proxy", NULL, "listen", nth};
 
-    return conf_take_imap_address(src, at, c->proxy.listen.items[nth], "an address to listen on", _r);
+    return conf_take_listen_address(src, at, c->proxy.listen.items[nth], _r);
+}
+
+/* Whoever comes by POP3 has to be let in wherever the account lives. */
+static bool check_listen_pop3(const struct conf *c, const struct conf_source *src, const struct address *a,
+                              size_t nth)
+{
+    if (!scheme_is_pop3(a->scheme))
+        return true;
+    for (size_t i = 0; i < c->n_backends; i++)
+        if (!*c->backends[i].pop3_url && !c->backends[i].retired)
+            return conf_fail(src, (struct conf_place){"proxy", NULL, "listen", nth},
+                             "\"%s\" needs the option pop3 of each backend, and \"%s\" has none",
+                             c->proxy.listen.items[nth], c->backends[i].name);
+    return true;
 }
 
 /* resolve: names are looked up, as a start does; else only what is spelled alike is told. */
@@ -403,7 +417,8 @@ static bool check_listen_all(const struct conf *c, const struct conf_source *src
             ok = false;
             continue;
         }
-        *tls = *tls || all[i].scheme == ADDRESS_IMAPS || all[i].scheme == ADDRESS_IMAP_STARTTLS;
+        *tls = *tls || address_has_tls(&all[i]);
+        ok = check_listen_pop3(c, src, &all[i], i) && ok;
         ok = check_listen_twins(c, src, all, i, resolve) && ok;
         ok = check_listen_trusts(c, src, &all[i], i) && ok;
     }
@@ -466,9 +481,13 @@ static bool check_listeners(const struct conf *c, const struct conf_source *src,
     if (!tls)
         return ok;
     if (!*p->tls_cert)
-        ok = conf_fail(src, cert, "must be given for imaps:// and imap+starttls:// listeners");
+        ok = conf_fail(
+            src, cert,
+            "must be given for listeners with TLS (imaps://, imap+starttls://, pop3s://, pop3+starttls://)");
     if (!*p->tls_key)
-        ok = conf_fail(src, key, "must be given for imaps:// and imap+starttls:// listeners");
+        ok = conf_fail(
+            src, key,
+            "must be given for listeners with TLS (imaps://, imap+starttls://, pop3s://, pop3+starttls://)");
     for (size_t i = 0; i < p->tls_ticket_files.n; i++)
         ok = check_readable(src, (struct conf_place){"proxy", NULL, "tls_ticket_files", i},
                             p->tls_ticket_files.items[i]) &&

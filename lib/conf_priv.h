@@ -48,6 +48,9 @@ bool conf_take_address(const struct conf_source *src, struct conf_place at, cons
 /* Takes text for an address of IMAP. what it is, such as "a backend address". */
 bool conf_take_imap_address(const struct conf_source *src, struct conf_place at, const char *text,
                             const char *what, struct address *_r) MUST_CHECK;
+/* Takes text for one to listen on. */
+bool conf_take_listen_address(const struct conf_source *src, struct conf_place at, const char *text,
+                              struct address *_r) MUST_CHECK;
 /* Do two addresses, as they are spelled, lead to one server? */
 bool conf_same_server(const struct address *x, const struct address *y);
 

@@ -374,7 +374,7 @@ void conf_old_tls(const struct conf *c, enum conf_role role, conf_old_tls_fn fn,
     if (role == CONF_PROXY && *c->proxy.tls_cert && c->proxy.tls_min < TLS_1_2)
         fn(owner, NULL, c->proxy.tls_min);
     for (size_t i = 0; i < c->n_backends; i++)
-        if (address_has_tls(&c->backends[i].address) && c->backends[i].tls_min < TLS_1_2)
+        if (backend_has_tls(&c->backends[i]) && c->backends[i].tls_min < TLS_1_2)
             fn(owner, c->backends[i].name, c->backends[i].tls_min);
 }
 

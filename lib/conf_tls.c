@@ -40,7 +40,11 @@ bool conf_pin(const char *text, uint8_t pin[CONF_PIN_SIZE])
 
 static bool is_tls_listener(const char *listen)
 {
-    return strncmp(listen, "imaps:", 6) == 0 || strncmp(listen, "imap+starttls:", 14) == 0;
+    static const char *const with_tls[] = {"imaps:", "imap+starttls:", "pop3s:", "pop3+starttls:"};
+    for (size_t i = 0; i < COUNTOF(with_tls); i++)
+        if (strncmp(listen, with_tls[i], strlen(with_tls[i])) == 0)
+            return true;
+    return false;
 }
 
 bool conf_has_tls_listener(const struct conf_proxy *p)

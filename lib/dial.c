@@ -62,7 +62,7 @@ static void dial_finish(struct dial *d, enum dial_rc rc)
 
 static bool wants_tls(const struct dial *d)
 {
-    return d->scheme == ADDRESS_IMAPS || d->scheme == ADDRESS_REDISS;
+    return scheme_begins_with_tls(d->scheme);
 }
 
 /* Takes detail. */

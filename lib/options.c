@@ -117,6 +117,11 @@ const struct option options[] = {
      .text =
          "Spread users over the addresses: each begins at one of them, by the login name and so always at the same one while "
          "the list stays the same, and goes on with those behind it where that one does not answer."},
+    {"backend", "pop3", OPTION_STRING, offsetof(struct conf_backend, pop3_url), .def = "",
+     .text =
+         "Where this server speaks POP3 of the same mail: pop3s://host[:port], pop3+starttls://host[:port] (STLS) or "
+         "pop3://host[:port] (not encrypted). ca_file, pin, tls_min and proxy_protocol hold for it too. For listeners with POP3, "
+         "and for the comparison of UIDLs (\"imapferryctl plan\")."},
     {"backend", "ca_file", OPTION_STRING, offsetof(struct conf_backend, ca_file), .def = "",
      .reload = RELOAD_YES,
      .text = "Certificate authorities (PEM) that sign this backend's certificate. The system's where empty."},
@@ -227,7 +232,8 @@ const struct option options[] = {
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
      .text =
          "Where to listen: imaps://, imap+starttls://, imap:// (not encrypted: sign-in only from this machine) "
-         "or imap+unix:///path. Port 0 takes any free one, see the log. With \"?proxy_protocol\" behind it, as in "
+         "or imap+unix:///path; for POP3 pop3s://, pop3+starttls:// (STLS) or pop3://, for which each backend needs its option "
+         "pop3. Port 0 takes any free one, see the log. With \"?proxy_protocol\" behind it, as in "
          "\"imaps://[::]:1993?proxy_protocol\", each connection has to begin with a header of the PROXY protocol (v1 or "
          "v2), which load balancers send, and to come from one of the networks in trusted; all others are closed."},
     {"proxy", "trusted", OPTION_LIST, offsetof(struct conf_proxy, trusted), .def = "", .reload = RELOAD_YES,

@@ -51,7 +51,9 @@ struct conf_backend {
     struct address address; /* from the first one; all have its scheme */
     struct address *others; /* from those behind it; owned; backend_address() */
     size_t n_others;
-    bool spread; /* users begin at different ones */
+    bool spread;         /* users begin at different ones */
+    char *pop3_url;      /* "" = it is not known to speak POP3 */
+    struct address pop3; /* ... made of it; no host: the same */
     char *ca_file;
     struct conf_list pin; /* conf_pin() */
     enum tls_version tls_min;
@@ -76,6 +78,17 @@ struct conf_backend {
     char *doveadm_key;
     enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */
 };
+
+static inline bool backend_has_pop3(const struct conf_backend *b)
+{
+    return b->pop3.host != NULL;
+}
+
+/* Is a policy of TLS needed for any of its addresses? */
+static inline bool backend_has_tls(const struct conf_backend *b)
+{
+    return address_has_tls(&b->address) || (backend_has_pop3(b) && address_has_tls(&b->pop3));
+}
 
 /* The nth address of a backend; NULL: there are no more. */
 static inline const struct address *backend_address(const struct conf_backend *b, size_t nth)

@@ -52,7 +52,7 @@ static void trial_cas(const struct conf *c, struct conf_source *src)
     for (size_t i = 0; i < c->n_backends; i++) {
         const struct conf_backend *b = &c->backends[i];
         char *error = NULL;
-        if (!address_has_tls(&b->address) || (*b->ca_file && access(b->ca_file, R_OK) != 0))
+        if (!backend_has_tls(b) || (*b->ca_file && access(b->ca_file, R_OK) != 0))
             continue;
         struct tls_policy *p = tls_policy_backend(b, &error);
         if (!p)

@@ -405,7 +405,7 @@ static bool renewal_make(struct program *g, struct renewal *r, char **error)
         return false;
     for (size_t i = 0; i < g->conf->n_backends; i++) {
         const struct conf_backend *b = conf_backend(r->conf, g->conf->backends[i].name);
-        if (b && address_has_tls(&b->address) && !(r->tls[i] = tls_policy_backend(b, error)))
+        if (b && backend_has_tls(b) && !(r->tls[i] = tls_policy_backend(b, error)))
             return false;
     }
     if (g->api && !api_renew(g->api, r->conf, error))

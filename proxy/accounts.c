@@ -144,7 +144,7 @@ static void doubt_sessions(struct account *a)
         if (!session_is_live(s))
             continue;
         registration_doubt(s); /* an answer that is on its way may be older than the event */
-        relay_flow(s);
+        session_flow(s);
         registration_ask(s);
     }
 }

@@ -90,7 +90,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool firs
         struct known *k = &b->rows[i];
         k->conf = &conf->backends[i];
         backends_tell_none(k->conf->name);
-        if (address_has_tls(&k->conf->address))
+        if (backend_has_tls(k->conf))
             ok = (k->tls = tls_policy_backend(k->conf, error)) != NULL;
         k->health = health_new(l, k->conf, k->tls, backends_on_breaker, b);
     }

@@ -36,7 +36,7 @@ static void freeze_thaw(struct session *s)
         stream_again(s->backend);
     }
     if (s->state == IN_RELAY)
-        relay_rest(s, END_NONE);
+        session_rest(s, END_NONE);
 }
 
 /* The account lives where this session does not. */
@@ -62,7 +62,7 @@ void freeze_session(struct session *s)
     else if (a->state == ROUTE_FLIPPING)
         rest_wait_for_flip(s);
     else if (a->state == ROUTE_FREEZING && s->state == IN_RELAY)
-        relay_rest(s, END_FREEZE);
+        session_rest(s, END_FREEZE);
     else if (a->state == ROUTE_FREEZING && s->state == IN_FROZEN)
         rest_step(s);
     else if (a->state != ROUTE_FREEZING && s->state != IN_HANDOVER)
@@ -73,7 +73,7 @@ void freeze_session(struct session *s)
     if (a->state == ROUTE_PREPARING)
         prepare_begin(s);
     if (s->state == IN_RELAY)
-        relay_flow(s);
+        session_flow(s);
     registration_ask(s);
 }
 

@@ -106,6 +106,8 @@ static const struct address *myself_met(const struct address *listener, const st
     for (size_t i = 0; (a = backend_address(b, i)); i++)
         if ((a->host || a->path) && (listener->port || listener->path) && meets(listener, a))
             return a;
+    if (backend_has_pop3(b) && listener->port && meets(listener, &b->pop3))
+        return &b->pop3;
     return NULL;
 }
 

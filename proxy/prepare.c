@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "prepare.h"
+#include "protocol.h"
 #include "proxy.h"
 #include "session_login.h"
 #include "vault.h"
@@ -216,7 +217,9 @@ void prepare_begin(struct session *s)
     struct prepare *pr = s->prepared = xcalloc(1, sizeof *pr);
     *pr = (struct prepare){.s = s, .target = target ? target : s->at, .epoch = a->epoch};
     pr->again = timer_new(s->proxy->loop, prepare_on_again, pr);
-    if (!target)
+    if (s->protocol->is_pop3)
+        prepare_unfit(pr, "pop3");
+    else if (!target)
         prepare_unfit(pr, "no_such_backend");
     else if (!s->secret)
         prepare_unfit(pr, "no_credentials");

@@ -12,7 +12,6 @@
 #include "freeze.h"
 #include "parting.h"
 #include "proxy.h"
-#include "relay.h"
 #include "vault.h"
 
 enum {
@@ -85,7 +84,7 @@ static void on_lease(void *owner, enum lease_event ev)
         set_pace(p);
         doubts_new_master(p->doubts);
         each_live(p, registration_new_master);
-        each_session(p, IN_RELAY, relay_flow);
+        each_session(p, IN_RELAY, session_flow);
         each_live(p, registration_ask);
         break;
     case LEASE_RENEWED:
@@ -101,7 +100,7 @@ static void on_lease(void *owner, enum lease_event ev)
     case LEASE_LAPSED:
         atomic_store(&p->told_lease, false);
         metric_add(METRIC_LEASE_LAPSES, 1, NULL, NULL);
-        each_session(p, IN_RELAY, relay_flow);
+        each_session(p, IN_RELAY, session_flow);
         break;
     }
 }
@@ -248,7 +247,7 @@ static bool load_keys(struct proxy *p, const struct ticket_keys *tickets, char *
     const struct conf *c = p->conf;
     bool tls = false;
     for (size_t i = 0; i < p->n_listeners; i++)
-        tls |= p->listeners[i].scheme == ADDRESS_IMAPS || p->listeners[i].scheme == ADDRESS_IMAP_STARTTLS;
+        tls |= scheme_begins_with_tls(p->listeners[i].scheme) || scheme_turns_to_tls(p->listeners[i].scheme);
     if (tls && !(p->server_tls = tls_policy_server(&c->proxy, tickets, error)))
         return false;
     if (tls)
@@ -268,7 +267,7 @@ static void drain_one(struct session *s)
     s->told = true;
     s->proxy->drain_told++;
     if (s->state == IN_RELAY)
-        relay_rest(s, END_SHUTDOWN);
+        session_rest(s, END_SHUTDOWN);
     else
         session_close(s, END_SHUTDOWN, NULL);
 }

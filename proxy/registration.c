@@ -2,7 +2,6 @@
 
 #include "proxy.h"
 #include "registration.h"
-#include "relay.h"
 
 bool registration_is_leased(const struct session *s)
 {
@@ -73,7 +72,7 @@ static void on_registration(void *owner, enum route_rc rc, const char *detail)
         take_yes(s);
         if (rc == ROUTE_WAIT && s->state == IN_RELAY) {
             accounts_read(s->account); /* the freeze may be over already */
-            relay_rest(s, END_FREEZE);
+            session_rest(s, END_FREEZE);
         } else {
             session_go_on(s);
         }

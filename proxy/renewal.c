@@ -16,8 +16,7 @@ static bool renewal_make_keys(struct renewal *r, const struct ticket_keys *ticke
     if (*c->seal.public_key_file && !(r->seal = seal_public_load(c->seal.public_key_file, error)))
         return false;
     for (size_t i = 0; i < c->n_backends; i++)
-        if (address_has_tls(&c->backends[i].address) &&
-            !(r->tls[i] = tls_policy_backend(&c->backends[i], error)))
+        if (backend_has_tls(&c->backends[i]) && !(r->tls[i] = tls_policy_backend(&c->backends[i], error)))
             return false;
     return true;
 }

@@ -8,7 +8,7 @@
 #include "lib/waves.h"
 #include "lib/xalloc.h"
 
-#include "preauth.h"
+#include "protocol.h"
 #include "proxy.h"
 #include "relay.h"
 #include "routing.h"
@@ -34,6 +34,7 @@ struct login {
     unsigned again;
 
     struct backend_login *dialog; /* SIGNIN; owned */
+    struct pop3_login *pop3;      /* ... of a client that speaks POP3; owned */
     bool checked;                 /* auth_backend took the password, for at ... */
     bool shown;                   /* ... or at did: it is known to be right */
     bool certified; /* ... by a certificate, which this proxy has checked: so it is, wherever it goes */
@@ -100,7 +101,7 @@ static void log_failed(const struct session *s, const char *code, const char *ph
 
 static void say_no(struct session *s, const char *code, const char *text)
 {
-    session_say(s, "%s NO [%s] %s", s->login->tag, code, text);
+    s->protocol->say_no(s, s->login->tag, code, text);
 }
 
 /* ---- life ---- */
@@ -125,6 +126,7 @@ static void routing_drop_login(struct session *s)
     s->login = NULL;
     throttle_end(s);
     backend_login_cancel(&l->dialog);
+    pop3_login_cancel(&l->pop3);
     vault_drop(s->proxy->vault, &s->secret);
     free(l->tag);
     free(l->key);
@@ -155,7 +157,7 @@ static void routing_undo(struct session *s)
 static void routing_failed(struct session *s)
 {
     routing_undo(s);
-    preauth_login_failed(s);
+    s->protocol->login_failed(s);
 }
 
 /* Whatever is not the user's fault. */
@@ -217,7 +219,7 @@ void routing_say_refused(struct session *s)
         char *challenge = l->challenge;
         l->challenge = NULL;
         routing_undo(s);
-        preauth_challenge(s, challenge, code, text);
+        s->protocol->challenge(s, challenge, code, text);
         free(challenge);
         return;
     }
@@ -437,6 +439,7 @@ static void routing_on_signed_in(void *owner, const struct login_result *r)
     struct session *s = owner;
     struct login *l = s->login;
     l->dialog = NULL;
+    l->pop3 = NULL;
     free(l->challenge);
     l->challenge = xstrdup(r->challenge);
     if (r->rc != LOGIN_OK && l->remembered) {
@@ -464,7 +467,8 @@ static void routing_on_signed_in(void *owner, const struct login_result *r)
     l->shown = true;
     l->caps = r->caps;
     session_take_backend(s, r->stream, l->at);
-    backends_learned(s->proxy->backends, l->at, &l->caps);
+    if (!s->protocol->is_pop3)
+        backends_learned(s->proxy->backends, l->at, &l->caps);
     routing_enter(s);
 }
 
@@ -477,6 +481,11 @@ static void routing_sign_in(struct session *s)
     bool elsewhere = *l->at->auth_backend && !l->checked;
     const struct conf_backend *b = elsewhere ? conf_backend(c, l->at->auth_backend) : l->at;
     session_enter(s, IN_SIGNIN);
+    if (s->protocol->is_pop3) {
+        l->pop3 =
+            session_login_pop3(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
+        return;
+    }
     if (backends_refuses(s->proxy->backends, b)) {
         routing_on_signed_in(s,
                              &(struct login_result){.rc = LOGIN_UNAVAILABLE,
@@ -556,7 +565,9 @@ static void routing_enter(struct session *s)
     session_enter(s, IN_ENTERING);
     s->reg.may_exist = true; /* from here on it may be, whatever the answer */
     doubts_enter(p->doubts, &e, routing_on_entered, s);
-    views_want(s->account, l->at->name, l->view, false); /* on the same connection, so it is answered next */
+    if (!s->protocol->is_pop3)
+        views_want(s->account, l->at->name, l->view,
+                   false); /* on the same connection, so it is answered next */
     buf_free(&sealed);
     buf_free(&wave);
 }
@@ -566,8 +577,17 @@ static void log_login(const struct session *s)
     const struct login *l = s->login;
     LOG(INFO, "login", LOG_S("user", l->key), LOG_S("backend", s->at->name), LOG_S("peer", s->peer),
         LOG_S("session", s->name), LOG_S("tls", stream_is_secure(s->client) ? "yes" : "no"),
-        LOG_S("state", route_state_name(l->state)), LOG_U("ms", clock_boot_ms() - l->began_ms),
-        routing_master(s), LOG_SET("via", s->via));
+        LOG_SET("protocol", s->protocol->is_pop3 ? "pop3" : ""), LOG_S("state", route_state_name(l->state)),
+        LOG_U("ms", clock_boot_ms() - l->began_ms), routing_master(s), LOG_SET("via", s->via));
+}
+
+static void routing_begin_pop3(struct session *s)
+{
+    log_login(s);
+    routing_count(s, "ok");
+    routing_drop_login(s);
+    crowd_leave(&s->proxy->crowd, s);
+    s->protocol->begin(s);
 }
 
 /* The client is told OK, with the list of capabilities that holds before and after the flip. */
@@ -575,6 +595,10 @@ static void let_in(struct session *s)
 {
     struct login *l = s->login;
     struct proxy *p = s->proxy;
+    if (s->protocol->is_pop3) {
+        routing_begin_pop3(s);
+        return;
+    }
     struct imap_caps shown = backends_shown(p->backends, l->at, &l->caps, l->other);
     if (!views_has_modseqs(s->account))
         imap_caps_hide_modseqs(&shown);
@@ -589,7 +613,7 @@ static void let_in(struct session *s)
         s->secret = NULL;
     routing_drop_login(s);
     s->secret = kept;
-    preauth_free(s);
+    s->protocol->forget(s);
     crowd_leave(&p->crowd, s);
     relay_begin(s, &shown, views_rewrites(s->account) ? views_view(s->account) : NULL);
 }
@@ -653,6 +677,10 @@ static void routing_entered(struct session *s, enum route_state state, uint64_t 
     s->login->entered = true;
     s->login->state = state;
     s->login->epoch = epoch;
+    if (s->protocol->is_pop3) { /* names and numbers of IMAP are nothing to it */
+        routing_go_in(s);
+        return;
+    }
     views_want(s->account, s->login->at->name, s->login->view,
                false); /* it may have failed for another login */
     routing_view_there(s);

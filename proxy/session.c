@@ -7,10 +7,9 @@
 
 #include "handover.h"
 #include "peer.h"
-#include "preauth.h"
 #include "prepare.h"
+#include "protocol.h"
 #include "proxy.h"
-#include "relay.h"
 #include "rest.h"
 #include "routing.h"
 #include "session_states.h"
@@ -74,8 +73,10 @@ bool session_may_login(const struct session *s)
 {
     switch (s->scheme) {
     case ADDRESS_IMAP_STARTTLS:
+    case ADDRESS_POP3_STARTTLS:
         return stream_is_secure(s->client);
     case ADDRESS_IMAP:
+    case ADDRESS_POP3:
         return s->proxy->conf->proxy.allow_plaintext || s->is_local;
     default:
         return true;
@@ -167,6 +168,7 @@ static struct session *session_new(const struct listener *l)
     struct proxy *p = l->proxy;
     s->proxy = p;
     s->scheme = l->scheme;
+    s->protocol = scheme_is_pop3(l->scheme) ? &protocol_pop3 : &protocol_imap;
     s->asks = l->asks;
     s->via = "";
     s->task.fn = session_free;
@@ -192,14 +194,14 @@ static void session_unmake(struct session *s)
 void session_meet(struct session *s)
 {
     struct proxy *p = s->proxy;
-    bool tls = s->scheme == ADDRESS_IMAPS, in_crowd = crowd_enter(&p->crowd, s);
+    bool tls = scheme_begins_with_tls(s->scheme), in_crowd = crowd_enter(&p->crowd, s);
     session_enter(s, tls || in_crowd ? IN_NEW : IN_PREAUTH);
     if (!in_crowd)
         session_close(s, END_CROWD, NULL);
     else if (tls)
         stream_secure_behind(s->client, session_tls(s));
     else
-        preauth_greet(s);
+        s->protocol->greet(s);
 }
 
 /* Until the header tells more, it counts as one of whoever sends headers. */
@@ -277,11 +279,11 @@ static void session_release(struct session *s, enum session_end end)
 {
     struct proxy *p = s->proxy;
     timer_free(&s->timer);
-    preauth_free(s);
+    s->protocol->forget(s);
     prepare_drop(s);
     handover_drop(s);
     rest_over(s, "ended");
-    relay_free(&s->relay);
+    s->protocol->end(s);
     vault_drop(p->vault, &s->secret);
     store_forget(p->store, s);
     doubts_forget(p->doubts, s);
@@ -300,14 +302,13 @@ void session_close(struct session *s, enum session_end end, const char *detail)
         return;
     const char *bye = ends[end].bye;
     bool may_talk = s->state != IN_HEADER && s->state != IN_NEW && s->state != IN_SECURING &&
-                    (!s->relay || relay_at_boundary(s));
+                    (!session_is_live(s) || s->protocol->at_boundary(s));
     log_end(s, end, detail);
-    if (s->preauth)
-        preauth_flush(s);
+    s->protocol->flush(s);
     if (s->login)
         routing_cancel(s, may_talk && *bye);
     if (may_talk && *bye)
-        session_say(s, "* BYE %s", bye);
+        s->protocol->say_bye(s, end, bye);
     tally_add(s->proxy->tally, TALLY_ENDS, ends[end].word);
     metric_add(METRIC_SESSION_ENDS, 1, ends[end].word, NULL);
     session_release(s, end);
@@ -326,7 +327,17 @@ void session_go_on(struct session *s)
 {
     silence_update(s);
     if (s->state == IN_RELAY)
-        relay_settle(s);
+        s->protocol->settle(s);
     else if (s->state == IN_HANDOVER)
         handover_step(s);
+}
+
+void session_flow(struct session *s)
+{
+    s->protocol->flow(s);
+}
+
+void session_rest(struct session *s, enum session_end end)
+{
+    s->protocol->rest(s, end);
 }

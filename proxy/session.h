@@ -33,6 +33,9 @@
  * CLOSING  | the next turn of the loop; the last  | close_timeout              | freed
  *          | words go out without the session     |                            |
  *
+ * A client may speak POP3 instead (protocol.h): it goes through the same states up to RELAY, and is never FROZEN nor in
+ * HANDOVER: a freeze ends it.
+ *
  * From THROTTLED to REFUSED a login is under way (routing.h): from there, what is not the user's fault goes
  * back to PREAUTH with NO [UNAVAILABLE], so that a client may try again, and the third failure ends the
  * session.
@@ -51,6 +54,9 @@
 #include "registration.h"
 
 struct listener;
+struct protocol;
+struct pop3_preauth;
+struct pop3_relay;
 
 enum session_state {
     IN_HEADER,
@@ -71,7 +77,7 @@ enum session_state {
 };
 
 /* Why a session ended; a row of the table in session.c each: word for the log, is it an error, what the
- * client is told. */
+ * client is told (by POP3 with a code of that). */
 enum session_end {
     END_NONE,
     END_LOGOUT,
@@ -127,6 +133,8 @@ struct session {
     bool asks; /* ... as which it asks for a certificate: stream_peer_certificate() of client */
     uint64_t opened_ms;
 
+    const struct protocol *protocol; /* what it speaks, by the scheme */
+
     struct stream *client; /* owned */
     bool client_eof;       /* the client sends no more */
     char *peer,
@@ -146,9 +154,12 @@ struct session {
     unsigned ids;         /* ... so often */
     /* proxies that may still stand in the way, this one counted; 0: it went round (preauth.h) */
     unsigned hops;
-    struct preauth *preauth;   /* until RELAY; owned */
-    struct login *login;       /* the login under way; owned */
-    struct relay *relay;       /* from RELAY on; owned */
+    struct preauth *preauth; /* until RELAY; owned */
+    struct login *login;     /* the login under way; owned */
+    struct relay *relay;     /* from RELAY on; owned */
+    /* the same two of a client that speaks POP3 (proxy/pop3/); owned */
+    struct pop3_preauth *pop3_preauth;
+    struct pop3_relay *pop3_relay;
     struct secret *secret;     /* from the login on, while it may have to sign in again; owned */
     struct rest *rest;         /* from a freeze on, until it is over; owned */
     struct handover *handover; /* HANDOVER; owned */
@@ -195,5 +206,9 @@ void session_take_backend(struct session *s, struct stream *stream, const struct
 bool session_is_live(const struct session *s);
 /* What kept bytes from passing may be over. */
 void session_go_on(struct session *s);
+/* In RELAY: the lease or the account's state has changed: goes on reading from both sides, or stops. */
+void session_flow(struct session *s);
+/* In RELAY: as relay_rest(). */
+void session_rest(struct session *s, enum session_end end);
 
 #endif

@@ -9,26 +9,32 @@
 #include "session_login.h"
 #include "vault.h"
 
-struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as,
-                                          backend_login_fn fn, void *owner)
+/* What the request of the session has borrowed from nobody else. */
+struct session_request {
+    struct login_request request;
+    struct proxyproto_ends ends;
+    char *user; /* owned */
+};
+
+static void session_request(struct session *s, const struct conf_backend *at, enum login_as as,
+                            struct session_request *r)
 {
     const struct conf *c = s->proxy->conf;
     struct credential credential = secret_credential(s->secret);
     if (credential.mechanism->kind == SASL_CERTIFICATE)
         as = LOGIN_AS_MASTER; /* there is nothing that a server could be shown */
-    char *user = xspandup(credential.authzid.len > 0 ? credential.authzid : credential.authcid);
-    struct proxyproto_ends ends;
-    bool header = at->proxy_protocol != PROXY_PROTOCOL_NONE && peer_ends(s, &ends);
-    struct login_request request = {
+    r->user = xspandup(credential.authzid.len > 0 ? credential.authzid : credential.authcid);
+    bool header = at->proxy_protocol != PROXY_PROTOCOL_NONE && peer_ends(s, &r->ends);
+    r->request = (struct login_request){
         .backend = at,
         .policy = backends_tls(s->proxy->backends, at),
         .outage = backends_outage(s->proxy->backends, at),
         .as = as,
         .credential = credential,
-        .user = user,
+        .user = r->user,
         .client_ip = *s->peer_ip ? s->peer_ip : NULL,
         .client_port = s->peer_port,
-        .ends = header ? &ends : NULL,
+        .ends = header ? &r->ends : NULL,
         .session_id = s->name,
         .site = store_id(s->proxy->store),
         .ttl = s->hops - 1,
@@ -37,9 +43,26 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
         .connect_timeout_ms = c->proxy.connect_timeout_ms,
         .step_timeout_ms = c->proxy.backend_timeout_ms,
     };
-    client_id_for(s, &request);
-    struct backend_login *dialog = backend_login_start(s->proxy->loop, &request, fn, owner);
-    free(user);
+    client_id_for(s, &r->request);
+}
+
+struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as,
+                                          backend_login_fn fn, void *owner)
+{
+    struct session_request r;
+    session_request(s, at, as, &r);
+    struct backend_login *dialog = backend_login_start(s->proxy->loop, &r.request, fn, owner);
+    free(r.user);
+    return dialog;
+}
+
+struct pop3_login *session_login_pop3(struct session *s, const struct conf_backend *at, enum login_as as,
+                                      backend_login_fn fn, void *owner)
+{
+    struct session_request r;
+    session_request(s, at, as, &r);
+    struct pop3_login *dialog = pop3_login_start(s->proxy->loop, &r.request, fn, owner);
+    free(r.user);
     return dialog;
 }
 

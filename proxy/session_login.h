@@ -4,6 +4,7 @@
 #define IMAPFERRY_SESSION_LOGIN_H
 
 #include "lib/backend_login.h"
+#include "lib/pop3_login.h"
 
 #include "session.h"
 
@@ -11,6 +12,9 @@
  * all the same where that is a certificate. */
 struct backend_login *session_login_start(struct session *s, const struct conf_backend *at, enum login_as as,
                                           backend_login_fn fn, void *owner);
+/* The same by POP3. */
+struct pop3_login *session_login_pop3(struct session *s, const struct conf_backend *at, enum login_as as,
+                                      backend_login_fn fn, void *owner);
 /* The same for a session that has signed in before: its credential, or the master's where the backend's
  * sign_in says so. */
 struct backend_login *session_login_again(struct session *s, const struct conf_backend *at,

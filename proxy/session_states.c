@@ -2,9 +2,8 @@
 
 #include "handover.h"
 #include "peer.h"
-#include "preauth.h"
+#include "protocol.h"
 #include "proxy.h"
-#include "relay.h"
 #include "rest.h"
 #include "routing.h"
 #include "session_states.h"
@@ -50,8 +49,8 @@ static void client_event(struct session *s, enum stream_event ev)
         session_close(s, END_CLIENT_BROKEN, stream_error(s->client));
     else if (ev == STREAM_EOF)
         client_eof(s);
-    else if (ev == STREAM_DRAINED && s->preauth)
-        preauth_drained(s);
+    else if (ev == STREAM_DRAINED && !session_is_live(s))
+        s->protocol->drained(s);
 }
 
 static void end_without_header(struct session *s)
@@ -88,7 +87,7 @@ static void client_new(struct session *s, enum stream_event ev)
     if (ev == STREAM_SECURE)
         session_secured(s);
     if (ev == STREAM_SECURE)
-        preauth_greet(s);
+        s->protocol->greet(s);
     else if (ev == STREAM_ERROR)
         session_close(s, END_TLS_FAILED, stream_error(s->client));
     else
@@ -100,7 +99,7 @@ static void client_securing(struct session *s, enum stream_event ev)
     if (ev == STREAM_SECURE)
         session_secured(s);
     if (ev == STREAM_SECURE)
-        preauth_secured(s);
+        s->protocol->secured(s);
     else if (ev == STREAM_ERROR)
         session_close(s, END_TLS_FAILED, stream_error(s->client));
     else
@@ -110,7 +109,7 @@ static void client_securing(struct session *s, enum stream_event ev)
 static void client_preauth(struct session *s, enum stream_event ev)
 {
     if (ev == STREAM_DATA)
-        preauth_data(s);
+        s->protocol->data(s);
     else
         client_event(s, ev);
 }
@@ -162,7 +161,17 @@ static void client_relay(struct session *s, enum stream_event ev)
     if (ev == STREAM_ERROR)
         session_close(s, END_CLIENT_BROKEN, stream_error(s->client));
     else
-        relay_client_event(s, ev);
+        s->protocol->client_event(s, ev);
+}
+
+static void backend_relay(struct session *s, enum stream_event ev)
+{
+    s->protocol->backend_event(s, ev);
+}
+
+static void quiet_relay(struct session *s)
+{
+    s->protocol->timeout(s);
 }
 
 static void late_frozen(struct session *s)
@@ -196,7 +205,7 @@ static const struct session_state_row rows[IN_COUNT] = {
     [IN_SIGNIN]   = {"signin",   signin_ms,                late_signin,          client_event,    backend_of_login},
     [IN_ENTERING] = {"entering", store_timeout_ms,         late_entering,        client_event,    backend_of_login},
     [IN_REFUSED]  = {"refused",  NULL,                     routing_say_refused,  client_event,    backend_of_login},
-    [IN_RELAY]    = {"relay",    idle_timeout_ms,          relay_timeout,        client_relay,    relay_backend_event},
+    [IN_RELAY]    = {"relay",    idle_timeout_ms,          quiet_relay,          client_relay,    backend_relay},
     [IN_FROZEN]   = {"frozen",   rest_wait_ms,             late_frozen,          client_event,    rest_backend_event},
     [IN_HANDOVER] = {"handover", handover_ms,              late_handover,        client_event,    NULL},
     [IN_CLOSING]  = {"closing",  NULL,                     NULL,                 NULL,            NULL},

@@ -102,7 +102,7 @@ static void views_tell(struct loop_task *task)
             routing_view_there(s);
         else if (s->state == IN_HANDOVER)
             handover_step(s);
-        else if (session_is_live(s))
+        else if (session_is_live(s) && s->relay)
             relay_view_is(s);
     }
 }

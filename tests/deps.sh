@@ -10,12 +10,12 @@ set -eu
 
 build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev libjansson-dev zlib1g-dev libcurl4-openssl-dev
        libsystemd-dev libmicrohttpd-dev uthash-dev"
-servers="redis-server dovecot-imapd openssl python3 python3-redis"
+servers="redis-server dovecot-imapd dovecot-pop3d openssl python3 python3-redis"
 checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2 fail2ban
         mandoc groff-base zsh fish python3-pyte prometheus systemd"
 bench="isync interimap"
 proxies="nginx-light libnginx-mod-mail haproxy perdition"
-clients="offlineimap3 neomutt"
+clients="offlineimap3 neomutt fetchmail"
 browsers="chromium fonts-dejavu-core"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"

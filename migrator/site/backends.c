@@ -348,7 +348,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
     for (size_t i = 0; i < conf->n_backends; i++) {
         const struct conf_backend *c = &conf->backends[i];
         pace_init(&b->slots[i].pace, c->max_messages_per_second, c->max_bytes_per_second, clock_boot_ms());
-        if (address_has_tls(&c->address) && !(b->slots[i].tls = tls_policy_backend(c, error))) {
+        if (backend_has_tls(c) && !(b->slots[i].tls = tls_policy_backend(c, error))) {
             backends_free(&b);
             return NULL;
         }

@@ -14,7 +14,7 @@ from . import net
 
 BUILD = os.environ.get("IMAPFERRY_BUILD") or os.path.join(
     os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build")
-_LISTENING = re.compile(r'listening on (imap[a-z+]*://[^"\s]+)')
+_LISTENING = re.compile(r'listening on ((?:imap|pop3)[a-z0-9+]*://[^"\s]+)')
 
 
 def program(name):

@@ -25,9 +25,9 @@ SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
                  master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False,
-                 provider=None):
+                 provider=None, pop3=None):
         """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options().
-        header: there are ports that want a PROXY header too, see header_url(). provider: of tokens (provider.py)."""
+        header: there are ports that want a PROXY header too, see header_url(). provider: of tokens (provider.py). pop3: the format of UIDLs, "" for Dovecot's own; None: no POP3."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
@@ -38,6 +38,9 @@ class Dovecot:
         if header:
             self.port["header"], self.port["headers"] = net.free_port(), net.free_port()
             extra = dovecot_conf.behind_proxies(self.port["header"], self.port["headers"], tls=bool(cert)) + extra
+        self._pop3 = pop3
+        if pop3 is not None:
+            self.port["pop3"], self.port["pop3s"] = net.free_port(), net.free_port()
         self._process = None
         self._settings = {
             "driver": mail, "path": "Maildir" if self.is_maildir else mail, "fsync": fsync, "ssl": "yes" if cert else "no",
@@ -59,6 +62,10 @@ class Dovecot:
     def url(self, scheme="imaps", host="127.0.0.1"):
         """As the option address of a backend wants it; imap+starttls uses the port of imap."""
         return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
+
+    def pop3_url(self, scheme="pop3", host="127.0.0.1"):
+        """As the option pop3 of a backend wants it."""
+        return f"{scheme}://{host}:{self.port['pop3s' if scheme == 'pop3s' else 'pop3']}"
 
     def header_url(self, scheme="imaps", host="127.0.0.1"):
         """As url(), of the ports that want a PROXY header."""
@@ -108,6 +115,8 @@ class Dovecot:
         values = dict(self._settings, folder=self.folder, internal_user=internal, internal_group=group,
                       login_user=login, mail_uid=self._mail.pw_uid, mail_gid=self._mail.pw_gid,
                       separator=self.separator, prefix=self.prefix, chroot=chroot, **self.port)
+        if self._pop3 is not None:
+            values["extra"] += dovecot_conf.pop3(self.port["pop3"], self.port["pop3s"], self._pop3, chroot)
         self.config = os.path.join(self.folder, "dovecot.conf")
         with open(self.config, "w", encoding="utf-8") as f:
             f.write(dovecot_conf.text(**values))

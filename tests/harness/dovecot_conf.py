@@ -198,6 +198,37 @@ def doveadm(port, key, tls):
     return text if tls else text.replace("    ssl = yes\n", "")
 
 
+POP3 = """
+protocols = imap pop3
+%(uidl)s
+service pop3-login {
+  %(requests)s
+  client_limit = 1000
+  %(chroot)s
+  inet_listener pop3 {
+    port = %(pop3)d
+  }
+  inet_listener pop3s {
+    port = %(pop3s)d
+    ssl = yes
+  }
+}
+service pop3 {
+  process_limit = 1000
+}
+"""
+
+
+def pop3(port, tls_port, uidl, chroot):
+    """uidl: pop3_uidl_format; "" = as Dovecot has it. chroot: "" or the line that leaves it out."""
+    return POP3 % {"uidl": f"pop3_uidl_format = {uidl}" if uidl else "", "requests": _unlimited(), "chroot": chroot.strip(),
+                   "pop3": port, "pop3s": tls_port}
+
+
+def _unlimited():
+    return "restart_request_count = unlimited" if is_new() else "service_count = 0"
+
+
 def behind_proxies(port, tls_port, tls):
     """The file for administrators, with these values; a port without TLS is there for tests alone."""
     with open(os.path.join(CONF, "dovecot-proxied.conf"), encoding="utf-8") as f:
@@ -261,7 +292,7 @@ def open_passdb(password):
 
 
 def text(**values):
-    requests = "restart_request_count = unlimited" if is_new() else "service_count = 0"
+    requests = _unlimited()
     # To load a process anew for each login takes more than the login.
     sessions = "restart_request_count = 100" if is_new() else "service_count = 100"
     return (NEW if is_new() else OLD).format(version=version(), requests=requests, sessions=sessions, **values)

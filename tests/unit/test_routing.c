@@ -3,6 +3,7 @@
 #include "lib/registry.h"
 #include "lib/route.h"
 #include "proxy/preauth.h"
+#include "proxy/protocol.h"
 #include "proxy/proxy.h"
 #include "proxy/relay.h"
 #include "proxy/routing.h"
@@ -291,6 +292,16 @@ void preauth_login_failed(struct session *s)
     f->failed++;
 }
 
+static void play_no(struct session *s, const char *tag, const char *code, const char *text)
+{
+    session_say(s, "%s NO [%s] %s", tag, code, text);
+}
+
+static const struct protocol played = {.say_no = play_no,
+                                       .login_failed = preauth_login_failed,
+                                       .challenge = preauth_challenge,
+                                       .forget = preauth_free};
+
 void relay_begin(struct session *s, const struct imap_caps *shown, struct view *rewritten)
 {
     (void)shown;
@@ -368,6 +379,7 @@ static int set_up(void **state)
                             .name = (char *)"p/1",
                             .peer = (char *)"[::1]:9",
                             .via = "",
+                            .protocol = &played,
                             .hops = LIMIT_HOPS,
                             .state = IN_PREAUTH,
                             .timer = timer_new(f->loop, NULL, NULL)};

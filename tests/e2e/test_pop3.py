@@ -1,0 +1,456 @@
+"""Users who read by POP3: they are routed like those of IMAP, nothing that they delete is deleted by half, and a freeze knows of
+them."""
+import base64
+import poplib
+import threading
+
+import pytest
+
+from fakes.fake_imap import FakeImap
+from fakes.fake_pop3 import FakePop3
+from harness import net
+from harness.dovecot import Dovecot
+from harness.ferry import backend
+from harness.scene import Wire, assert_equal, connect, fill, new_user, port_of, small
+
+LISTEN = ("imap://127.0.0.1:0", "pop3://127.0.0.1:0")
+MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
+
+
+@pytest.fixture(scope="module")
+def pair(cert):
+    """Two Dovecots that speak POP3, with one format of UIDLs."""
+    with Dovecot("old", separator=".", prefix="INBOX.", cert=cert, pop3="", doveadm=True) as old, \
+            Dovecot("new", mail="mdbox", cert=cert, pop3="", doveadm=True) as new:
+        yield old, new
+
+
+@pytest.fixture
+def site(make_ferry, pair, authority):
+    def make(**settings):
+        old, new = pair
+        return make_ferry({
+            "old": backend(old, ca=authority.ca, pop3=old.pop3_url("pop3s")),
+            "new": backend(new, ca=authority.ca, pop3=new.pop3_url("pop3+starttls"), **new.doveadm_options())},
+            dict(MANUAL, **settings))
+    return make
+
+
+def pop3(proxy, user=None, password="secret", listener=1):
+    client = poplib.POP3("127.0.0.1", port_of(proxy, listener), timeout=20)
+    if user:
+        client.user(user)
+        client.pass_(password)
+    return client
+
+
+def wire_of(proxy, listener=1):
+    wire = Wire(proxy.addresses[listener].replace("pop3", "imap"))
+    wire.greeting = wire.read_line()
+    assert wire.greeting == b"+OK imapferry ready"
+    return wire
+
+
+def migrate(ferry, user):
+    assert ferry.ctl("migrate", user)[0] == 0
+    ferry.wait_state(user, "ready")
+
+
+def flip(ferry, user):
+    assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
+
+
+# ---- the main path, on real servers
+
+def test_mail_before_and_after_the_flip(site, pair):
+    old, new = pair
+    user = new_user()
+    fill(old, user, small(messages=8))
+    ferry = site()
+    proxy = ferry.proxy(listen=LISTEN)
+    ferry.migrator()
+    client = pop3(proxy, user)
+    n = client.stat()[0]
+    before, body = client.uidl()[1], client.retr(1)[1]
+    assert len(before) == n > 0 and ferry.where(user) == {"old"}
+    assert {b"TOP", b"UIDL"} <= set(client.capa().keys() if isinstance(next(iter(client.capa())), bytes)
+                                    else [k.encode() for k in client.capa()])
+    client.quit()
+    net.wait_until("end of the session", lambda: not ferry.where(user))
+    migrate(ferry, user)
+    flip(ferry, user)
+    ferry.wait_state(user, "flipped")
+    client = pop3(proxy, user)
+    assert ferry.where(user) == {"new"}
+    assert client.uidl()[1] == before and client.retr(1)[1] == body
+    client.dele(1)
+    assert client.quit().startswith(b"+OK")
+    client = pop3(proxy, user)
+    assert client.uidl()[1] == [b"%d %s" % (i, x.split()[1]) for i, x in enumerate(before[1:], 1)]
+    client.quit()
+    assert proxy.find("event=login .*protocol=pop3")
+
+
+def test_login_sets_a_migration_off(site, pair):
+    old, _ = pair
+    user = new_user()
+    fill(old, user, small(messages=2))
+    ferry = site(migration={"trigger": "login", "cutover": "immediate"})
+    proxy = ferry.proxy(listen=LISTEN)
+    ferry.migrator()
+    pop3(proxy, user).quit()
+    ferry.wait_state(user, "flipped")
+
+
+@pytest.mark.writes_source
+def test_freeze_asks_an_open_session_to_end_and_deletes_nothing(site, pair):
+    old, new = pair
+    user = new_user()
+    fill(old, user, small(messages=6))
+    ferry = site()
+    proxy = ferry.proxy(listen=LISTEN)
+    ferry.migrator()
+    migrate(ferry, user)
+    with wire_of(proxy) as wire:
+        wire.send(b"USER %s\r\nPASS secret\r\nSTAT\r\nDELE 1\r\nDELE 2\r\n" % user.encode())
+        assert [wire.read_line()[:3] for _ in range(5)] == [b"+OK"] * 5
+        flip(ferry, user)
+        assert wire.rest() == [b"-ERR [SYS/TEMP] Your mailboxes are being moved, please connect again"]
+    assert ferry.wait_state(user, "flipped")["attempts"] == "0"
+    client = pop3(proxy, user)
+    assert client.stat()[0] > 0 and ferry.where(user) == {"new"}
+    client.quit()
+    assert_equal(old, new, user, 6)
+    assert proxy.find("event=session_end why=freeze .*state=relay")
+
+
+@pytest.mark.parametrize("mechanism", ["user", "plain", "plain in two"])
+def test_sign_in(site, pair, mechanism):
+    user = new_user()
+    ferry = site()
+    proxy = ferry.proxy(listen=LISTEN)
+    message = base64.b64encode(b"\0%s\0secret" % user.encode())
+    with wire_of(proxy) as wire:
+        if mechanism == "user":
+            wire.send(b"USER %s\r\nPASS secret\r\nNOOP\r\n" % user.encode())
+            assert wire.read_line().startswith(b"+OK")
+        elif mechanism == "plain":
+            wire.send(b"AUTH PLAIN %s\r\nNOOP\r\n" % message)
+        else:
+            wire.line(b"AUTH PLAIN")
+            assert wire.read_line() == b"+ "
+            wire.send(message + b"\r\nNOOP\r\n")
+        assert wire.read_line() == b"+OK Signed in"
+        assert wire.read_line().startswith(b"+OK")
+        wire.line(b"QUIT")
+        assert wire.read_line().startswith(b"+OK") and wire.rest() == []
+    assert not proxy.find("secret")
+
+
+# ---- on fakes
+
+class Fakes:
+    def __init__(self):
+        self.imap = {name: FakeImap(name) for name in ("old", "new")}
+        self.pop3 = {name: FakePop3() for name in ("old", "new")}
+
+    def backends(self, **options):
+        return {name: backend(self.imap[name], "imap", master=False, pop3=self.pop3[name].url(), **options)
+                for name in ("old", "new")}
+
+    def close(self):
+        for one in [*self.imap.values(), *self.pop3.values()]:
+            one.close()
+
+
+@pytest.fixture
+def fakes():
+    made = Fakes()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def faked(make_ferry, fakes):
+    def make(**settings):
+        ferry = make_ferry(fakes.backends(), dict({"migration": {"trigger": "manual"}}, **settings))
+        return ferry, ferry.proxy(listen=LISTEN)
+    return make
+
+
+def still(ferry, user, state="freezing"):
+    """The account stands still until becomes(): no migrator has it."""
+    now, _ = ferry.redis.client().time()
+    ferry.redis.client().hset(f"imapferry:route:{user}", mapping={
+        "backend": "old", "state": state, "epoch": 3, "generation": 1, "source": "old", "target": "new", "owner": "o",
+        "deadline": (now + 60) * 1000})
+
+
+def becomes(ferry, user, state, where):
+    ferry.redis.client().hset(f"imapferry:route:{user}", mapping={
+        "backend": where, "state": state, "epoch": 4, "owner": "", "deadline": 0})
+
+
+def test_login_in_a_freeze_waits_and_lands_on_the_new_server(faked, fakes):
+    ferry, proxy = faked()
+    still(ferry, "ann")
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\nSTAT\r\n")
+        proxy.wait("login_waits")
+        becomes(ferry, "ann", "flipped", "new")
+        assert [wire.read_line()[:3] for _ in range(3)] == [b"+OK"] * 3
+    assert b"STAT" in fakes.pop3["new"].lines and b"STAT" not in fakes.pop3["old"].lines
+
+
+def test_login_waits_no_longer_than_hold_max(faked):
+    ferry, proxy = faked(proxy={"hold_max": "1s"})
+    still(ferry, "ann")
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert wire.read_line().startswith(b"+OK")
+        assert wire.read_line().startswith(b"-ERR [SYS/TEMP]")
+
+
+def test_wrong_password_and_a_store_that_is_gone(faked):
+    ferry, proxy = faked()
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS wrong\r\n")
+        assert wire.read_line().startswith(b"+OK")
+        assert wire.read_line() == b"-ERR [AUTH] Authentication failed"
+        ferry.redis.stop()
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert wire.read_line().startswith(b"+OK")
+        assert wire.read_line().startswith(b"-ERR [SYS/TEMP]")
+    ferry.redis.start()
+
+
+def test_server_out_of_reach(faked, fakes):
+    _, proxy = faked()
+    fakes.pop3["old"].close()
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert wire.read_line().startswith(b"+OK")
+        assert wire.read_line().startswith(b"-ERR [SYS/TEMP]")
+        wire.line(b"AUTH PLAIN AGFubgBzZWNyZXQ=")
+        assert wire.read_line().startswith(b"-ERR [SYS/TEMP]")
+
+
+def test_failures_count_whatever_the_protocol(faked):
+    _, proxy = faked(proxy={"login_delay": "2s"})
+    with connect(proxy) as wire:
+        assert wire.login("ann", "wrong").startswith(b"l1 NO")
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert [wire.read_line()[:3] for _ in range(2)] == [b"+OK"] * 2
+    assert proxy.find("login_delayed user=ann")
+
+
+@pytest.mark.parametrize("how", ["kick", "stop"])
+def test_session_that_is_ended_deletes_nothing(faked, fakes, how):
+    ferry, proxy = faked()
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\nDELE 1\r\n")
+        assert [wire.read_line()[:3] for _ in range(3)] == [b"+OK"] * 3
+        if how == "kick":
+            assert ferry.ctl("kick", "ann")[0] == 0
+        else:
+            proxy.stop()
+        assert wire.rest()[0].startswith(b"-ERR [SYS/TEMP] ")
+    assert fakes.pop3["old"].quits == 0
+
+
+# ---- a freeze with a command under way: the mail on real servers, POP3 on fakes
+
+@pytest.fixture
+def mixed(make_ferry, pair, authority, fakes):
+    def make(**migration):
+        ferry = make_ferry({
+            "old": backend(pair[0], ca=authority.ca, pop3=fakes.pop3["old"].url()),
+            "new": backend(pair[1], ca=authority.ca, pop3=fakes.pop3["new"].url())},
+            {"migration": dict({"trigger": "manual", "cutover": "manual"}, **migration)})
+        user = new_user()
+        fill(pair[0], user, small(messages=3))
+        proxy = ferry.proxy(listen=LISTEN)
+        ferry.migrator()
+        migrate(ferry, user)
+        return ferry, proxy, user
+    return make
+
+
+def begin(proxy, user, server, verb):
+    """Signed in, a message marked, and that command under way; the wire."""
+    server.answer(verb, server.hold)
+    wire = wire_of(proxy)
+    wire.send(b"USER %s\r\nPASS secret\r\nDELE 1\r\n%s 1\r\n" % (user.encode(), verb.encode()) if verb != "QUIT" else
+              b"USER %s\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n" % user.encode())
+    assert [wire.read_line()[:3] for _ in range(3)] == [b"+OK"] * 3
+    assert server.held.wait(20)
+    return wire
+
+
+def test_freeze_waits_for_a_quit_that_is_under_way(mixed, fakes):
+    ferry, proxy, user = mixed()
+    server = fakes.pop3["old"]
+    with begin(proxy, user, server, "QUIT") as wire:
+        flip(ferry, user)
+        proxy.wait("event=freeze .*state=freezing")
+        assert ferry.route(user)["state"] == "freezing" and ferry.route(user)["backend"] == "old"
+        server.go_on.set()
+        assert wire.rest() == [b"+OK"]
+    ferry.wait_state(user, "flipped")
+    assert server.ends == [[1]] and proxy.find("event=session_end why=logout")
+
+
+def test_quit_that_outlasts_the_freeze(mixed, fakes):
+    """No flip while nobody knows what it has deleted."""
+    ferry, proxy, user = mixed(freeze_budget="1s")
+    server = fakes.pop3["old"]
+    with begin(proxy, user, server, "QUIT") as wire:
+        flip(ferry, user)
+        proxy.wait("event=freeze .*state=freezing")
+        net.wait_until("thaw", lambda: ferry.route(user)["state"] != "freezing")
+        assert ferry.route(user)["backend"] == "old"
+        server.go_on.set()
+        assert wire.rest() == [b"+OK"]
+
+
+def test_freeze_does_not_wait_long_for_a_client_that_only_reads(mixed, fakes):
+    ferry, proxy, user = mixed(freeze_budget="10s")
+    with begin(proxy, user, fakes.pop3["old"], "RETR") as wire:
+        flip(ferry, user)
+        assert wire.rest() == [b"-ERR [SYS/TEMP] Your mailboxes are being moved, please connect again"]
+        ferry.wait_state(user, "flipped")
+    assert fakes.pop3["old"].quits == 0
+
+
+# ---- hostile servers
+
+def refused_by(proxy):
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert wire.read_line().startswith(b"+OK")
+        return wire.read_line()
+
+
+@pytest.mark.parametrize("greeting", [b"garbage\r\n", b"* OK IMAP4rev1\r\n", b"+OK " + b"x" * 20000, b"-ERR no\r\n", b"+OK\n",
+                                      b"+OK ready\r\n+OK\r\n+OK\r\n+OK\r\n", b"+OK\r\n" + b"+OK\r\nx\r\n" * 100000],
+                         ids=["word", "imap", "long", "error", "lf", "answers", "many"])
+def test_server_that_greets_in_odd_ways(faked, fakes, greeting):
+    _, proxy = faked()
+    fakes.pop3["old"].greeting = greeting
+    assert refused_by(proxy).startswith(b"-ERR [SYS/TEMP]")
+    assert not any(b"secret" in line or b"AHNlY3JldA" in line for line in fakes.pop3["old"].lines)
+
+
+@pytest.mark.parametrize("answer", [b"+OK\r\n", b"+OK\r\n+OK\r\n", b"+ \r\n+OK\r\n", b"- \r\n"], ids=["ok", "twice", "early", "none"])
+def test_server_that_answers_before_it_knows_the_password(faked, fakes, answer):
+    _, proxy = faked()
+    fakes.pop3["old"].answer("AUTH", lambda connection, *_: connection.sendall(answer))
+    assert refused_by(proxy).startswith(b"-ERR [SYS/TEMP]")
+    assert proxy.find("backend_failed .*protocol error")
+
+
+@pytest.mark.parametrize("answer", [b"x" * 20000, b"hello\r\n", b"+OK\r\n+OK\r\n"], ids=["long", "word", "two"])
+def test_server_that_can_not_be_understood(faked, fakes, answer):
+    _, proxy = faked()
+    fakes.pop3["old"].answer("STAT", lambda connection, *_: connection.sendall(answer))
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\nSTAT\r\n")
+        lines = wire.rest()
+        assert lines[-1].startswith(b"-ERR [SYS/TEMP]"), lines
+    assert proxy.find("session_end why=backend_protocol")
+
+
+def test_server_that_offers_neither_capa_nor_sasl(faked, fakes):
+    _, proxy = faked()
+    fakes.pop3["old"].capa = b"-ERR unknown\r\n"
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert [wire.read_line()[:3] for _ in range(2)] == [b"+OK"] * 2
+    assert fakes.pop3["old"].lines == [b"CAPA", b"USER ann", b"PASS secret"]
+
+
+@pytest.mark.parametrize("code,shown", [(b"[IN-USE] busy", b"-ERR [IN-USE] "), (b"[SYS/TEMP] x", b"-ERR [SYS/TEMP] "),
+                                        (b"[SYS/PERM] x", b"-ERR [SYS/PERM] "), (b"no", b"-ERR [AUTH] ")],
+                         ids=["in_use", "temp", "perm", "none"])
+def test_codes_of_the_server(faked, fakes, code, shown):
+    _, proxy = faked()
+    fakes.pop3["old"].capa = b"-ERR unknown\r\n"
+    fakes.pop3["old"].answer("PASS", lambda connection, *_: connection.sendall(b"-ERR " + code + b"\r\n"))
+    answer = refused_by(proxy)
+    assert answer.startswith(shown) and b"busy" not in answer
+
+
+# ---- hostile clients
+
+def test_commands_in_one_segment_and_byte_by_byte(faked):
+    _, proxy = faked()
+    text = (b"CAPA\r\nUSER ann\r\nPASS secret\r\nUIDL\r\nXTND\r\nCAPA\r\nLIST\r\nRETR 1\r\nRETR 1 1\r\nTOP 1 0\r\nSTLS\r\nLIST 1\r\n"
+            b"QUIT\r\nSTAT\r\n")
+    said = []
+    for step in (len(text), 1):
+        with wire_of(proxy) as wire:
+            for at in range(0, len(text), step):
+                try:
+                    wire.send(text[at:at + step])
+                except OSError:
+                    assert at > text.index(b"QUIT")
+            said.append(wire.rest())
+    assert said[0] == said[1]
+    assert [x for x in said[0] if x.startswith(b"-ERR")] == [b"-ERR Unknown command", b"-ERR Expected RETR with a number", b"-ERR Unknown command"]
+    assert said[0].count(b".") == 6 and said[0][-1] == b"+OK"
+
+
+@pytest.mark.parametrize("sent,why", [
+    (b"STAT\n", "bad_line"), (b"NOOP\rQUIT\r\n", "bad_line"), (b"USER " + b"a" * 250 + b"\r\n", "bad_line"),
+    (b"NOOP\r\n" * 101, "many_commands"), (b"A\r\nB\r\nAPOP a b\r\n", "bad_commands"), (b"GET / HTTP/1.0\r\nHost: x\r\nX: y\r\n", "bad_commands"),
+    (b"USER ann\r\nPASS a\0b\r\n", "bad_line"), (b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n", "proxy_header")],
+    ids=["lf", "cr", "long", "many", "apop", "http", "nul", "header"])
+def test_what_nobody_says_who_reads_mail(faked, fakes, sent, why):
+    _, proxy = faked()
+    with wire_of(proxy) as wire:
+        wire.send(sent)
+        wire.rest()
+    proxy.wait(f"session_end why={why}")
+    assert fakes.pop3["old"].lines == []
+
+
+def test_deadline_of_the_login_is_for_all_of_it(faked):
+    _, proxy = faked(proxy={"login_timeout": "1s"})
+    with wire_of(proxy) as wire:
+        over = threading.Event()
+
+        def drip():
+            while not over.wait(0.1):
+                try:
+                    wire.send(b"N")
+                except OSError:
+                    return
+        threading.Thread(target=drip, daemon=True).start()
+        assert wire.rest() == [b"-ERR Login took too long"]
+        over.set()
+
+
+def test_stls(make_ferry, fakes, authority):
+    ferry = make_ferry(fakes.backends(), {"migration": {"trigger": "manual"}})
+    proxy = ferry.proxy(listen=("pop3+starttls://127.0.0.1:0", "pop3s://127.0.0.1:0"))
+    with wire_of(proxy, 0) as wire:
+        wire.send(b"USER ann\r\n")
+        assert wire.read_line() == b"-ERR Signing in needs TLS"
+        wire.send(b"STLS\r\nUSER evil\r\nPASS evil\r\n")
+        assert wire.rest() == [b"-ERR plaintext after STARTTLS"]
+    with wire_of(proxy, 0) as wire:
+        wire.line(b"CAPA")
+        shown = wire.until(b".")
+        assert b"STLS" in shown and b"USER" not in shown and not [x for x in shown if x.startswith(b"SASL")]
+        wire.line(b"STLS")
+        assert wire.read_line().startswith(b"+OK")
+        wire.secure(authority.ca)
+        wire.line(b"CAPA")
+        shown = wire.until(b".")
+        assert b"STLS" not in shown and b"USER" in shown and [x for x in shown if x.startswith(b"SASL PLAIN")]
+        wire.send(b"USER ann\r\nPASS secret\r\n")
+        assert [wire.read_line()[:3] for _ in range(2)] == [b"+OK"] * 2
+    with Wire(proxy.addresses[1].replace("pop3s", "imaps"), ca=authority.ca) as wire:
+        assert wire.read_line() == b"+OK imapferry ready"
+    assert fakes.pop3["old"].lines.count(b"CAPA") == 1
