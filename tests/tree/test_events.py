@@ -38,7 +38,7 @@ def sources():
 
 
 def keys_of(arguments):
-    return re.findall(r'LOG_(?:SET|SPAN|[SUI])\([^"]*?"([a-z_]+)"', arguments) + [
+    return re.findall(r'LOG_(?:SET|SPAN|[SUI])\([^"]*?"([a-z0-9_]+)"', arguments) + [
         key for function, key in MADE.items() if function + "(" in arguments]
 
 
@@ -48,7 +48,7 @@ def logged():
     for top, text in sources():
         for call in re.finditer(r"\bLOG\((ERROR|WARN|INFO|DEBUG),", text):
             arguments = argument_list(text, call.start() + 3)
-            events = re.findall(r'"([a-z_]+)"', re.split(r",\s*(?:LOG_|routing_)", arguments, maxsplit=1)[0])
+            events = re.findall(r'"([a-z0-9_]+)"', re.split(r",\s*(?:LOG_|routing_)", arguments, maxsplit=1)[0])
             assert events, arguments
             for event in events:
                 levels, tops, keys = found.setdefault(event, (set(), set(), set()))
@@ -69,7 +69,7 @@ def row(event, what, text):
 def written():
     """Event -> (levels, program, keys, text), as the page has them, in its order."""
     with open(PAGE, encoding="utf-8") as f:
-        rows = re.findall(r"^\| `([a-z_]+)` \| ([a-z, ]+) \| (both|proxy|migrator) \| ([a-z_ ]*) \| (.*) \|$", f.read(), re.M)
+        rows = re.findall(r"^\| `([a-z0-9_]+)` \| ([a-z, ]+) \| (both|proxy|migrator) \| ([a-z_ ]*) \| (.*) \|$", f.read(), re.M)
     return {event: (tuple(levels.split(", ")), who, keys, text) for event, levels, who, keys, text in rows}
 
 
