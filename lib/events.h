@@ -12,7 +12,7 @@
 
 struct event {
     uint64_t number, epoch;
-    /* kind is "state", "view", "entered", "left", "prepared", "frozen", "seen", "evicted", "kick" or "now"; of an event
+    /* kind is "state", "view", "entered", "left", "prepared", "frozen", "seen", "evicted", "kick", "forgotten" or "now"; of an event
      * without a user it is "paused", "resumed" or "generation". */
     struct span user, kind;
     struct span backend, target;

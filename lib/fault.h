@@ -16,6 +16,7 @@
  * channel.KIND.answered      when it has answered and nobody has been told
  * bypass.sent, .answered     before and after the source is looked at again, in the freeze
  * upgrade.WORD.sent          before a packet goes to the other process of an upgrade (proxy/upgrade.h)
+ * proof.sent, .answered      before and after the end of a proof is written to the disk
  * journal.sent, .answered    before and after a flip is written to the disk (not: a probe)
  *
  * The environment says what happens:

@@ -435,6 +435,12 @@ const struct option options[] = {
      .text =
          "Folder in which each switch-over of an account is written down, besides Redis. Keep it on a disk that "
          "survives."},
+    {"migrator", "proofs", OPTION_BOOL, offsetof(struct conf_migrator, proofs), .def = "true",
+     .reload = RELOAD_YES,
+     .text =
+         "Whether journal_dir also keeps, for each account that is switched over, the SHA-256 of every message with its UIDs on both "
+         "servers: \"imapferryctl report NAME --proof\". It takes about 100 bytes a message; where they can't be written, the "
+         "account stays where it is until they can."},
     {"migrator", "retry_min", OPTION_DURATION, offsetof(struct conf_migrator, retry_min_ms), .def = "1m",
      .min = 100, .max = 7 * DAY, .reload = RELOAD_YES,
      .text = "How long a migration that failed rests until it is tried again; doubled with each attempt."},

@@ -180,6 +180,7 @@ struct conf_migrator {
     char *user, *group; /* whom to become; "" = stay */
     bool sandbox;
     char *journal_dir;
+    bool proofs;
     char *metrics_listen; /* "" = none */
     enum log_format log_format;
     uint64_t retry_min_ms, retry_max_ms; /* growing delay between attempts */

@@ -139,6 +139,7 @@ void route_free(struct route *r)
     free(r->died);
     free(r->held_from);
     free(r->view);
+    free(r->proof);
     free(r->wave);
     *r = (struct route){0};
 }
@@ -179,6 +180,7 @@ static const struct {
     {"attempts", FIELD_U32, offsetof(struct route, attempts)},
     {"next_try", FIELD_U64, offsetof(struct route, next_try_ms)},
     {"view", FIELD_TEXT, offsetof(struct route, view)},
+    {"proof", FIELD_TEXT, offsetof(struct route, proof)},
     {"waits", FIELD_U64, offsetof(struct route, waits_ms)},
     {"touching", FIELD_U64, offsetof(struct route, touching)},
     {"touch_ms", FIELD_U64, offsetof(struct route, touch_ms)},
@@ -250,6 +252,7 @@ static void fill_route(const struct store *s, const char *user, struct route *ou
     out->died = or_empty(out->died);
     out->held_from = or_empty(out->held_from);
     out->view = or_empty(out->view);
+    out->proof = or_empty(out->proof);
     out->wave = or_empty(out->wave);
 }
 

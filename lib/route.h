@@ -103,6 +103,9 @@ struct route {
      * it is. "1:DIGEST", with ":N" behind it once proxies have changed it N times; "1=:DIGEST" = there is
      * one, and nothing is to be rewritten; "1=:mDIGEST" = nor do MODSEQs need it (view_has_modseqs()). */
     char *view;
+    /* "SHA256 GENERATION.EPOCH MIGRATOR": of the proof of the last flip (migrator/account/proof.h), and where it lies; "" =
+     * there is none. */
+    char *proof;
     uint64_t waits_ms;   /* Redis time since when a copied account waits for its time, 0 = it does not */
     uint64_t touching;   /* how many changes of the target have no answer yet: route_touch() */
     uint64_t touch_ms;   /* how long the longest of these may take, in ms */
@@ -356,8 +359,10 @@ void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms
 /* preparing, freezing → ready with a reason. */
 void route_abort(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn,
                  void *owner);
-/* freezing → flipping: before the deadline, with every registration frozen (or gone) at this epoch. */
-void route_flip(struct store *s, const struct route_job *j, const char *view, route_done_fn fn, void *owner);
+/* freezing → flipping: before the deadline, with every registration frozen (or gone) at this epoch. view, proof: as in the
+ * route from then on; NULL = "". */
+void route_flip(struct store *s, const struct route_job *j, const char *view, const char *proof,
+                route_done_fn fn, void *owner);
 /* flipping → flipped: backend = target, epoch+1, force cleared; sessions that rest are registered at the
  * target. late_ms: when the late watch looks at the source for the first time, in ms from now; 0 = never.
  * hook_ms: the token holds the hook "flip" for so long, to run it (see route_hook_take()); 0 = there is no

@@ -137,9 +137,14 @@ void route_abort(struct store *s, const struct route_job *j, const char *reason,
     run_job(s, "abort", j, reason, NULL, fn, owner);
 }
 
-void route_flip(struct store *s, const struct route_job *j, const char *view, route_done_fn fn, void *owner)
+void route_flip(struct store *s, const struct route_job *j, const char *view, const char *proof,
+                route_done_fn fn, void *owner)
 {
-    run_job(s, "flip", j, view ? view : "", NULL, fn, owner);
+    struct args a = {0};
+    args_job(&a, j);
+    args_text(&a, view ? view : "");
+    args_text(&a, proof ? proof : "");
+    route_run(s, "flip", &a, fn, owner);
 }
 
 void route_flipped(struct store *s, const struct route_job *j, uint64_t late_ms, uint64_t hook_ms,

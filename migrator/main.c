@@ -22,6 +22,7 @@
 #include "lib/watchdog.h"
 #include "lib/xalloc.h"
 
+#include "migrator/account/proof_file.h"
 #include "migrator/api/api.h"
 #include "migrator/job/sweep.h"
 #include "migrator/job/worker.h"
@@ -532,6 +533,9 @@ static void migrator_lock_sandbox(struct program *g)
 {
     conf_each_file(g->conf, CONF_MIGRATOR, migrator_may_read, g->sandbox);
     sandbox_write(g->sandbox, g->conf->migrator.journal_dir);
+    char *proof = proof_path(g->conf->migrator.journal_dir, "", "");
+    sandbox_remove(g->sandbox, proof);
+    free(proof);
     if (strncmp(g->conf->migrator.metrics_listen, "http+unix://", 12) == 0)
         sandbox_remove(g->sandbox, g->conf->migrator.metrics_listen + 12);
     if (strncmp(g->conf->admin.listen, "http+unix://", 12) == 0)
@@ -560,6 +564,7 @@ static bool make_parts(struct program *g, char **error)
     m->journal = journal_open(m->loop, c->migrator.journal_dir, error);
     if (!m->journal)
         return false;
+    proof_folder_make(c->migrator.journal_dir);
     migrator_lock_sandbox(g);
     m->hooks = hooks_new(m->loop);
     m->sightings = sightings_new();

@@ -37,7 +37,7 @@ PROGRAMS = {
     "migrator/job": ["found", "imap", "mailbox", "site", "account", "late"],
     "migrator/admin": ["found", "mailbox", "site", "account"],
     "migrator/api": ["admin"],
-    "migrator": ["site", "late", "job", "api"],
+    "migrator": ["site", "account", "late", "job", "api"],
 }
 
 # What is no floor of the migrator's, and stands on another folder.

@@ -1,4 +1,4 @@
--- flip: the point of no return. args: user, token, epoch, view. Every session that is left rests, for this very epoch.
+-- flip: the point of no return. args: user, token, epoch, view, proof ('' for none). Every session that is left rests, for this very epoch.
 -- busy: how many do not. doubt: how many changes of the target (touch) are not answered.
 if not open(true) then return NOSTORE end
 local r, mine = job()
@@ -14,5 +14,5 @@ for _, s in pairs(sessions(r.user)) do
     if s.mode ~= 'frozen' or s.epoch ~= r.epoch then busy = busy + 1 end
 end
 if busy > 0 then return {'busy', text(busy)} end
-change(r, {state = 'flipping', deadline = '0', view = arg(4)}, 'state')
+change(r, {state = 'flipping', deadline = '0', view = arg(4), proof = arg(5)}, 'state')
 return OK

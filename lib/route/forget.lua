@@ -45,6 +45,8 @@ if state then
 end
 uncount_wave(r)
 group_out(r)
-event({user = r.user, state = 'resting', epoch = '0', backend = arg(4), target = '', deadline = '0'}, 'state')
+local gone = {user = r.user, state = 'resting', epoch = '0', backend = arg(4), target = '', deadline = '0'}
+event(gone, 'state')
+event(gone, 'forgotten') -- for what migrators have of it on their disks
 audit(arg(2), 'forget', r.user, arg(3), before, 'none')
 return {'ok', before}

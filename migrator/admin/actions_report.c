@@ -70,6 +70,18 @@ static void add_progress(json_t *o, const struct route_progress *p)
     json_object_set_new(o, "tiers", action_report_tiers(p->tiers));
 }
 
+/* "SHA256 NUMBER MIGRATOR" (migrator/account/proof.h). */
+static json_t *action_report_proof(const char *said)
+{
+    const char *number = said ? strchr(said, ' ') : NULL, *migrator = number ? strchr(number + 1, ' ') : NULL;
+
+    if (!migrator)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o}", "sha256", json_text(span_of(said, (size_t)(number - said))), "number",
+                     json_text(span_of(number + 1, (size_t)(migrator - number - 1))), "migrator",
+                     json_text(span_str(migrator + 1)));
+}
+
 json_t *action_account(const struct store *s, const char *user, const struct route *r)
 {
     json_t *o = json_object();
@@ -96,6 +108,7 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "now", json_boolean(r->now));
     json_object_set_new(o, "view", text_or_null(r->view));
     json_object_set_new(o, "flipped", json_time(r->flipped_ms));
+    json_object_set_new(o, "proof", action_report_proof(r->proof));
     json_object_set_new(o, "time", json_time(r->now_ms));
     add_progress(o, &r->progress);
     return o;

@@ -24,6 +24,7 @@
 #include "ctl_manual.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
+#include "ctl_proof.h"
 #include "ctl_screen.h"
 #include "ctl_summary.h"
 #include "ctl_survey.h"
@@ -137,9 +138,11 @@ static int ticket_key(const struct ctl *c)
 
 static void ctl_say(struct ctl *c, const struct action_result *r)
 {
-    if (c->args.csv && r->rc == ACTION_DONE)
+    if (c->args.proof && r->rc == ACTION_DONE)
+        c->rc = ctl_proof(c->conf, r->data, c->args.json);
+    else if (c->args.csv && r->rc == ACTION_DONE)
         return; /* the lines are what was asked for */
-    if (c->args.json)
+    else if (c->args.json)
         ctl_print_json(r->data);
     else if (r->rc == ACTION_USAGE)
         ctl_args_wrong(&c->args, "%s", r->text);

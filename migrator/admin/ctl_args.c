@@ -297,6 +297,9 @@ static bool set_choice(struct ctl_args *a, enum ctl_option option, const char *v
     case WITH_GONE:
         a->action.gone = true;
         return true;
+    case WITH_PROOF:
+        a->proof = true;
+        return true;
     case WITH_FORMAT:
         return take_format(a, value);
     default:
@@ -518,6 +521,10 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     }
     if (a->what == ACTION_REPORT && a->action.login && (a->csv || ctl_args_chooses(a))) {
         ctl_args_wrong(a, "%s of one account takes no --format csv, --domain and the like", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->proof && !a->action.login) {
+        ctl_args_wrong(a, "%s --proof needs the NAME of an account", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if (a->what == ACTION_WAIVE && a->action.yes && !a->action.all) {

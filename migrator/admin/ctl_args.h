@@ -18,6 +18,7 @@ struct ctl_args {
     uint64_t pause_ms;              /* survey */
     const char *columns;            /* list: names with commas between, all known; NULL: as usual */
     bool json, csv, wait;
+    bool proof; /* report: of one account, as a file */
 };
 
 enum ctl_args_end { CTL_ARGS_GOOD, CTL_ARGS_HELPED /* it was printed */, CTL_ARGS_BAD /* it was said */ };

@@ -121,14 +121,17 @@ const struct ctl_verb ctl_verbs[] = {
         .name = "report",
         .what = ACTION_REPORT,
         .takes = TAKES_NAME,
-        .options = WITH_STATE | CHOICE | WITH_FORMAT | WITH_SURVEY,
+        .options = WITH_STATE | CHOICE | WITH_FORMAT | WITH_SURVEY | WITH_PROOF,
         .forms = {{"[--domain DOMAIN] [--rule PATTERN] ...", "what has become of many accounts"},
                   {"NAME", "what has become of one"},
+                  {"NAME --proof", "digests of its messages at the switch-over"},
                   {"--survey RESULT", "what a survey has found"}},
         .more =
             "What a provider shows its customer: how many accounts are moved and where the others are, why, what was copied and "
             "compared, tiers, waivers. As text, JSON, or CSV with a line for each account; in that, what a spreadsheet would take for "
-            "a formula has a \"'\" in front. Goes through all accounts with a record, however many there are.",
+            "a formula has a \"'\" in front. Goes through all accounts with a record, however many there are. With --proof: the file that "
+            "the migrator has written before the switch-over, of which the audit has the SHA-256; on the host of that migrator, as a "
+            "user who may read its journal_dir.",
     },
     {
         .name = "audit",
@@ -399,6 +402,7 @@ const struct ctl_flag ctl_flags[] = {
     {"--out", VALUE_FILE, "RESULT", WITH_RESULT, "where a line goes for each account"},
     {"--pause", VALUE_TEXT, "TIME", WITH_PAUSE, "between two accounts, such as 500ms"},
     {"--survey", VALUE_FILE, "RESULT", WITH_SURVEY, "add up the result of a survey"},
+    {"--proof", VALUE_NONE, NULL, WITH_PROOF, "UIDs, size, date and SHA-256 of each message"},
     {"--gone", VALUE_NONE, NULL, WITH_GONE, "no server has the account any more"},
     {"--format", VALUE_FORMAT, "FORMAT", WITH_FORMAT, "text, json or csv"},
     {"--columns", VALUE_COLUMNS, "NAME,...", WITH_COLUMNS, "what to show"},

@@ -66,6 +66,7 @@ enum ctl_option {
     WITH_RESULT = 1 << 27, /* --out FILE */
     WITH_PAUSE = 1 << 28,
     WITH_SURVEY = 1 << 29,
+    WITH_PROOF = 1 << 30,
 };
 
 /* What the value of an option is, so that shells can complete it. */
@@ -82,7 +83,7 @@ enum ctl_value {
     VALUE_WAVE,
 };
 
-enum { CTL_FORMS_MAX = 3, CTL_VERBS_MAX = 64, CTL_FLAGS_MAX = 64 };
+enum { CTL_FORMS_MAX = 4, CTL_VERBS_MAX = 64, CTL_FLAGS_MAX = 64 };
 
 struct ctl_verb {
     const char *name; /* one word or two */

@@ -8,6 +8,7 @@
 
 #include "bypass.h"
 #include "cutover.h"
+#include "migrator/account/proof.h"
 #include "migrator/late/errand.h"
 #include "migrator/late/schedule.h"
 #include "migrator/site/hook.h"
@@ -66,6 +67,10 @@ struct cutover_run {
     unsigned refusals;                                  /* of the store, one after the other */
     size_t restless; /* sessions that were not where they have to be at the last look */
     char view[40];
+    struct proof *proof;            /* NULL: none, or it was told */
+    bool proof_on_disk;             /* ... and not about to be */
+    bool flip_asked;                /* route_flip() was sent, and it is not known that it was refused */
+    char *told_proof;               /* as the route has it; owned; NULL: "" */
     struct route_progress counters; /* the last ones, for write_and_wait() */
     enum why why;
     struct buf detail;
@@ -81,6 +86,12 @@ static void cutover_work(struct cutover_run *c);
 
 /* ---- the end */
 
+/* One that no flip can have told is taken away. */
+static void drop_proof(struct cutover_run *c)
+{
+    proof_free(&c->proof, c->flip_asked);
+}
+
 void cutover_free(struct cutover_run **cp)
 {
     struct cutover_run *c = *cp;
@@ -91,6 +102,8 @@ void cutover_free(struct cutover_run **cp)
     pass_cancel(&c->pass);
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
+    drop_proof(c);
+    free(c->told_proof);
     store_forget(c->move->m->store, c);
     if (c->move->records)
         records_forget(c->move->records, c);
@@ -127,6 +140,7 @@ static void cutover_end(struct cutover_run *c, enum cutover_rc rc)
     pass_cancel(&c->pass);
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
+    drop_proof(c);
     store_forget(c->move->m->store, c);
     journal_forget(c->move->m->journal, c);
     loop_defer(c->move->m->loop, &c->end_task);
@@ -156,6 +170,8 @@ static void abort_with(struct cutover_run *c, enum why why, const char *detail)
     pass_cancel(&c->pass);
     bypass_cancel(&c->bypass);
     hook_cancel(&c->hook);
+    if (!c->flip_asked) /* else ABORT finds out */
+        drop_proof(c);
     journal_forget(c->move->m->journal, c);
     cutover_enter(c, ABORT);
 }
@@ -254,7 +270,7 @@ static void ask_journal(struct cutover_run *c)
 static void await_journal(struct cutover_run *c, enum cutover_state next)
 {
     ask_journal(c);
-    if (c->probe != PROBE_GOOD)
+    if (c->probe != PROBE_GOOD || (c->proof && !c->proof_on_disk))
         return;
     c->probe = PROBE_NONE;
     cutover_enter(c, next);
@@ -352,6 +368,10 @@ static void cutover_on_deadline(void *owner)
         buf_printf(&text, "migrator %s: the disk of its journal did not answer ", c->move->m->id);
         deadline_text(c->budget_ms, &text);
         abort_with(c, WHY_JOURNAL, buf_str(&text));
+    } else if (c->state == CAN && c->proof && !c->proof_on_disk) {
+        buf_printf(&text, "migrator %s: its disk did not take the proof ", c->move->m->id);
+        deadline_text(c->budget_ms, &text);
+        abort_with(c, WHY_JOURNAL, buf_str(&text));
     } else {
         buf_add_str(&text, "the last pass did not end ");
         deadline_text(c->budget_ms, &text);
@@ -426,6 +446,7 @@ void cutover_event(struct cutover_run *c, const struct event *e)
         pass_cancel(&c->pass);
         bypass_cancel(&c->bypass);
         hook_cancel(&c->hook);
+        drop_proof(c);
         store_forget(c->move->m->store, c);
         journal_forget(c->move->m->journal, c);
         c->asking = true;
@@ -592,6 +613,32 @@ static void cutover_on_pass(void *owner, const struct pass_result *result)
     }
 }
 
+/* ---- AGAIN: the proof */
+
+static void cutover_on_proof(void *owner, const char *error)
+{
+    struct cutover_run *c = owner;
+
+    if (error) {
+        struct buf text = {0};
+        buf_printf(&text, "migrator %s: the proof can't be kept: %s", c->move->m->id, error);
+        abort_with(c, WHY_JOURNAL, buf_str(&text));
+        buf_free(&text);
+        return;
+    }
+    c->proof_on_disk = true;
+    free(c->told_proof);
+    c->told_proof = xstrdup(proof_said(c->proof));
+    if (c->state == CAN)
+        cutover_work(c);
+}
+
+static void start_proof(struct cutover_run *c)
+{
+    if (c->move->m->conf->migrator.proofs)
+        c->proof = proof_start(c->move, cutover_on_proof, c);
+}
+
 static void on_bypass(void *owner, const struct bypass_result *result)
 {
     struct cutover_run *c = owner;
@@ -680,10 +727,12 @@ static void on_aborted(void *owner, enum route_rc rc, const char *detail)
     if (cutover_common_answer(c, rc, detail))
         return;
     /* The flip that we had no answer to was done after all. */
-    if (rc == ROUTE_REFUSED && !strcmp(detail, "flipping"))
+    if (rc == ROUTE_REFUSED && !strcmp(detail, "flipping")) {
         cutover_enter(c, KEPT);
-    else
-        cutover_end(c, c->later ? CUTOVER_LATER : CUTOVER_FAILED);
+        return;
+    }
+    c->flip_asked = c->flip_asked && rc != ROUTE_OK;
+    cutover_end(c, c->later ? CUTOVER_LATER : CUTOVER_FAILED);
 }
 
 static void send_abort(struct cutover_run *c)
@@ -730,7 +779,8 @@ static void write_journal(struct cutover_run *c)
                       .target = c->move->target_name,
                       .epoch = c->move->job.epoch,
                       .generation = c->move->generation,
-                      .view = c->view};
+                      .view = c->view,
+                      .proof = c->told_proof};
 
     journal_write(c->move->m->journal, c->move->user, &r, on_journal, c);
 }
@@ -772,6 +822,7 @@ static void cutover_work(struct cutover_run *c)
         break;
     case AGAIN:
         ask_journal(c);
+        start_proof(c);
         c->bypass = bypass_start(c->move, on_bypass, c);
         break;
     case VOID:
@@ -781,7 +832,8 @@ static void cutover_work(struct cutover_run *c)
         await_journal(c, FLIP);
         break;
     case FLIP:
-        route_flip(s, &c->move->job, c->view, on_flipping, c);
+        c->flip_asked = true;
+        route_flip(s, &c->move->job, c->view, c->told_proof, on_flipping, c);
         break;
     case ABORT:
         send_abort(c);
@@ -845,6 +897,7 @@ struct cutover_run *cutover_resume(struct move *move, const struct route *route,
     struct cutover_run *c = cutover_make(move, KEPT, fn, owner);
 
     snprintf(c->view, sizeof(c->view), "%s", route->view ? route->view : "");
+    c->told_proof = xstrdup(route->proof ? route->proof : "");
     c->counters = route->progress;
     cutover_work(c);
     return c;

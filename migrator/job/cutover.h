@@ -15,8 +15,10 @@
  * | SYNC    | freezing              | WAIT for the replicas                      | HOOK; ABORT             |
  * | HOOK    | freezing              | hook_freeze                                | LAST; ABORT             |
  * | LAST    | freezing              | last pass: delta, verification, records    | AGAIN; ABORT            |
- * | AGAIN   | freezing              | looks for changes past us: bypass.h        | CAN; ABORT              |
- * | CAN     | freezing              | can the journal be written still?          | FLIP; ABORT             |
+ * | AGAIN   | freezing              | looks for changes past us: bypass.h; the   | CAN; ABORT              |
+ * |         |                       | proof is written meanwhile: proof.h        |                         |
+ * | CAN     | freezing              | can the journal be written still, and is   | FLIP; ABORT             |
+ * |         |                       | the proof on the disk?                     |                         |
  * | FLIP    | freezing -> flipping  | route_flip: the point of no return         | KEPT; ABORT             |
  * | ABORT   | -> ready              | route_abort with the reason                | end FAILED; KEPT        |
  * | KEPT    | flipping              | WAIT for the replicas, until they have it  | JOURNAL                 |

@@ -10,6 +10,7 @@
 #include "lib/xalloc.h"
 
 #include "job.h"
+#include "migrator/account/proof_file.h"
 #include "migrator/site/journal.h"
 #include "worker.h"
 
@@ -720,6 +721,14 @@ static void worker_on_job_read(void *owner, const struct jobs_entry *entry)
     worker_add_entry(owner, entry->bulk, entry->id, entry->user, entry->sent_ms);
 }
 
+static void worker_forget(struct worker *w, struct span user)
+{
+    char *name = xspandup(user);
+
+    proof_files_forget(w->m->loop, w->m->conf->migrator.journal_dir, name);
+    free(name);
+}
+
 static void worker_on_event(void *owner, const struct event *event)
 {
     struct worker *w = owner;
@@ -728,6 +737,8 @@ static void worker_on_event(void *owner, const struct event *event)
     HASH_FIND(hh, w->running, event->user.p, event->user.len, e);
     if (e && e->job)
         job_event(e->job, event);
+    if (span_is(event->kind, "forgotten"))
+        worker_forget(w, event->user);
 }
 
 /* Jobs find by the scripts what they missed. */

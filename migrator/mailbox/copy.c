@@ -842,6 +842,16 @@ static void enter_added(struct copy *c)
     end_by_findings(c);
 }
 
+/* For the proof (migrator/account/proof.h): what was not listed now was when all of it was. */
+static void note_dates(struct pair *p)
+{
+    for (size_t i = 0; i < p->source.list.listed; i++) {
+        const struct mbox_msg *m = &p->source.list.msgs[i];
+        if ((m->has & MBOX_DATE) && !m->date_bad)
+            ledger_note_date(p->ledger, m->uid, m->instant);
+    }
+}
+
 static void enter_compare(struct copy *c)
 {
     struct delta d = pair_delta(&c->pair);
@@ -870,6 +880,7 @@ static void enter_compare(struct copy *c)
         findings_count(c->pair.findings, FINDING_ZONE, r.zones);
         c->pair.counts.zones_changed = findings_of(c->pair.findings, FINDING_ZONE);
         delta_compare(&d, name_diff, c, &r);
+        note_dates(&c->pair);
         end_by_findings(c);
     }
 }

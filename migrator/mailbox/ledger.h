@@ -51,10 +51,12 @@
 struct ledger_row {
     uint32_t source_uid, target_uid;
     uint8_t hash[32]; /* SHA-256 of the bytes that the source gave */
-    uint64_t size : 61;
+    int64_t instant;  /* INTERNALDATE, in seconds since 1970; of this job alone: ledger_note_date() */
+    uint64_t size : 60;
     bool verified : 1; /* read back from the target and equal */
     bool header : 1;   /* only its header was read on both sides, and was equal */
     bool bare : 1;     /* the ledger was folded: size and hash are 0, since they are not known any more */
+    bool dated : 1;    /* instant is known */
 };
 
 struct ledger;
@@ -81,6 +83,8 @@ struct ledger_sums {
 const struct ledger_sums *ledger_sums(const struct ledger *l);
 const struct ledger_row *ledger_find(const struct ledger *l, uint32_t source_uid);
 const struct ledger_row *ledger_find_target(const struct ledger *l, uint32_t target_uid);
+/* Both sides were seen to have this date. It is kept in memory alone; without a row nothing is. */
+void ledger_note_date(struct ledger *l, uint32_t source_uid, int64_t instant);
 /* Are there intents without an end? The lowest target UIDNEXT before one of them. */
 bool ledger_in_doubt(const struct ledger *l, uint32_t *target_uidnext);
 /* Adds to *uids the source UIDs of these intents that have no row. */

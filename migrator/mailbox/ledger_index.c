@@ -72,6 +72,16 @@ void ledger_put_row(struct ledger *l, const struct ledger_row *row)
                   (at + 1 == l->n || row->target_uid < l->rows[at + 1].target_uid);
 }
 
+void ledger_note_date(struct ledger *l, uint32_t source_uid, int64_t instant)
+{
+    size_t at = ledger_row_from(l, source_uid);
+
+    if (at == l->n || l->rows[at].source_uid != source_uid)
+        return;
+    l->rows[at].instant = instant;
+    l->rows[at].dated = true;
+}
+
 const struct ledger_row *ledger_rows(const struct ledger *l, size_t *n)
 {
     *n = l->n;

@@ -313,6 +313,8 @@ static char *journal_line_of(const char *user, const struct route *r)
     json_object_set_new(o, "epoch", json_integer((json_int_t)r->epoch));
     json_object_set_new(o, "generation", json_integer((json_int_t)r->generation));
     json_object_set_new(o, "view", journal_text_of(r->view));
+    if (r->proof && *r->proof)
+        json_object_set_new(o, "proof", journal_text_of(r->proof));
     char *text = json_dumps(o, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
     char *line = xasprintf("%s\n", text);
     json_decref(o);

@@ -4,7 +4,7 @@
  * probe or where two wrote at once, says nothing.
  *
  *   {"time": "2026-01-31T10:00:00.123Z", "user": "ann", "source": "old", "target": "new", "epoch": 5,
- *    "generation": 1, "view": "1:9f86d081884c7d65"}
+ *    "generation": 1, "view": "1:9f86d081884c7d65", "proof": "9f86... 1.4 host"}
  *
  * A thread of uv's pool writes, one at a time: a disk that hangs costs one thread, and what comes meanwhile
  * waits, to be written at once. Nobody waits longer than JOURNAL_SLOW_MS: a line that is not on the disk by

@@ -7,6 +7,13 @@ body, flags, keywords (without regard to case), instants of INTERNALDATE, subscr
 difference is printed by name and makes the exit status 1, and so does an account with fewer messages than --expect.
 
     compare.py --expect 200 imap://ann:secret@127.0.0.1:1143 imap://ann:secret@127.0.0.1:2143
+
+With --proof FILE, of `imapferryctl report NAME --proof`, both servers are held against what stood on them at the switch-over instead:
+each message of the proof by its UID, SHA-256, size and instant. Either server may be left out by "-". What a user has removed since is
+named, as `gone`; --may-be-gone lets it pass. Messages that the proof does not know are counted.
+
+    imapferryctl report ann --proof > ann.proof; imapferryctl audit ann        # its SHA-256 stands there
+    compare.py --proof ann.proof --sha256 9f86... imap://ann:secret@old.example.org imap://ann:secret@new.example.org
 """
 import argparse
 import base64
@@ -14,6 +21,7 @@ import dataclasses
 import difflib
 import hashlib
 import imaplib
+import json
 import re
 import ssl
 import sys
@@ -331,6 +339,120 @@ def compare_connections(m_old, m_new, expect=0, ignore=()):
     return compare(old, new, expect, ignore), old, new
 
 
+# ---- against a proof
+
+PROOF_LINE_MAX = 1 << 20
+
+
+class ProofFile:
+    """Reads a proof line by line (migrator/account/proof_text.h says what stands in it), and hashes it."""
+
+    def __init__(self, file):
+        self._file, self._hash = file, hashlib.sha256()
+        self.head = self._line()
+        if not isinstance(self.head, dict) or self.head.get("imapferry_proof") != 1:
+            raise Broken("is no proof, or one that this program does not know")
+
+    def _line(self):
+        line = self._file.readline(PROOF_LINE_MAX)
+        self._hash.update(line)
+        if not line.endswith(b"\n"):
+            raise Broken("the proof is cut off")
+        try:
+            return json.loads(line)
+        except ValueError as e:
+            raise Broken(f"a line of the proof can't be read: {e}") from e
+
+    def mailboxes(self):
+        """(its line, the lines of its messages) of each."""
+        count = messages = undigested = size = 0
+        line = self._line()
+        while "mailbox" in line:
+            rows = [self._line() for _ in range(line["proved"])]
+            if any(not isinstance(row, list) or len(row) != 6 for row in rows):
+                raise Broken(f"the messages of {line['mailbox']!r} are not as many as it says")
+            count, messages = count + 1, messages + len(rows)
+            size += sum(row[2] or 0 for row in rows)
+            undigested += sum(row[4] is None for row in rows)
+            yield line, rows
+            line = self._line()
+        if line != {"mailboxes": count, "messages": messages, "bytes": size, "without_digest": undigested}:
+            raise Broken(f"the last line of the proof says {line}, and there are {count} mailboxes and {messages} messages")
+        if self._file.read(1):
+            raise Broken("something stands behind the last line of the proof")
+
+    def sha256(self):
+        return self._hash.hexdigest()
+
+
+def open_by_proof(m, name, uidvalidity):
+    """EXAMINEs a mailbox by its name on the wire. None: it is numbered anew, or not there."""
+    if m.select(quoted(name.encode("latin-1")).decode("latin-1"), readonly=True)[0] != "OK":
+        return None
+    return m.response("UIDVALIDITY")[1][0] == str(uidvalidity).encode()
+
+
+def check_side(m, side, box, rows, out):
+    """One mailbox of one server; how many messages it has that the proof does not know."""
+    uid_of, name = (0, box["mailbox"]) if side == "old" else (1, box["target"])
+    same = open_by_proof(m, name, box["source_uidvalidity" if side == "old" else "target_uidvalidity"])
+    where = f"{readable((name.encode('latin-1'),))} ({side})"
+    if not same:
+        if rows:
+            out.append(Difference("mailbox", where, "is not there" if same is None else "has another UIDVALIDITY"))
+        return 0
+    there = {x.uid: x for x in read_heads(m)}
+    proved = [there[row[uid_of]] for row in rows if row[uid_of] in there]
+    read_bodies(m, proved)
+    for row in rows:
+        check_message(there.get(row[uid_of]), row, row[uid_of], where, out)
+    return len(there) - len(proved)
+
+
+def check_message(found, row, uid, where, out):
+    _, _, size, instant, digest, _ = row
+    if found is None:
+        out.append(Difference("gone", where, f"UID {uid} is not there any more"))
+        return
+    if digest is not None and found.sha256 != digest:
+        out.append(Difference("body", where, f"UID {uid} has SHA-256 {found.sha256[:12]}, proved was {digest[:12]} ({size} bytes)"))
+    if instant is not None and found.instant != instant:
+        out.append(Difference("date", where, f"UID {uid}: moved by {found.instant - instant} s"))
+
+
+def check_proof(path, sides, sha256=None):
+    """sides: of "old" and "new", signed-in connections. (differences, messages proved, without a digest, not known to it, hash)."""
+    out, proved, undigested, more = [], 0, 0, 0
+    with open(path, "rb") as file:
+        proof = ProofFile(file)
+        for box, rows in proof.mailboxes():
+            proved += len(rows)
+            undigested += sum(row[4] is None for row in rows)
+            if not box.get("compared", True):
+                out.append(Difference("mailbox", readable((box["mailbox"].encode("latin-1"),)), "was not compared: that was waived"))
+                continue
+            more += sum(check_side(m, side, box, rows, out) for side, m in sides.items())
+    if sha256 and proof.sha256() != sha256.lower():
+        out.append(Difference("proof", "-", f"its SHA-256 is {proof.sha256()}: it is not the one of the switch-over"))
+    return out, proved, undigested, more, proof.sha256()
+
+
+def main_proof(args):
+    urls = {side: url for side, url in (("old", args.old), ("new", args.new)) if url != "-"}
+    try:
+        out, proved, undigested, more, sha256 = check_proof(
+            args.proof, {side: connect(url, args.ca) for side, url in urls.items()}, args.sha256)
+    except (Broken, imaplib.IMAP4.error, OSError, KeyError, TypeError, AttributeError) as e:
+        print(f"can't check the proof: {e}")
+        return 1
+    gone = [d for d in out if d.kind == "gone"] if args.may_be_gone else []
+    for d in out:
+        print(d)
+    print(f"{len(out) - len(gone)} differences; {proved} messages of the proof looked for on {len(urls)} servers, {len(gone)} gone, "
+          f"{undigested} of them without a digest; {more} that it does not know\nsha256 {sha256}")
+    return 1 if len(out) > len(gone) else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old")
@@ -338,7 +460,12 @@ def main():
     parser.add_argument("--expect", type=int, default=1, help="fewer messages than this are a difference")
     parser.add_argument("--ca", help="certificate authority for imaps:// and imap+starttls://")
     parser.add_argument("--may-be-new", action="append", default=[], help="mailbox that may be on the new side only")
+    parser.add_argument("--proof", help="hold both servers against this file")
+    parser.add_argument("--sha256", help="of the proof, as the audit has it")
+    parser.add_argument("--may-be-gone", action="store_true", help="with --proof: what is not there any more is no difference")
     args = parser.parse_args()
+    if args.proof:
+        return main_proof(args)
     ignore = {tuple(x.encode() for x in name.split("/")) for name in args.may_be_new}
     try:
         differences, old, new = compare_connections(connect(args.old, args.ca), connect(args.new, args.ca),

@@ -258,7 +258,7 @@ static void test_resume_goes_forward(void **state)
     assert_true(span_u64(span_str(a.detail), UINT64_MAX, &epoch));
     c->move.job.epoch = epoch;
     UNIT_DO_RC(&w->u, ROUTE_OK, route_freeze, &c->move.job, 5000);
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_flip, &c->move.job, "");
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_flip, &c->move.job, "", "");
     UNIT_DO_RC(&w->u, ROUTE_OK, route_pause, true, "test", "", "");
     c->run = cutover_resume(&c->move, &c->route, on_cut, c);
     assert_false(cutover_can_abort(c->run));

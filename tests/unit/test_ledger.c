@@ -638,7 +638,7 @@ static void test_free_at_once(void **state)
 static void test_size(void **state)
 {
     (void)state;
-    assert_true(sizeof(struct ledger_row) <= 48);
+    assert_true(sizeof(struct ledger_row) <= 56);
 }
 
 /* ---- folded ---- */

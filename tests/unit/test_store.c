@@ -239,13 +239,13 @@ static void test_a_whole_migration(void **state)
     assert_string_equal(r.tiers, "T3:12");
     UNIT_DO_RC(u, ROUTE_REFUSED, route_thaw, "ann");
     assert_int_equal(enter(u, "ann", "p1/2", true).rc, ROUTE_WAIT);
-    UNIT_DO(u, a, route_flip, &j, "1:ab");
+    UNIT_DO(u, a, route_flip, &j, "1:ab", "");
     assert_int_equal(a.rc, ROUTE_BUSY);
     assert_string_equal(a.detail, "1");
     UNIT_DO_RC(u, ROUTE_WAIT, route_resume, "ann", "p1/1", "old", 1);
     UNIT_DO_RC(u, ROUTE_LOST, route_frozen, "ann", "p1/1", 1);
     UNIT_DO_RC(u, ROUTE_OK, route_frozen, "ann", "p1/1", 2);
-    UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab");
+    UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab", "");
     UNIT_DO(u, a, route_flipped, &j, 0, 0);
     assert_int_equal(a.rc, ROUTE_OK);
     assert_string_equal(a.detail, "3");
@@ -549,7 +549,7 @@ static void test_view(void **state)
     UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 60000);
     j.epoch = 2;
     UNIT_DO_RC(u, ROUTE_OK, route_freeze, &j, 60000);
-    UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab");
+    UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab", "");
     route_view_read(u->store, "ann", false, on_rows, &k);
     UNIT_UNTIL(u, k.calls == 1);
     assert_int_equal(k.rc, ROUTE_WAIT);
