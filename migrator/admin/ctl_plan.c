@@ -19,6 +19,7 @@
 #include "ctl_table.h"
 #include "json_value.h"
 #include "naming.h"
+#include "uidls.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000,
@@ -45,6 +46,9 @@ struct planner {
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
     struct channel_knock *knock;
+    struct uidls *uidls;
+    char *pop3; /* owned; what comes of the UIDLs of POP3; NULL: nobody has POP3 */
+    bool pop3_same;
     char *no_channel; /* owned; why the target can't be told numbers, NULL: it can, as far as is known */
     bool started, ended;
     int status;
@@ -240,6 +244,8 @@ static void ctl_plan_print(const struct planner *g, const struct findings *all, 
     struct buf out = {0};
 
     ctl_plan_write_mailboxes(&out, g);
+    if (g->pop3)
+        buf_printf(&out, "\nUIDLs of POP3: %s\n", g->pop3);
     ctl_plan_write_findings(&out, all, false);
     ctl_plan_write_findings(&out, all, true);
     buf_printf(&out, "\n%s\n",
@@ -277,6 +283,10 @@ static void show_plan(struct planner *g)
         json_object_set_new(o, "target", json_string(g->move.target->name));
         json_object_set_new(o, "mailboxes", json_mailboxes(g));
         json_object_set_new(o, "findings", json_findings(all));
+        if (g->pop3)
+            json_object_set_new(
+                o, "uidls",
+                json_pack("{s:b,s:o}", "same", g->pop3_same, "text", json_text(span_str(g->pop3))));
         json_object_set_new(o, "blocked", json_boolean(reason.len > 0));
         json_object_set_new(o, "reason", json_string(buf_str(&reason)));
         ctl_plan_tell(g, o);
@@ -290,6 +300,39 @@ static void show_plan(struct planner *g)
 
 /* ---- from the store to the plan */
 
+static void ctl_plan_on_uidls(void *owner, const struct uidls_side sides[2])
+{
+    struct planner *g = owner;
+    bool keeps = false;
+
+    for (size_t i = 0; i < g->plan->n; i++)
+        if (!strcmp(g->plan->items[i].source->name, "INBOX"))
+            keeps = ctl_plan_tier(g, &g->plan->items[i]).tier == VIEW_T0;
+    g->pop3 = uidls_say(sides, keeps, &g->pop3_same);
+    show_plan(g);
+}
+
+static struct uidls_side ctl_plan_inbox(const struct planner *g, unsigned side, const struct conf_backend *b)
+{
+    const struct mailbox *inbox = mailboxes_find(g->mailboxes[side], "INBOX");
+    struct uidls_side s = {.backend = b};
+
+    if (inbox)
+        s.numbers = (struct pop3_numbers){inbox->status.uidvalidity, inbox->status.uidnext};
+    return s;
+}
+
+static void ctl_plan_look_at_uidls(struct planner *g)
+{
+    const struct conf_backend *source = g->move.source, *target = g->move.target;
+    struct uidls_side sides[2] = {ctl_plan_inbox(g, SOURCE, source), ctl_plan_inbox(g, TARGET, target)};
+
+    if (backend_has_pop3(source) && backend_has_pop3(target))
+        g->uidls = uidls_start(&g->m, g->move.login, sides, ctl_plan_on_uidls, g);
+    else
+        show_plan(g);
+}
+
 static void ctl_plan_on_knocked(void *owner, const char *error, const char *hint)
 {
     struct planner *g = owner;
@@ -297,7 +340,7 @@ static void ctl_plan_on_knocked(void *owner, const char *error, const char *hint
     g->knock = NULL;
     if (error)
         g->no_channel = xasprintf("doveadm: %s%s%s", error, *hint ? "; " : "", hint);
-    show_plan(g);
+    ctl_plan_look_at_uidls(g);
 }
 
 static void ctl_plan_knock(struct planner *g)
@@ -307,7 +350,7 @@ static void ctl_plan_knock(struct planner *g)
     if (word && !strcmp(word, "doveadm"))
         g->knock = channel_knock_start(g->m.loop, g->move.target, KNOCK_MS, ctl_plan_on_knocked, g);
     else
-        show_plan(g);
+        ctl_plan_look_at_uidls(g);
 }
 
 static void ctl_plan_on_inspected(void *owner, enum baggage_rc rc, const char *why)
@@ -501,6 +544,8 @@ static void ctl_plan_release(struct planner *g)
     free(g->as_key);
     channel_knock_cancel(&g->knock);
     free(g->no_channel);
+    uidls_cancel(&g->uidls);
+    free(g->pop3);
     signin_cancel(&g->signin);
     both_cancel(&g->both);
     baggage_free(&g->move.baggage);

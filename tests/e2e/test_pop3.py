@@ -1,7 +1,10 @@
 """Users who read by POP3: they are routed like those of IMAP, nothing that they delete is deleted by half, and a freeze knows of
 them."""
 import base64
+import contextlib
+import os
 import poplib
+import subprocess
 import threading
 
 import pytest
@@ -10,6 +13,7 @@ from fakes.fake_imap import FakeImap
 from fakes.fake_pop3 import FakePop3
 from harness import net
 from harness.dovecot import Dovecot
+from harness.dovecot_conf import is_new
 from harness.ferry import backend
 from harness.scene import Wire, assert_equal, connect, fill, new_user, port_of, small
 
@@ -145,6 +149,67 @@ def test_sign_in(site, pair, mechanism):
         wire.line(b"QUIT")
         assert wire.read_line().startswith(b"+OK") and wire.rest() == []
     assert not proxy.find("secret")
+
+
+# ---- UIDLs
+
+def fetch_new(proxy, user, folder):
+    """What fetchmail takes for new, with `keep` and its list of UIDLs in that folder."""
+    port, box = port_of(proxy, 1), os.path.join(folder, "box")
+    config = os.path.join(folder, "fetchmailrc")
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(f'poll 127.0.0.1 service {port} proto pop3 uidl user "{user}" password "secret" sslproto "" keep fetchall no rewrite '
+                f'mda "cat >> {box}; echo >> {box}.n"\n'.replace("fetchall ", ""))
+    os.chmod(config, 0o600)
+    with contextlib.suppress(OSError):
+        os.unlink(box + ".n")
+    run = subprocess.run(["fetchmail", "-f", config, "-i", os.path.join(folder, "ids"), "--pidfile", os.path.join(folder, "pid"), "--nobounce"],
+                         capture_output=True, text=True, timeout=60, env={"HOME": folder, "PATH": os.environ["PATH"]})
+    assert run.returncode in (0, 1), (run.returncode, run.stdout, run.stderr)
+    with contextlib.suppress(OSError), open(box + ".n", encoding="ascii") as f:
+        return len(f.read())
+    return 0
+
+
+def test_fetchmail_fetches_nothing_again(site, pair, tmp_path):
+    user = new_user()
+    fill(pair[0], user, small(messages=8))
+    ferry = site()
+    proxy = ferry.proxy(listen=LISTEN)
+    ferry.migrator()
+    assert fetch_new(proxy, user, str(tmp_path)) > 0
+    assert fetch_new(proxy, user, str(tmp_path)) == 0
+    migrate(ferry, user)
+    flip(ferry, user)
+    ferry.wait_state(user, "flipped")
+    assert fetch_new(proxy, user, str(tmp_path)) == 0
+    pair[1].deliver(user, b"Subject: fresh\r\n\r\nx\r\n")
+    assert fetch_new(proxy, user, str(tmp_path)) == 1
+    assert ferry.where(user) == set() and proxy.find("event=login .*backend=new .*protocol=pop3")
+
+
+@pytest.fixture(scope="module")
+def other(cert):
+    """One that makes UIDLs by another format."""
+    with Dovecot("other", mail="mdbox", cert=cert, pop3="%v.%u" if not is_new() else "%{uidvalidity}.%{uid}", doveadm=True) as server:
+        yield server
+
+
+def test_plan_says_whether_clients_would_download_again(make_ferry, pair, other, authority):
+    user, checker = new_user(), new_user("check")
+    fill(pair[0], user, small(messages=4))
+    said = []
+    for new in (pair[1], other):
+        ferry = make_ferry({"old": backend(pair[0], ca=authority.ca, pop3=pair[0].pop3_url("pop3s")),
+                            "new": backend(new, ca=authority.ca, pop3=new.pop3_url("pop3s"), check_user=checker,
+                                           **new.doveadm_options())}, MANUAL, init=not said)
+        said.append(ferry.ctl("plan", user)[1]["uidls"])
+        new.deliver(checker, b"Subject: here\r\n\r\nx\r\n")
+        said.append(ferry.ctl("plan", user)[1]["uidls"])
+    assert said[0] == said[2] == {
+        "same": False, "text": "not known: there is no message on new to see by how it makes them (nor one of its check_user)"}
+    assert said[1] == {"same": True, "text": "the same (%08xu%08xv on both)"}
+    assert not said[3]["same"] and "%08xu%08xv on old, and %v.%u on new" in said[3]["text"], said[3]
 
 
 # ---- on fakes
