@@ -31,6 +31,8 @@
 #                       LOGINS= SESSIONS= FLIPS= (see tests/crowd.py)
 # make check-model      the model of the cut-over, explored by spin; ONLY=NAME runs one search (see tests/model/)
 # make install          DESTDIR= PREFIX= ETC= (of /etc) UNIT= (of systemd's units)
+# make deb              a Debian package, for the Debian that this runs on, in build/deb (see conf/debian)
+# make check-deb        that on bare Debian 12 and 13: install, upgrade under load, remove, purge (root; tests/deb.sh); ONLY=trixie
 # make clean
 #
 # SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san, SAN=thread with TSan into build/tsan;
@@ -363,9 +365,27 @@ install: all $(PAGES) $(COMPLETIONS)
 	    ln -sf imapferryctl $(SHARE)/bash-completion/completions/$$daemon && \
 	    ln -sf imapferryctl.fish $(SHARE)/fish/vendor_completions.d/$$daemon.fish || exit 1; done
 
+# debhelper wants debian/ at the top, where this tree has it not. A release of Debian has a version of its own, so that an upgrade to
+# the next one brings the package that was built there.
+DEB     = build/deb/imapferry-$(VERSION)
+RELEASE = $(shell . /etc/os-release && echo $${VERSION_ID:+~deb$$VERSION_ID})
+deb:
+	@sh tests/deps.sh ensure deb
+	rm -rf build/deb
+	mkdir -p $(DEB)
+	tar -c --exclude=./build --exclude=./.git --exclude=__pycache__ . | tar -x -C $(DEB)
+	mv $(DEB)/conf/debian $(DEB)/debian
+	sed -i '1s/(\([^)]*\))/(\1$(RELEASE))/' $(DEB)/debian/changelog
+	cd $(DEB) && dpkg-buildpackage -us -uc
+	@ls build/deb/*.deb
+
+check-deb:
+	@sh tests/deps.sh ensure fresh
+	@sh tests/fresh.sh $(if $(ONLY),--only '$(ONLY)') "sh tests/deb.sh"
+
 clean:
 	rm -rf build
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deb check-deb deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-store bench-compress bench-proxy bench-view bench-wire

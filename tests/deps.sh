@@ -1,7 +1,7 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
 #   deps.sh install [WHAT]   installs all, or what is for: build (the programs), demo, bench, proxies (of make
-#                            bench-proxy), model (of the cut-over), fuzz, fresh (bare machines, see fresh.sh)
+#                            bench-proxy), model (of the cut-over), fuzz, fresh (bare machines, see fresh.sh), deb (the package)
 #   deps.sh ensure [WHAT]    the same, only if something is missing
 #   deps.sh missing [WHAT]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
@@ -19,8 +19,9 @@ clients="offlineimap3 neomutt fetchmail"
 browsers="chromium fonts-dejavu-core"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
+deb="build-essential debhelper lintian pkgconf"
 
-wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh or all
+wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh, deb or all
     case $1 in
     build) echo $build ;;
     demo) echo $build $servers ;;
@@ -29,6 +30,7 @@ wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh or all
     proxies) echo $proxies ;;
     fuzz) echo $(fuzz_packages) ;;
     fresh) echo $fresh ;;
+    deb) echo $build $deb ;;
     *) echo $build $servers $checks $bench $clients $browsers $(node_packages) ;;
     esac
 }
@@ -60,13 +62,14 @@ missing() {
     fuzz) has_libfuzzer || echo libFuzzer; return ;;
     proxies) missing_programs nginx haproxy perdition; return ;;
     fresh) missing_programs debootstrap git unshare; return ;;
+    deb) missing_programs dh dpkg-buildpackage lintian g++ ;;
     esac
     for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl libsystemd libmicrohttpd; do
         pkg-config --exists "$lib" 2>/dev/null || echo "$lib"
     done
     missing_programs cc make
     [ -e /usr/include/uthash.h ] || echo uthash.h
-    [ "$1" != build ] || return 0
+    [ "$1" != build ] && [ "$1" != deb ] || return 0
     missing_programs openssl redis-server dovecot doveadm
     [ -e /usr/lib/dovecot/imap ] || echo "dovecot's imap"
     modules=redis

@@ -132,6 +132,33 @@ def test_systemd_finds_nothing_in_them(installed, tmp_path):
     assert not complaints
 
 
+# ---- the Debian package
+
+def test_package_is_of_this_version():
+    version = re.search(r"^VERSION := (\S+)$", read(ROOT, "Makefile"), re.M).group(1)
+    assert read(ROOT, "conf", "debian", "changelog").startswith(f"imapferry ({version}) ")
+
+
+def test_package_is_built_with_what_a_build_needs():
+    needed = re.search(r'^build="([^"]+)"', read(ROOT, "tests", "deps.sh"), re.M).group(1).split()
+    given = set(re.findall(r"^ ([a-z0-9+.-]+)", read(ROOT, "conf", "debian", "control").partition("\nPackage:")[0], re.M))
+    of_every_build = {"gcc", "make", "libc6-dev"}
+    assert {n.replace("pkg-config", "pkgconf") for n in needed} - of_every_build <= given
+
+
+@pytest.mark.parametrize("name", ["postinst", "prerm", "postrm", "tests/smoke"])
+def test_scripts_of_the_package(name):
+    assert run("sh", "-n", os.path.join("conf", "debian", name)).stderr == ""
+    assert name == "tests/smoke" or "#DEBHELPER#" in read(ROOT, "conf", "debian", name)
+
+
+def test_units_that_the_package_handles_are_those_that_are_installed(installed):
+    rules, prerm = read(ROOT, "conf", "debian", "rules"), read(ROOT, "conf", "debian", "prerm")
+    assert "--no-enable --no-start --no-stop-on-upgrade" in rules
+    for unit in os.listdir(os.path.join(installed, "opt/ferry/lib/systemd/system")):
+        assert unit.replace("@.", "@*.") in prerm, unit
+
+
 # ---- what is left open
 
 def judged(path):

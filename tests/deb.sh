@@ -1,0 +1,63 @@
+#!/bin/sh
+# The Debian package on this machine, which is bare and is thrown away afterwards: "make check-deb" runs it on those of fresh.sh.
+#   deb.sh [PACKAGE]     without PACKAGE it is built first, and lintian looks at it
+# Then the autopkgtest, and all that is done with a package (deb.py), under a systemd of its own, in namespaces without a network.
+set -eu
+
+cd "$(dirname "$0")/.."
+work=/var/tmp/imapferry-deb
+package=${1:-}
+if [ -z "$package" ]; then
+    make -s deb
+    lintian --allow-root --fail-on error,warning build/deb/*.changes
+    package=$(ls build/deb/imapferry_*.deb)
+fi
+sh tests/deps.sh ensure demo
+apt-get -q install -y --no-install-recommends systemd iproute2 >/dev/null
+apt-get -q satisfy -y --no-install-recommends "$(dpkg-deb -f "$package" Depends)" >/dev/null
+
+# The releases behind it, as far as dpkg and systemd can tell.
+rm -rf "$work"
+mkdir -p "$work"
+cp "$package" "$work/1.deb"
+for release in 2 3; do
+    dpkg-deb -R "$package" "$work/next"
+    sed -i "s/^Version: .*/&+$release/" "$work/next/DEBIAN/control"
+    dpkg-deb -b "$work/next" "$work/$release.deb" >/dev/null
+    rm -r "$work/next"
+done
+
+# systemd wants a group of processes to itself, wherever this machine has its own.
+mkdir -p "$work/cgroup"
+mount -t cgroup2 cgroup2 "$work/cgroup"
+mkdir -p "$work/cgroup/imapferry-deb"
+echo $$ >"$work/cgroup/imapferry-deb/cgroup.procs"
+unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child sh -euc '
+    mount -t proc proc /proc
+    mount -t tmpfs -o mode=755 run /run
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    ip link set lo up
+    exec env -i container=imapferry PATH="$PATH" LANG=C.UTF-8 /lib/systemd/systemd --unit=multi-user.target' >"$work/boot.log" 2>&1 &
+shell=$!
+end() {
+    kill -KILL "$shell" 2>/dev/null || true
+    wait "$shell" 2>/dev/null || true
+    echo 1 >"$work/cgroup/imapferry-deb/cgroup.kill" || true # this shell too, unless it has left
+}
+trap 'echo $$ >"$work/cgroup/cgroup.procs"; end' EXIT
+first=
+left=100
+while [ -z "$first" ] && [ "$left" -gt 0 ]; do
+    first=$(cat "/proc/$shell/task/$shell/children" 2>/dev/null | tr -d ' ')
+    [ -n "$first" ] || sleep 0.1
+    left=$((left - 1))
+done
+inside() { nsenter -t "$first" --all --root="/proc/$first/root" --wd=/ "$@"; }
+left=300
+until inside systemctl is-system-running 2>/dev/null | grep -q -e running -e degraded; do
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || { echo "systemd does not come up" >&2; cat "$work/boot.log" >&2; exit 1; }
+    sleep 0.2
+done
+inside /usr/bin/env -i HOME=/root PATH="$PATH" LANG=C.UTF-8 AUTOPKGTEST_TMP="$work" \
+    /usr/bin/python3 -B "$(pwd)/tests/deb.py" "$work/1.deb" "$work/2.deb" "$work/3.deb"
