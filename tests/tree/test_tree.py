@@ -161,10 +161,17 @@ def test_dockerfile():
             assert isinstance(yaml.safe_load(rest), list), rest
 
 
+def test_image_has_the_libraries_that_the_programs_are_built_with():
+    build, _, image = read("docker", "Dockerfile").partition("\nFROM debian:bookworm-slim\n")
+    built_with = {re.sub(r"(\d\w*)?(-openssl)?-dev$", "", x) for x in re.findall(r"\b(?:lib|zlib)[a-z0-9.-]*-dev\b", build)} - {"libc"}
+    assert len(built_with) > 7
+    assert not {x for x in built_with if not re.search(rf"\b{x}[\d.]", image)}
+
+
 def test_compose_file():
     compose = yaml.safe_load(read("docker", "compose.yaml"))
     services = compose["services"]
-    assert {"redis", "proxy", "migrator"} <= set(services)
+    assert {"redis", "proxy1", "proxy2", "migrator1", "migrator2"} <= set(services)
     volumes = set(compose.get("volumes") or {})
     for name, service in services.items():
         assert ("image" in service) or ("build" in service), name
@@ -179,3 +186,8 @@ def test_compose_file():
         command = service.get("command")
         if isinstance(command, list) and command and command[0].startswith("imapferry"):
             assert command[0] in PROGRAMS, command
+            assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+            section = command[0].removeprefix("imapferry-")
+            port = re.search(rf'^{section} {{$.*?^    metrics_listen = "http://127.0.0.1:(\d+)"$', read("conf", "imapferry.conf"), re.M | re.S)
+            assert service["environment"]["READY_PORT"] == port.group(1), name
+    assert sum("hostname" in s for s in services.values()) == len({s.get("hostname") for s in services.values()} - {None})
