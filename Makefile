@@ -333,9 +333,9 @@ DOC   = $(SHARE)/doc/imapferry
 DAEMONS := imapferry-proxy imapferry-migrator
 UNITFILES := $(patsubst %,conf/imapferry-%,proxy.service proxy.socket proxy@.service migrator.service)
 PAGES_TO_READ := README.md CHANGES.md conf/ALERTS.md conf/EVENTS.md conf/METRICS.md
-# What a site copies and adapts.
-EXAMPLES := conf/imapferry.conf conf/redis.acl conf/alerts.yml conf/grafana.json conf/fail2ban-jail.conf conf/dovecot-numbers.conf \
-    conf/dovecot-proxied.conf conf/cyrus-numbers.conf conf/roundcube-imapferry_client.php
+# What a site copies and adapts: all else in conf.
+EXAMPLES := $(filter-out $(UNITFILES) conf/sysusers.conf conf/tmpfiles.conf conf/imapferry-upgrade.sh conf/fail2ban-filter.conf, \
+    $(wildcard conf/*.conf conf/*.cf conf/*.acl conf/*.yml conf/*.json conf/*.php conf/*.sh conf/*.lua conf/*.py conf/*.sieve))
 # In files for systemd: where this puts the programs and the configuration.
 PLACES = sed -e 's,/usr/local/sbin/,$(PREFIX)/sbin/,' -e 's,/etc/imapferry,$(ETC)/imapferry,'
 
