@@ -1,11 +1,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/xalloc.h"
 
 #include "flips.h"
 #include "recall.h"
+
+enum {
+    AUDIT_ENTRIES = 100,
+    CLOCKS_MS = 5 * 60 * 1000, /* how far the clocks of Redis and of this host may be apart */
+};
 
 struct recall {
     struct store *store;
@@ -67,6 +73,50 @@ static void recall_note_unknown(struct recall *r, const struct flip *one)
 
 static void recall_ask_more(struct recall *r);
 
+static void recall_answered(struct recall *r, struct ask *a, bool known)
+{
+    r->under_way--;
+    if (!known)
+        recall_note_unknown(r, a->one);
+    a->one = NULL;
+    recall_ask_more(r);
+}
+
+/* Is it an entry of the audit by which staff have had it forgotten, after that flip? */
+static bool recall_is_forgetting(const struct reply *entry, uint64_t flipped_ms)
+{
+    struct span id = reply_str(reply_at(entry, 0));
+    const uint8_t *dash = id.len ? memchr(id.p, '-', id.len) : NULL;
+    uint64_t ms;
+
+    return dash && span_u64(span_of(id.p, (size_t)(dash - id.p)), UINT64_MAX, &ms) &&
+           ms + CLOCKS_MS >= flipped_ms &&
+           span_is(reply_str(reply_get(reply_at(entry, 1), "what")), "forget");
+}
+
+static void recall_on_audit(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct ask *a = owner;
+    bool forgotten = false;
+
+    a->recall->down = a->recall->down || rc == REDIS_DOWN;
+    for (size_t i = 0; i < reply_count(reply) && !forgotten; i++)
+        forgotten = recall_is_forgetting(reply_at(reply, i), a->one->last_ms);
+    recall_answered(a->recall, a, rc != REDIS_OK || forgotten);
+}
+
+/* The store does not know the flip: perhaps since the account was forgotten (forget.lua), which the audit outlives. */
+static void recall_ask_audit(struct recall *r, struct ask *a)
+{
+    char *key = store_key(r->store, "audit:%s", a->one->user), count[8];
+    snprintf(count, sizeof(count), "%d", AUDIT_ENTRIES);
+    struct span argv[] = {span_str("XREVRANGE"), span_str(key),     span_str("+"),
+                          span_str("-"),         span_str("COUNT"), span_str(count)};
+
+    store_command(r->store, argv, COUNTOF(argv), recall_on_audit, a);
+    free(key);
+}
+
 /* An error is of a record that is none of ours; others tell of it. */
 static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *reply)
 {
@@ -74,7 +124,6 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
     struct recall *r = a->recall;
     uint64_t epoch = 0;
 
-    r->under_way--;
     r->down = r->down || rc == REDIS_DOWN;
     /* An account that was never switched over here may have claims enough to have as high an epoch. One whose
      * migrator died in flipping stands in the journal already, and will be finished. */
@@ -84,9 +133,9 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
     /* By the time of its own host an account's last flip is the newest; that line has the epoch before the
      * flip. */
     if (rc == REDIS_OK && epoch + 1 < a->one->last_epoch)
-        recall_note_unknown(r, a->one);
-    a->one = NULL;
-    recall_ask_more(r);
+        recall_ask_audit(r, a);
+    else
+        recall_answered(r, a, true);
 }
 
 static void recall_ask(struct recall *r, struct ask *a)

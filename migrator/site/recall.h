@@ -1,8 +1,8 @@
 /* recall: does the store know the flips that the journal of this host has? A store that does not is one that
  * was made anew after a loss, or has lost writes: it serves users who were moved from the server that they
- * have left. A flip stands in the journal only once Redis has its account in `flipping` (journal.h), an
- * account that was ever flipped is never forgotten, and its epoch only rises; so an account that has no
- * record, or one of a lower epoch, is one that the store does not know. The newest RECALL_BYTES of the
+ * have left. A flip stands in the journal only once Redis has its account in `flipping` (journal.h), and the
+ * account's epoch only rises; so one that has no record, or a lower epoch, is one that the store does not
+ * know, unless the audit says that staff have had it forgotten since (forget --gone). The newest RECALL_BYTES of the
  * journal are looked at, which are some thousand flips. */
 #ifndef IMAPFERRY_RECALL_H
 #define IMAPFERRY_RECALL_H

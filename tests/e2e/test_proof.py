@@ -192,3 +192,5 @@ def test_what_was_forgotten_is_erased(site, tmp_path):
     status, answer = site.ferry.ctl("forget", user, "--gone", "--reason", "left us")
     assert status == 0, answer
     net.wait_until("the proof of who was forgotten is erased", lambda: proofs_in(site) == before)
+    again = site.ferry.migrator()  # its journal knows the switch-over, which the store does not
+    assert not again.find("event=flips_unknown") and not site.ferry.ctl("status")[1]["paused"]
