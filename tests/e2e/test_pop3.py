@@ -519,3 +519,35 @@ def test_stls(make_ferry, fakes, authority):
     with Wire(proxy.addresses[1].replace("pop3s", "imaps"), ca=authority.ca) as wire:
         assert wire.read_line() == b"+OK imapferry ready"
     assert fakes.pop3["old"].lines.count(b"CAPA") == 1
+
+
+def test_client_that_does_not_read(faked, fakes):
+    """The proxy keeps a little of a large message, and the session can still be ended."""
+    ferry, proxy = faked()
+    took = []
+
+    def pour(connection, *_):
+        with contextlib.suppress(OSError):
+            connection.sendall(b"+OK\r\n")
+            for n in range(1024):
+                connection.sendall(b"x" * 65534 + b"\r\n")
+                took.append(n)
+    fakes.pop3["old"].answer("RETR", pour)
+    with wire_of(proxy) as wire:
+        wire.send(b"USER ann\r\nPASS secret\r\nRETR 1\r\n")
+        assert [wire.read_line()[:3] for _ in range(2)] == [b"+OK"] * 2
+        net.wait_until("the message to come", lambda: len(took) > 5)
+        assert ferry.ctl("kick", "ann")[0] == 0
+        proxy.wait("session_end why=kicked")
+    assert len(took) < 500, "most of it has come somewhere"
+
+
+def test_address_of_the_client_reaches_the_server(make_ferry, fakes):
+    """By a PROXY header of a balancer, and by one of ours."""
+    ferry = make_ferry(fakes.backends(proxy_protocol="v1"), {"migration": {"trigger": "manual"}, "proxy": {"trusted": ["127.0.0.1"], "allow_plaintext": True}})
+    proxy = ferry.proxy(listen=("pop3://127.0.0.1:0?proxy_protocol",))
+    with Wire(proxy.addresses[0].replace("pop3", "imap")) as wire:
+        wire.send(b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 110\r\nUSER ann\r\nPASS secret\r\n")
+        assert [wire.read_line()[:3] for _ in range(3)] == [b"+OK"] * 3
+    assert fakes.pop3["old"].lines[0] == b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 110"
+    assert proxy.find("event=login .*peer=192.0.2.7:4711 ")

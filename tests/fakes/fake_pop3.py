@@ -99,6 +99,8 @@ class Session:
 
     def run_command(self, verb, args, lines):
         s = self.server
+        if verb == "PROXY":
+            return
         if verb == "CAPA":
             self.say(s.capa)
         elif verb == "AUTH":
