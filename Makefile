@@ -87,7 +87,7 @@ LIBS    := $(shell pkg-config --libs $(PKGS) 2>/dev/null) $(if $(SYSTEMD),$(shel
 c_files = $(or $(wildcard $(1)/*.c),$(error $(1) has no C files))
 
 LIB_SRC      := $(call c_files,lib)
-PROXY_SRC    := $(call c_files,proxy) $(call c_files,proxy/pop3)
+PROXY_SRC    := $(call c_files,proxy) $(call c_files,proxy/delivery) $(call c_files,proxy/pop3)
 # The migrator's floors from the bottom up (migrator/README.md).
 FLOORS       := found imap mailbox site account late job
 FLOOR_SRC    := $(foreach floor,$(FLOORS),$(call c_files,migrator/$(floor)))

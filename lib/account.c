@@ -147,6 +147,16 @@ char *account_key(const struct conf *c, struct span login, const char **why)
     return key;
 }
 
+bool account_is_alias(const struct conf *c, struct span login)
+{
+    const char *why;
+    char *key = own_key(c, login, &why);
+    bool is = key && alias_of(c, key);
+
+    free(key);
+    return is;
+}
+
 struct alias_load {
     struct conf *conf;
     account_fault_fn fn;

@@ -20,6 +20,8 @@ enum { ACCOUNT_LOGIN_MAX = 512 };
  * the character between %u and %m of a backend's master_login (more exactly: a character that stands next to
  * %u there). */
 char *account_key(const struct conf *c, struct span login, const char **why) MUST_CHECK;
+/* Does it stand in the table of aliases? */
+bool account_is_alias(const struct conf *c, struct span login);
 /* The login name that a key stands for, as the migrator presents it to backends: the percent-encoding is
  * undone. To free; NULL for a key that account_key() can't have made. */
 char *account_login(const char *key) MUST_CHECK;

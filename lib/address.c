@@ -25,6 +25,7 @@ static const struct scheme schemes[] = {
     {"http://", ADDRESS_HTTP, 80, "http://host[:port]"},
     {"https://", ADDRESS_HTTPS, 443, "https://host[:port]"},
     {"http+unix://", ADDRESS_HTTP_UNIX, 0, "http+unix:///path"},
+    {"inet://", ADDRESS_INET, 8026, "inet://host[:port]"},
     {"redis://", ADDRESS_REDIS, 6379, "redis://[[user]:password@]host[:port][/db]"},
     {"rediss://", ADDRESS_REDISS, 6379, "rediss://[[user]:password@]host[:port][/db]"},
     {"unix://", ADDRESS_REDIS_UNIX, 0, "unix://[[user]:password@]/path[?db=N]"},

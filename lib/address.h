@@ -6,6 +6,8 @@
  *   behind those of a listener, "?proxy_protocol": each connection begins with a PROXY header (proxyproto.h)
  * What staff and monitoring ask (http_server.h):
  *   http://host[:80]  https://host[:443]  http+unix:///path
+ * What mail servers ask:
+ *   inet://host[:8026]  unix:///path
  * The store:
  *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]
  *   sentinel://[[user]:password@]h1[:26379],h2[:26379]/NAME[/db][?sentinel_auth=[user]:password]
@@ -27,6 +29,7 @@ enum address_scheme {
     ADDRESS_HTTP,
     ADDRESS_HTTPS,
     ADDRESS_HTTP_UNIX,
+    ADDRESS_INET,
     ADDRESS_REDIS,
     ADDRESS_REDISS,
     ADDRESS_REDIS_UNIX,

@@ -380,17 +380,16 @@ static bool check_listen_twins(const struct conf *c, const struct conf_source *s
     return true;
 }
 
-static bool check_trusted(const struct conf *c, const struct conf_source *src)
+bool conf_check_networks(const struct conf_source *src, struct conf_place at,
+                         const struct conf_list *networks)
 {
-    const struct conf_list *l = &c->proxy.trusted;
     struct cidr network;
     const char *why;
     bool ok = true;
 
-    for (size_t i = 0; i < l->n; i++)
-        if (!cidr_parse(l->items[i], &network, &why))
-            ok = conf_fail(src, (struct conf_place){"proxy", NULL, "trusted", i}, "\"%s\" %s", l->items[i],
-                           why);
+    for (at.nth = 0; at.nth < networks->n; at.nth++)
+        if (!cidr_parse(networks->items[at.nth], &network, &why))
+            ok = conf_fail(src, at, "\"%s\" %s", networks->items[at.nth], why);
     return ok;
 }
 
@@ -522,7 +521,7 @@ static bool check_proxy(const struct conf *c, const struct conf_source *src, enu
     ok = check_metrics_listen(src, "proxy", p->metrics_listen) && ok;
     if (p->lease_long_ms < p->lease_ms)
         ok = conf_fail(src, place("proxy", NULL, "lease_long"), "is shorter than lease");
-    ok = check_trusted(c, src) && ok;
+    ok = conf_check_networks(src, place("proxy", NULL, "trusted"), &p->trusted) && ok;
     ok = conf_check_sasl(c, src) && ok;
     return check_listeners(c, src, role) && ok;
 }
@@ -711,5 +710,6 @@ bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role ro
     ok = check_seal(c, src, role) && ok;
     ok = conf_check_admin(c, src, role) && ok;
     ok = check_migration(c, src) && ok;
+    ok = conf_check_delivery(c, src) && ok;
     return check_hooks(c, src, role) && ok;
 }

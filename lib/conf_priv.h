@@ -32,6 +32,9 @@ bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role ro
 bool conf_check_waves(struct conf *c, const struct conf_source *src) MUST_CHECK;
 /* Checks a pattern of accounts at this place, and makes its letters small, as those of keys are. */
 bool conf_check_pattern(const struct conf_source *src, struct conf_place at, char *pattern) MUST_CHECK;
+/* Checks the networks that an option lists. */
+bool conf_check_networks(const struct conf_source *src, struct conf_place at,
+                         const struct conf_list *networks) MUST_CHECK;
 /* Is it 1 to 64 letters, digits and "._-"? */
 bool conf_check_is_name(const char *s);
 
@@ -58,6 +61,9 @@ bool conf_same_server(const struct address *x, const struct address *y);
 bool conf_check_admin(const struct conf *c, const struct conf_source *src, enum conf_role role) MUST_CHECK;
 /* Checks by what users may sign in at a proxy. */
 bool conf_check_sasl(const struct conf *c, const struct conf_source *src) MUST_CHECK;
+
+/* Checks by which addresses mail servers know accounts, and what is told of them where. */
+bool conf_check_delivery(struct conf *c, const struct conf_source *src) MUST_CHECK;
 
 /* Checks a hook: it has to be a program that is there, or a URL and a file of CAs. */
 bool conf_check_hook(const struct conf_source *src, const char *option,

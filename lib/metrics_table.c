@@ -173,6 +173,18 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
          .help =
              "How often a thread could not renew its lease in time: sessions of accounts that are being moved stand still then."},
     /* ---- the migrator */
+    [METRIC_DELIVERY_LOOKUPS] =
+        {"imapferry_delivery_lookups_total",
+         METRIC_COUNTER,
+         METRIC_NUMBER,
+         METRIC_OF_PROXY,
+         {"result"},
+         WORDS("ok", "notfound", "temp", "perm"),
+         .help =
+             "Questions of mail servers where mail goes (socketmap): told a server, no account of ours, to be asked again later, or not understood."},
+    [METRIC_DELIVERY_CLIENTS] = {"imapferry_delivery_connections", METRIC_GAUGE, METRIC_NUMBER,
+                                 METRIC_OF_PROXY,
+                                 .help = "Connections of mail servers that ask where mail goes (socketmap)."},
     [METRIC_ACCOUNTS] =
         {"imapferry_accounts",
          METRIC_GAUGE,

@@ -12,6 +12,8 @@ static const char *const rule_trigger_words[] = {"default", "login", "manual", N
 static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 static const char *const numbers_words[] = {"auto", "doveadm", "cyrus", "none", NULL};
+static const char *const account_words[] = {"address", "local_part", NULL};
+static const char *const frozen_words[] = {"source", "temp", NULL};
 static const char *const forward_id_words[] = {"none", "client", "neutral", NULL};
 static const char *const proxy_protocol_words[] = {"none", "v1", "v2", NULL};
 static const char *const client_name_words[] = {"email", "common_name", NULL};
@@ -41,6 +43,13 @@ const struct section sections[] = {
      .count = offsetof(struct conf, n_backends), .size = sizeof(struct conf_backend)},
     {"proxy", offsetof(struct conf, proxy), NULL,
      .text = "imapferry-proxy: what the users' mail programs connect to."},
+    {"delivery", offsetof(struct conf, delivery), NULL,
+     .text = "Which mail addresses are accounts, for the sections that mail servers ask.", .optional = true},
+    {"socketmap", offsetof(struct conf, socketmap), NULL,
+     .text =
+         "Where mail goes: each proxy answers the look-ups by which Postfix (transport_maps) and others ask for the server that "
+         "an account's mail is delivered to, which follows each move. conf/handbook/delivery.md shows how.",
+     .optional = true},
     {"migrator", offsetof(struct conf, migrator), NULL,
      .text = "imapferry-migrator: copies accounts in the background."},
     {"admin", offsetof(struct conf, admin), NULL,
@@ -223,6 +232,11 @@ const struct option options[] = {
     {"backend", "doveadm_key_file", OPTION_STRING, offsetof(struct conf_backend, doveadm_key_file), .def = "",
      .reload = RELOAD_FILE,
      .text = "A file that holds the doveadm_api_key of this server in its only line. The migrator reads it."},
+    {"backend", "delivery", OPTION_STRING, offsetof(struct conf_backend, delivery), .def = "",
+     .example = "\"lmtp:inet:%s.example.org:24\"", .reload = RELOAD_YES,
+     .text =
+         "How mail is delivered to this server, as the mail server that asks writes it: for Postfix \"transport:nexthop\", such as "
+         "\"lmtp:inet:old.example.org:24\" or \"smtp:[old.example.org]:25\". The section socketmap answers it."},
     {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
      .reload = RELOAD_YES,
      .text =
@@ -407,6 +421,37 @@ const struct option options[] = {
      .min = 100, .max = 10 * M, .reload = RELOAD_YES,
      .text =
          "Time to send the last words to a client that is slow to read, and for a server to answer LOGOUT."},
+    {"delivery", "domains", OPTION_LIST, offsetof(struct conf_delivery, domains), .def = "",
+     .reload = RELOAD_YES, .example = "{\"example.org\", \"*.example.org\"}",
+     .text =
+         "The domains whose addresses are accounts here (\"*\" stands for any characters, \"?\" for one). All other addresses are "
+         "nobody's: a mail server that asks for mail on its way elsewhere is told that it is not ours. Where empty, it is "
+         "default_domain alone."},
+    {"delivery", "account", OPTION_ENUM, offsetof(struct conf_delivery, account), .def = "address",
+     .words = account_words, .reload = RELOAD_YES,
+     .text =
+         "Which part of an address is the login name: all of it (address), or what stands before the \"@\" (local_part), where users "
+         "sign in without a domain and there is no default_domain. aliases hold for both."},
+    {"delivery", "recipient_delimiter", OPTION_STRING, offsetof(struct conf_delivery, recipient_delimiter),
+     .def = "+", .reload = RELOAD_YES,
+     .text =
+         "Characters at which the extension of an address begins, as in ann+lists@example.org, as the mail server has it. Where "
+         "nobody is known by the whole address, it is ann's. Empty: addresses have none."},
+    {"socketmap", "listen", OPTION_LIST, offsetof(struct conf_socketmap, listen), .def = "",
+     .example = "{\"inet://127.0.0.1:8026\"}",
+     .text =
+         "Where mail servers ask: inet://host:port or unix:///path, each with every proxy. Nothing is encrypted and nobody shows a "
+         "password. Each backend that accounts live on needs delivery. Empty: nowhere."},
+    {"socketmap", "trusted", OPTION_LIST, offsetof(struct conf_socketmap, trusted), .def = "",
+     .reload = RELOAD_YES, .example = "{\"192.0.2.25\", \"2001:db8:25::/64\"}",
+     .text =
+         "Networks of the mail servers that may ask, besides this host and who may open a UNIX socket of ours. Others are closed."},
+    {"socketmap", "frozen_answer", OPTION_ENUM, offsetof(struct conf_socketmap, frozen_answer),
+     .def = "source", .words = frozen_words, .reload = RELOAD_YES,
+     .text =
+         "What is answered in the seconds in which an account is switched over: the server that it leaves (source; what arrives "
+         "there by then is brought over within late_watch, so don't set that to 0s), or \"try again\" (temp), after which most "
+         "mail servers wait for some minutes."},
     {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
      .max = 1000, .reload = RELOAD_YES, .text = "Accounts that this migrator copies at the same time."},
     {"migrator", "late_looks", OPTION_NUMBER, offsetof(struct conf_migrator, late_looks), .def = "8",

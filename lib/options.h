@@ -24,6 +24,8 @@ enum cutover { CUTOVER_IMMEDIATE, CUTOVER_IDLE, CUTOVER_WINDOW, CUTOVER_MANUAL }
 enum forward_id { FORWARD_ID_NONE, FORWARD_ID_CLIENT, FORWARD_ID_NEUTRAL };
 enum tls_version { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
 enum proxy_protocol { PROXY_PROTOCOL_NONE, PROXY_PROTOCOL_V1, PROXY_PROTOCOL_V2 };
+enum delivery_account { DELIVERY_ADDRESS, DELIVERY_LOCAL_PART };
+enum frozen_answer { FROZEN_SOURCE, FROZEN_TEMP };
 enum tell_numbers { TELL_AUTO, TELL_DOVEADM, TELL_CYRUS, TELL_NOT };
 enum verify_mode { VERIFY_FULL, VERIFY_SAMPLE, VERIFY_HEADERS };
 const char *verify_word(enum verify_mode v);
@@ -77,6 +79,7 @@ struct conf_backend {
     /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
     char *doveadm_key;
     enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */
+    char *delivery;            /* how a mail server delivers there, "" = not told */
 };
 
 static inline bool backend_has_pop3(const struct conf_backend *b)
@@ -127,6 +130,20 @@ struct conf_proxy {
     uint64_t login_delay_ms, login_delay_max_ms, login_delay_memory_ms; /* penalty.h; the first 0: none */
     uint64_t tls_timeout_ms, login_timeout_ms, store_timeout_ms, connect_timeout_ms, backend_timeout_ms,
         idle_timeout_ms, close_timeout_ms;
+};
+
+/* Which addresses are accounts. */
+struct conf_delivery {
+    struct conf_list domains; /* patterns; none: default_domain */
+    enum delivery_account account;
+    char *recipient_delimiter; /* any of these bytes; "" = there are no extensions */
+};
+
+/* Mail servers ask it where mail goes. */
+struct conf_socketmap {
+    struct conf_list listen;  /* none: nowhere */
+    struct conf_list trusted; /* networks (cidr.h), besides this host */
+    enum frozen_answer frozen_answer;
 };
 
 struct conf_migration {
@@ -209,6 +226,8 @@ struct conf {
     struct conf_backend *backends; /* owned */
     size_t n_backends;
     struct conf_proxy proxy;
+    struct conf_delivery delivery;
+    struct conf_socketmap socketmap;
     struct conf_rule *rules; /* owned; in the order of the file */
     size_t n_rules;
     struct conf_wave *waves; /* owned; in the order of the file */

@@ -22,9 +22,11 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
     l->scheme = a.scheme;
     l->proxy_protocol = a.proxy_protocol;
     l->asks = conf_asks_clients(&p->conf->proxy, url);
+    l->local = a.path != NULL;
+    l->delivery = l->scheme == ADDRESS_INET || l->scheme == ADDRESS_REDIS_UNIX;
     address_free(&a);
     int rc;
-    if (l->scheme == ADDRESS_IMAP_UNIX) {
+    if (l->local) {
         uv_pipe_init(&p->loop->uv, &l->uv.pipe, 0);
         rc = uv_pipe_open(&l->uv.pipe, socket);
     } else {
@@ -32,10 +34,18 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
         rc = uv_tcp_open(&l->uv.tcp, socket);
     }
     l->open = true;
-    if (l->scheme != ADDRESS_IMAP_UNIX && rc == 0)
+    if (!l->local && rc == 0)
         rc = uv_tcp_nodelay(&l->uv.tcp, 1); /* for all that are accepted */
     if (rc != 0)
         LOG(ERROR, "listen_failed", LOG_S("address", url), LOG_S("detail", uv_strerror(rc)));
+}
+
+static void listener_take(struct listener *l)
+{
+    if (l->delivery)
+        socketmap_accept(l->proxy->socketmap, &l->uv.stream);
+    else
+        session_accept(l);
 }
 
 static void take_next(struct listener *l)
@@ -43,7 +53,7 @@ static void take_next(struct listener *l)
     struct proxy *p = l->proxy;
     l->waiting = !proxy_may_accept(p) || !proxy_has_room(p);
     if (!l->waiting)
-        session_accept(l);
+        listener_take(l);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
@@ -74,7 +84,7 @@ void listener_go_on(struct listener *l)
 void listener_close(struct listener *l)
 {
     if (l->open && l->waiting)
-        session_accept(l);
+        listener_take(l);
     if (l->open)
         uv_close(&l->uv.handle, NULL);
     l->open = false;

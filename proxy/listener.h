@@ -1,4 +1,4 @@
-/* listener: where clients come in, at a socket that a thread was given (sockets.h).
+/* listener: where clients and mail servers come in, at a socket that a thread was given (sockets.h).
  *
  * A round of the loop takes some connections; the others wait in the kernel's queue. They wait there too when
  * descriptors run out and the crowd has no idle connection left to end (crowd.h): a session that has signed
@@ -16,6 +16,8 @@ struct listener {
     enum address_scheme scheme;
     bool proxy_protocol; /* connections begin with a PROXY header */
     bool asks;           /* clients for a certificate */
+    bool local;          /* a UNIX socket */
+    bool delivery;       /* mail servers ask here (delivery/socketmap.h) */
     union {
         uv_handle_t handle;
         uv_stream_t stream;

@@ -376,6 +376,7 @@ static struct program *proxy_program_new(struct conf *conf)
     g->n_workers = count_of_threads(conf);
     g->workers = xcalloc(g->n_workers, sizeof *g->workers);
     g->sockets = sockets_new(&conf->proxy.listen);
+    sockets_add(g->sockets, &conf->socketmap.listen);
     g->status = (struct http_status){METRIC_OF_PROXY, program_lacks, program_refresh, g};
     g->upgrade_fd = -1;
     instance_token(g->token);
@@ -429,9 +430,10 @@ static void proxy_program_free(struct program *g)
 static bool give_sockets(const struct program *g, const struct identity *who, char **error)
 {
     for (size_t i = 0; i < g->sockets->n; i++) {
-        const char *text = g->sockets->groups[i].text;
-        if (strncmp(text, "imap+unix://", 12) == 0 && !privileges_give(who, text + 12)) {
-            *error = xasprintf("%s can't be given to %s: %s", text, who->user, strerror(errno));
+        const struct sockets_group *group = &g->sockets->groups[i];
+        const char *path = sockets_path(group);
+        if (path && !privileges_give(who, path)) {
+            *error = xasprintf("%s can't be given to %s: %s", group->text, who->user, strerror(errno));
             return false;
         }
     }
@@ -470,8 +472,8 @@ static void program_may_read(void *owner, const char *file)
 static void program_lock_sandbox(struct program *g)
 {
     for (size_t i = 0; i < g->sockets->n; i++)
-        if (strncmp(g->sockets->groups[i].text, "imap+unix://", 12) == 0)
-            sandbox_remove(g->sandbox, g->sockets->groups[i].text + 12);
+        if (sockets_path(&g->sockets->groups[i]))
+            sandbox_remove(g->sandbox, sockets_path(&g->sockets->groups[i]));
     if (strncmp(g->conf->proxy.metrics_listen, "http+unix://", 12) == 0)
         sandbox_remove(g->sandbox, g->conf->proxy.metrics_listen + 12);
     if (*g->conf->proxy.upgrade_socket)

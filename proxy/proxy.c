@@ -229,6 +229,7 @@ static void connect_store(struct proxy *p)
     p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
     p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
+    p->socketmap = socketmap_new(p->store, p->thread);
     if (!p->is_ours)
         proxy_tell_id(p, p->instead);
     free(own);
@@ -361,6 +362,7 @@ static void proxy_drain(struct proxy *p)
     timer_stop(p->start_timer);
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_close(&p->listeners[i]);
+    socketmap_drain(p->socketmap);
     LOG(INFO, "draining", LOG_U("thread", p->thread), LOG_U("sessions", p->n_sessions));
     p->drain_began_ms = clock_boot_ms();
     p->drain_total = p->n_sessions;
@@ -584,6 +586,7 @@ void proxy_free(struct proxy **pp)
         lease_free(&p->lease);
     if (p->lease_store)
         store_free(&p->lease_store);
+    socketmap_free(&p->socketmap);
     if (p->store)
         store_free(&p->store);
     timer_free(&p->start_timer);

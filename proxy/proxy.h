@@ -22,6 +22,7 @@
 #include "accounts.h"
 #include "backends.h"
 #include "crowd.h"
+#include "delivery/socketmap.h"
 #include "doubts.h"
 #include "lately.h"
 #include "limits.h"
@@ -118,6 +119,7 @@ struct proxy {
     size_t n_sessions;
     uint64_t last_session;
     struct tally *tally;
+    struct socketmap *socketmap; /* owned */
 };
 
 /* Runs in the main thread, before the thread starts. NULL: *error to free (a certificate, a key). */

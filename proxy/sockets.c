@@ -111,6 +111,19 @@ static bool somebody_listens(const struct sockaddr_un *addr)
     return yes;
 }
 
+/* all: may ask who may enter its folder, since mail servers are other users. There is no other thread yet. */
+static bool sockets_bind_unix(int fd, const struct sockaddr_un *addr, bool all)
+{
+    mode_t before = umask(0);
+    if (!all)
+        umask(before);
+    bool ok = bind(fd, (const struct sockaddr *)addr, sizeof *addr) == 0;
+    int e = errno;
+    umask(before);
+    errno = e;
+    return ok;
+}
+
 static bool bind_unix(const struct address *a, const char *url, int *socket_r, char **error)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -125,9 +138,8 @@ static bool bind_unix(const struct address *a, const char *url, int *socket_r, c
     }
     sockets_unlink(a);
     *socket_r = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (*socket_r < 0 || bind(*socket_r, (struct sockaddr *)&addr, sizeof addr) != 0)
-        return sockets_failed(error, url, "can't listen");
-    return true;
+    bool ok = *socket_r >= 0 && sockets_bind_unix(*socket_r, &addr, a->scheme == ADDRESS_REDIS_UNIX);
+    return ok || sockets_failed(error, url, "can't listen");
 }
 
 /* ---- what a socket is ---- */
@@ -221,11 +233,22 @@ struct sockets *sockets_new(const struct conf_list *listen)
 {
     struct sockets *s = xcalloc(1, sizeof *s);
 
-    s->n = listen->n;
-    s->groups = xcalloc(s->n, sizeof *s->groups);
-    for (size_t i = 0; i < s->n; i++)
-        s->groups[i].url = listen->items[i];
+    sockets_add(s, listen);
     return s;
+}
+
+void sockets_add(struct sockets *s, const struct conf_list *listen)
+{
+    s->groups = xreallocarray(s->groups, s->n + listen->n + 1, sizeof *s->groups);
+    for (size_t i = 0; i < listen->n; i++)
+        s->groups[s->n++] = (struct sockets_group){.url = listen->items[i]};
+}
+
+const char *sockets_path(const struct sockets_group *g)
+{
+    const char *at = g->text ? strstr(g->text, "unix://") : NULL;
+
+    return at ? at + strlen("unix://") : NULL;
 }
 
 static struct sockets_group *group_for(const struct sockets *s, int fd)

@@ -27,8 +27,12 @@ struct sockets {
     size_t n_others;
 };
 
-/* listen: has to live as long. */
+/* listen: has to live as long, as those that are added. */
 struct sockets *sockets_new(const struct conf_list *listen);
+/* More URLs, before there is a socket. */
+void sockets_add(struct sockets *s, const struct conf_list *listen);
+/* The path of a UNIX socket; NULL: the group has another kind. Borrowed. */
+const char *sockets_path(const struct sockets_group *g);
 /* Those of the service manager, by its environment, which is taken away. False: *error to free: it holds one that no
  * URL names, or that nobody can listen at. */
 bool sockets_take_held(struct sockets *s, char **error) MUST_CHECK;

@@ -14,7 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # lib/ from the bottom up: files by name without .c or .h. A pattern that names no file yet is a place kept free.
 LAYERS = [
     ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "manual", "xalloc", "process", "privileges", "sandbox", "sandbox_*", "reasons", "metrics", "metrics_*", "fault", "turns", "outage"]),
-    ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names", "pop3", "pop3_uidl"]),
+    ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names", "netstring", "pop3", "pop3_uidl"]),
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules", "account_names", "waves"]),
     ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http_*"]),
@@ -27,6 +27,7 @@ RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}
 # above it in this table.
 PROGRAMS = {
     "proxy": [],
+    "proxy/delivery": [],
     "proxy/pop3": [],
     "migrator/found": [],
     "migrator/imap": ["found"],
@@ -41,7 +42,7 @@ PROGRAMS = {
 }
 
 # What is no floor of the migrator's, and stands on another folder.
-STANDS_ON = {"proxy/pop3": ["proxy"]}
+STANDS_ON = {"proxy": ["proxy/delivery"], "proxy/pop3": ["proxy"]}
 
 # System headers that a pure layer may have: no descriptors, no clock, no sockets. (arpa/inet.h is for inet_pton() and inet_ntop().)
 PURE_LAYERS = ("wire", "view")

@@ -60,6 +60,8 @@ static void test_http(void **state)
     good("http://[::1]:0", ADDRESS_HTTP, "::1", 0, NULL, "http://[::1]:0");
     good("https://status.example.org", ADDRESS_HTTPS, "status.example.org", 443, NULL,
          "https://status.example.org:443");
+    good("inet://127.0.0.1", ADDRESS_INET, "127.0.0.1", 8026, NULL, "inet://127.0.0.1:8026");
+    good("inet://[::1]:0", ADDRESS_INET, "::1", 0, NULL, "inet://[::1]:0");
     good("http+unix:///run/status", ADDRESS_HTTP_UNIX, NULL, 0, "/run/status", "http+unix:///run/status");
     refused("http://h/metrics", "something behind host and port");
     refused("http://user:secret@h", "names a user");

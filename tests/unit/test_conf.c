@@ -184,6 +184,18 @@ static char *without(const char *text, const char *section)
     return rest;
 }
 
+static char *without_examples(const char *text)
+{
+    static const char *const examples[] = {"seal {", "admin {", "\ndelivery {", "socketmap {"};
+    char *rest = xstrdup(text);
+    for (size_t i = 0; i < COUNTOF(examples); i++) {
+        char *less = without(rest, examples[i]);
+        free(rest);
+        rest = less;
+    }
+    return rest;
+}
+
 static void test_sample_shows_defaults(void **state)
 {
     struct buf text = {0}, bare = {0}, a = {0}, b = {0};
@@ -199,12 +211,11 @@ static void test_sample_shows_defaults(void **state)
     conf_print(&b, d);
     assert_int_equal(d->n_rules, 1);
     assert_int_equal(d->n_waves, 1);
-    /* these four are examples alone */
-    char *sealed = without(buf_str(&a), "seal {"), *shown = without(sealed, "admin {"),
-         *bared = without(buf_str(&b), "seal {"), *managed = without(bared, "admin {"),
-         *ruled = without(managed, "rule \"*@b.example\""), *rest = without(ruled, "wave \"pilot\"");
+    /* these are examples alone */
+    char *shown = without_examples(buf_str(&a)), *bared = without_examples(buf_str(&b)),
+         *ruled = without(bared, "rule \"*@b.example\""), *rest = without(ruled, "wave \"pilot\"");
     assert_string_equal(shown, rest);
-    free(sealed), free(shown), free(bared), free(managed), free(ruled), free(rest);
+    free(shown), free(bared), free(ruled), free(rest);
     drop("pilot.txt");
     for (size_t i = 0; i < n_options; i++) {
         char *line = xasprintf("    %s = ", options[i].name);
@@ -467,6 +478,45 @@ static void test_no_password_in_errors(void **state)
 }
 
 #define BACKEND(options) "backend \"a\" {\n address = \"imap://h\"\n " options "\n}\n" REST
+
+#define ASKED   "socketmap { listen = {\"inet://h\"} }\n"
+#define ANSWERS " delivery = \"lmtp:inet:h:24\""
+#define BOTH_ANSWER                                                                                          \
+    "backend \"old\" { address = \"imap://h\"" ANSWERS                                                       \
+    " }\nbackend \"new\" { address = \"imap://i\"" ANSWERS " }\n"
+#define MOVES "migration { source = \"old\"\n target = \"new\" "
+
+static void test_delivery(void **state)
+{
+    (void)state;
+    refused(BACKEND("delivery = \"old.example.org\""), 3, "is not \"transport:nexthop\"");
+    refused(BACKEND("delivery = \":24\""), 3, "is not \"transport:nexthop\"");
+    refused(BACKEND("delivery = \"lmtp:h \""), 3, "begins or ends with a blank");
+    refused(BACKEND("delivery = \"lmtp:h\xc3\xa4\""), 3, "something other than printable ASCII");
+    refused("delivery {\n domains = {\"a@b\"} }\n" REST, 2, "is not a domain");
+    refused("delivery {\n domains = {\"a b\"} }\n" REST, 2, "no account holds the byte 0x20");
+    refused("delivery {\n recipient_delimiter = \"a\" }\n" REST, 2, "delimits no extension");
+    refused("delivery {\n recipient_delimiter = \"@\" }\n" REST, 2, "delimits no extension");
+    refused("socketmap { listen = {\n \"imap://h\"} }\n" BOTH_ANSWER MOVES "}", 2,
+            "expected inet://host:port or unix:///path");
+    refused("socketmap { listen = {\n \"unix:///x?db=1\"} }\n" BOTH_ANSWER MOVES "}", 2,
+            "is an address of Redis");
+    refused("socketmap { listen = {\"inet://h\",\n \"inet://h\"} }\n" BOTH_ANSWER MOVES "}", 2,
+            "is given twice");
+    refused("socketmap { listen = {\"inet://h\"}\n trusted = {\"x\"} }\n" BOTH_ANSWER MOVES "}", 2, "\"x\"");
+    refused(ASKED BOTH_ANSWER MOVES "}", 1, "delivery: domains: must be given");
+    refused(ASKED
+            "backend \"old\" { address = \"imap://h\"\n }\nbackend \"new\" { address = \"imap://i\"" ANSWERS
+            " }\n" MOVES "default_domain = \"example.org\" }",
+            2, "delivery: must be given for the section socketmap");
+    struct conf *c = load(ASKED "delivery { domains = {\"Example.ORG\"} }\n" BOTH_ANSWER MOVES "}", CONF_CTL);
+    assert_string_equal(c->delivery.domains.items[0], "example.org");
+    assert_string_equal(c->delivery.recipient_delimiter, "+");
+    struct conf *copy = conf_copy(c);
+    assert_string_equal(copy->backends[0].delivery, "lmtp:inet:h:24");
+    conf_free(&copy);
+    conf_free(&c);
+}
 
 static void test_backends(void **state)
 {
@@ -1478,6 +1528,7 @@ int main(void)
         cmocka_unit_test(test_numbers_and_words),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_no_password_in_errors),
+        cmocka_unit_test(test_delivery),
         cmocka_unit_test(test_backends),
         cmocka_unit_test(test_master_login),
         cmocka_unit_test(test_migration),
