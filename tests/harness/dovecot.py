@@ -24,10 +24,11 @@ SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk
 
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
-                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False,
+                 master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False, lmtp=False,
                  provider=None, pop3=None):
         """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options().
-        header: there are ports that want a PROXY header too, see header_url(). provider: of tokens (provider.py). pop3: the format of UIDLs, "" for Dovecot's own; None: no POP3."""
+        header: there are ports that want a PROXY header too, see header_url(). lmtp: mail servers deliver at port["lmtp"].
+        provider: of tokens (provider.py). pop3: the format of UIDLs, "" for Dovecot's own; None: no POP3."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
@@ -35,6 +36,9 @@ class Dovecot:
         if doveadm:
             self.port["doveadm"] = net.free_port()
             extra += dovecot_conf.doveadm(self.port["doveadm"], DOVEADM_KEY, tls=bool(cert))
+        if lmtp:
+            self.port["lmtp"] = net.free_port()
+            extra += dovecot_conf.extra("lmtp", port=self.port["lmtp"])
         if header:
             self.port["header"], self.port["headers"] = net.free_port(), net.free_port()
             extra = dovecot_conf.behind_proxies(self.port["header"], self.port["headers"], tls=bool(cert)) + extra

@@ -170,6 +170,8 @@ quota "User quota" {{
   storage_size = {limit}
 }}
 """),
+    "lmtp": ("protocols = imap lmtp\nservice lmtp {{\n  inet_listener lmtp {{\n    address = 127.0.0.1\n    port = {port}\n  }}\n}}\n",
+             "protocols = imap lmtp\nservice lmtp {{\n  inet_listener lmtp {{\n    listen = 127.0.0.1\n    port = {port}\n  }}\n}}\n"),
     "connections": ("protocol imap {{\n  mail_max_userip_connections = {limit}\n}}\n",) * 2,
     "memory": ("default_vsz_limit = {limit}\n",) * 2,
 }
