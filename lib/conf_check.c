@@ -711,5 +711,6 @@ bool conf_check(struct conf *c, const struct conf_source *src, enum conf_role ro
     ok = conf_check_admin(c, src, role) && ok;
     ok = check_migration(c, src) && ok;
     ok = conf_check_delivery(c, src) && ok;
+    ok = conf_check_lmtp(c, src) && ok;
     return check_hooks(c, src, role) && ok;
 }

@@ -65,6 +65,9 @@ bool conf_check_sasl(const struct conf *c, const struct conf_source *src) MUST_C
 /* Checks by which addresses mail servers know accounts, and what is told of them where. */
 bool conf_check_delivery(struct conf *c, const struct conf_source *src) MUST_CHECK;
 
+/* Checks where mail servers deliver. */
+bool conf_check_lmtp(const struct conf *c, const struct conf_source *src) MUST_CHECK;
+
 /* Checks a hook: it has to be a program that is there, or a URL and a file of CAs. */
 bool conf_check_hook(const struct conf_source *src, const char *option,
                      const struct conf_list *hook) MUST_CHECK;

@@ -15,6 +15,12 @@
  * channel.KIND.given         behind the last byte of a message
  * channel.KIND.answered      when it has answered and nobody has been told
  * bypass.sent, .answered     before and after the source is looked at again, in the freeze
+ * lmtp.rcpt.sent, .answered   before a route is asked for a recipient, and before RCPT is answered
+ * lmtp.data.sent, .answered   before DATA goes to servers, and before it is answered
+ * lmtp.data.body              after each piece of a message
+ * lmtp.routes.sent            when the message is there, before routes are asked again
+ * lmtp.end.sent, .given       before and after the last dot goes to a server
+ * lmtp.end.answered           before the client gets answers behind its message
  * upgrade.WORD.sent          before a packet goes to the other process of an upgrade (proxy/upgrade.h)
  * proof.sent, .answered      before and after the end of a proof is written to the disk
  * journal.sent, .answered    before and after a flip is written to the disk (not: a probe)

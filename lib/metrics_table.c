@@ -185,6 +185,22 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
     [METRIC_DELIVERY_CLIENTS] = {"imapferry_delivery_connections", METRIC_GAUGE, METRIC_NUMBER,
                                  METRIC_OF_PROXY,
                                  .help = "Connections of mail servers that ask where mail goes (socketmap)."},
+    [METRIC_LMTP_CONNECTIONS] = {"imapferry_lmtp_connections_total", METRIC_COUNTER, METRIC_NUMBER,
+                                 METRIC_OF_PROXY,
+                                 .help = "Connections of mail servers that deliver by LMTP."},
+    [METRIC_LMTP_RECIPIENTS] =
+        {"imapferry_lmtp_recipients_total",
+         METRIC_COUNTER,
+         METRIC_NUMBER,
+         METRIC_OF_PROXY,
+         {"result"},
+         WORDS("delivered", "deferred", "refused"),
+         .help =
+             "Recipients of mail by LMTP: taken by a server, to be tried again (4yz), or refused for good (5yz)."},
+    [METRIC_LMTP_HOLD] =
+        {"imapferry_lmtp_hold_duration_seconds", METRIC_HISTOGRAM, METRIC_SECONDS, METRIC_OF_PROXY,
+         .bounds = freeze_bounds,
+         .help = "Time for which a recipient's RCPT was held, since its account was being switched over."},
     [METRIC_ACCOUNTS] =
         {"imapferry_accounts",
          METRIC_GAUGE,

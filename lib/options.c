@@ -50,6 +50,12 @@ const struct section sections[] = {
          "Where mail goes: each proxy answers the look-ups by which Postfix (transport_maps) and others ask for the server that "
          "an account's mail is delivered to, which follows each move. conf/handbook/delivery.md shows how.",
      .optional = true},
+    {"lmtp", offsetof(struct conf, lmtp), NULL,
+     .text =
+         "Mail is delivered through the proxies by LMTP (RFC 2033): each recipient's mail goes to the server that the account lives on at "
+         "that moment, as delivery of that backend says (lmtp:inet:host:port or lmtp:unix:/path). In the place of the section "
+         "socketmap, or beside it. conf/handbook/lmtp.md shows how.",
+     .optional = true},
     {"migrator", offsetof(struct conf, migrator), NULL,
      .text = "imapferry-migrator: copies accounts in the background."},
     {"admin", offsetof(struct conf, admin), NULL,
@@ -452,6 +458,45 @@ const struct option options[] = {
          "What is answered in the seconds in which an account is switched over: the server that it leaves (source; what arrives "
          "there by then is brought over within late_watch, so don't set that to 0s), or \"try again\" (temp), after which most "
          "mail servers wait for some minutes."},
+    {"lmtp", "listen", OPTION_LIST, offsetof(struct conf_lmtp, listen), .def = "",
+     .example = "{\"inet://127.0.0.1:24\"}",
+     .text =
+         "Where mail servers deliver: inet://host:port or unix:///path, each with every proxy. Nothing is encrypted and nobody "
+         "shows a password. Empty: nowhere."},
+    {"lmtp", "trusted", OPTION_LIST, offsetof(struct conf_lmtp, trusted), .def = "", .reload = RELOAD_YES,
+     .example = "{\"192.0.2.25\", \"2001:db8:25::/64\"}",
+     .text =
+         "Networks of the mail servers that may deliver, besides this host and who may open a UNIX socket of ours. Others get 421."},
+    {"lmtp", "max_connections", OPTION_NUMBER, offsetof(struct conf_lmtp, max_connections), .def = "200",
+     .min = 1, .max = 100000, .reload = RELOAD_YES,
+     .text =
+         "Connections of mail servers to one thread of a proxy; further ones get 421. Each has up to one to each backend."},
+    {"lmtp", "max_recipients", OPTION_NUMBER, offsetof(struct conf_lmtp, max_recipients), .def = "1000",
+     .min = 100, .max = 10000, .reload = RELOAD_YES,
+     .text =
+         "Recipients of one message; for further ones RCPT gets 452, and the mail server sends it once more for them."},
+    {"lmtp", "hold_max", OPTION_DURATION, offsetof(struct conf_lmtp, hold_max_ms), .def = "60s", .min = 100,
+     .max = 4 * M, .reload = RELOAD_YES,
+     .text =
+         "How long the recipients of a message wait at most, all together, while their accounts are switched over. Then it is 451, and "
+         "the mail server tries again later. Mail servers wait 5 minutes for RCPT (RFC 5321 4.5.3.2)."},
+    {"lmtp", "command_timeout", OPTION_DURATION, offsetof(struct conf_lmtp, command_timeout_ms), .def = "5m",
+     .min = 100, .max = H, .reload = RELOAD_YES, .text = "Time a mail server has for its next command."},
+    {"lmtp", "data_timeout", OPTION_DURATION, offsetof(struct conf_lmtp, data_timeout_ms), .def = "3m",
+     .min = 100, .max = H, .reload = RELOAD_YES,
+     .text = "How long nothing of a message may come from a mail server, or be taken by the server behind."},
+    {"lmtp", "connect_timeout", OPTION_DURATION, offsetof(struct conf_lmtp, connect_timeout_ms), .def = "10s",
+     .min = 100, .max = 5 * M, .reload = RELOAD_YES, .text = "Time to connect to the server behind."},
+    {"lmtp", "reply_timeout", OPTION_DURATION, offsetof(struct conf_lmtp, reply_timeout_ms), .def = "45s",
+     .min = 100, .max = H, .reload = RELOAD_YES,
+     .text =
+         "Time that server has for its greeting and for each answer. Several of these, and hold_max, should fit into the 5 minutes for "
+         "which a mail server waits for RCPT."},
+    {"lmtp", "final_timeout", OPTION_DURATION, offsetof(struct conf_lmtp, final_timeout_ms), .def = "9m",
+     .min = 100, .max = H, .reload = RELOAD_YES,
+     .text =
+         "Time that server has for each answer behind the last dot. Shorter than that of the mail servers in front (10 minutes): else "
+         "they give up first, and send again what is delivered already."},
     {"migrator", "jobs", OPTION_NUMBER, offsetof(struct conf_migrator, jobs), .def = "4", .min = 1,
      .max = 1000, .reload = RELOAD_YES, .text = "Accounts that this migrator copies at the same time."},
     {"migrator", "late_looks", OPTION_NUMBER, offsetof(struct conf_migrator, late_looks), .def = "8",

@@ -146,6 +146,16 @@ struct conf_socketmap {
     enum frozen_answer frozen_answer;
 };
 
+/* Mail servers deliver to it (proxy/delivery/lmtp.h). */
+struct conf_lmtp {
+    struct conf_list listen;  /* none: nowhere */
+    struct conf_list trusted; /* networks (cidr.h), besides this host */
+    uint32_t max_connections; /* of a thread */
+    uint32_t max_recipients;  /* of a message */
+    uint64_t hold_max_ms;
+    uint64_t command_timeout_ms, data_timeout_ms, connect_timeout_ms, reply_timeout_ms, final_timeout_ms;
+};
+
 struct conf_migration {
     char *source, *target; /* names of backends */
     char *default_domain;
@@ -228,6 +238,7 @@ struct conf {
     struct conf_proxy proxy;
     struct conf_delivery delivery;
     struct conf_socketmap socketmap;
+    struct conf_lmtp lmtp;
     struct conf_rule *rules; /* owned; in the order of the file */
     size_t n_rules;
     struct conf_wave *waves; /* owned; in the order of the file */

@@ -9,6 +9,14 @@
 
 enum { BACKLOG = 4096 };
 
+static bool listener_is_in(const struct conf_list *urls, const char *url)
+{
+    for (size_t i = 0; i < urls->n; i++)
+        if (strcmp(urls->items[i], url) == 0)
+            return true;
+    return false;
+}
+
 void listener_open(struct listener *l, struct proxy *p, const char *url, int socket)
 {
     struct address a;
@@ -24,6 +32,7 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
     l->asks = conf_asks_clients(&p->conf->proxy, url);
     l->local = a.path != NULL;
     l->delivery = l->scheme == ADDRESS_INET || l->scheme == ADDRESS_REDIS_UNIX;
+    l->lmtp = l->delivery && listener_is_in(&p->conf->lmtp.listen, url);
     address_free(&a);
     int rc;
     if (l->local) {
@@ -42,7 +51,9 @@ void listener_open(struct listener *l, struct proxy *p, const char *url, int soc
 
 static void listener_take(struct listener *l)
 {
-    if (l->delivery)
+    if (l->lmtp)
+        lmtp_accept(l->proxy->lmtp, &l->uv.stream);
+    else if (l->delivery)
         socketmap_accept(l->proxy->socketmap, &l->uv.stream);
     else
         session_accept(l);

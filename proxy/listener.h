@@ -17,7 +17,8 @@ struct listener {
     bool proxy_protocol; /* connections begin with a PROXY header */
     bool asks;           /* clients for a certificate */
     bool local;          /* a UNIX socket */
-    bool delivery;       /* mail servers ask here (delivery/socketmap.h) */
+    bool delivery;       /* mail servers ask here (delivery/socketmap.h), or ... */
+    bool lmtp;           /* ... deliver here (delivery/lmtp.h) */
     union {
         uv_handle_t handle;
         uv_stream_t stream;

@@ -377,6 +377,7 @@ static struct program *proxy_program_new(struct conf *conf)
     g->workers = xcalloc(g->n_workers, sizeof *g->workers);
     g->sockets = sockets_new(&conf->proxy.listen);
     sockets_add(g->sockets, &conf->socketmap.listen);
+    sockets_add(g->sockets, &conf->lmtp.listen);
     g->status = (struct http_status){METRIC_OF_PROXY, program_lacks, program_refresh, g};
     g->upgrade_fd = -1;
     instance_token(g->token);

@@ -8,6 +8,7 @@
 #include "lib/address.h"
 #include "lib/xalloc.h"
 
+#include "delivery/lmtp_next.h"
 #include "myself.h"
 
 /* An IPv4 address as the IPv6 one that it is mapped to, so that there is one kind of them. False: neither. */
@@ -111,6 +112,18 @@ static const struct address *myself_met(const struct address *listener, const st
     return NULL;
 }
 
+/* Does mail for the backend come back to where mail servers deliver? */
+static bool myself_met_mail(const struct address *listener, const struct conf_backend *b)
+{
+    struct address next;
+
+    if (!lmtp_next_address(b->delivery, &next))
+        return false;
+    bool met = (listener->port || listener->path) && meets(listener, &next);
+    address_free(&next);
+    return met;
+}
+
 static bool myself_check_backend(const struct conf_backend *b, const char *listening, char **error)
 {
     struct address listener;
@@ -120,7 +133,13 @@ static bool myself_check_backend(const struct conf_backend *b, const char *liste
         return true;
     }
     const struct address *me = myself_met(&listener, b);
+    bool mail = myself_met_mail(&listener, b);
     address_free(&listener);
+    if (mail)
+        *error = xasprintf("backend \"%s\": its delivery, %s, is this proxy itself, which listens on %s",
+                           b->name, b->delivery, listening);
+    if (mail)
+        return false;
     if (me) {
         char *text = address_text(me);
         *error = xasprintf("backend \"%s\": %s is this proxy itself, which listens on %s", b->name, text,

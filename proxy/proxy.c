@@ -131,6 +131,7 @@ static void proxy_on_event(void *owner, const struct event *e)
     if (p->thread == 0 || (e->state != ROUTE_PREPARING && e->state != ROUTE_FREEZING))
         thaws_heard(p->thaws, e->user, e->state, e->left_ms);
     accounts_event(p, e);
+    lmtp_heard(p->lmtp, e->user);
 }
 
 static void on_events_news(void *owner, enum events_news news)
@@ -215,6 +216,11 @@ static void proxy_tell_id(struct proxy *p, const char *instead)
     free(own);
 }
 
+static void proxy_on_lmtp_idle(void *owner)
+{
+    proxy_session_ended(owner);
+}
+
 static void connect_store(struct proxy *p)
 {
     const struct conf_proxy *c = &p->conf->proxy;
@@ -230,6 +236,7 @@ static void connect_store(struct proxy *p)
     p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
     p->socketmap = socketmap_new(p->store, p->thread);
+    p->lmtp = lmtp_new(p->store, p->thread, proxy_on_lmtp_idle, p);
     if (!p->is_ours)
         proxy_tell_id(p, p->instead);
     free(own);
@@ -297,8 +304,15 @@ static void drain_some(struct proxy *p, size_t until)
     }
 }
 
+/* Messages that mail servers are delivering count like sessions. */
+static bool proxy_is_empty(const struct proxy *p)
+{
+    return p->n_sessions == 0 && lmtp_count(p->lmtp) == 0;
+}
+
 static void proxy_close_all(struct proxy *p)
 {
+    lmtp_end(p->lmtp);
     for (enum session_state in = 0; in < IN_CLOSING; in++)
         each_session(p, in, proxy_close_one);
 }
@@ -351,7 +365,9 @@ static void on_drain_timer(void *owner)
     if (passed >= span + DRAIN_LAST_MS)
         proxy_close_all(p);
     else
-        drain_some(p, passed >= span ? SIZE_MAX : 1 + (size_t)((p->drain_total - 1) * passed / span));
+        drain_some(p, passed >= span || p->drain_total == 0
+                          ? SIZE_MAX
+                          : 1 + (size_t)((p->drain_total - 1) * passed / span));
     timer_start(p->drain_timer, DRAIN_STEP_MS);
 }
 
@@ -363,10 +379,11 @@ static void proxy_drain(struct proxy *p)
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_close(&p->listeners[i]);
     socketmap_drain(p->socketmap);
+    lmtp_drain(p->lmtp);
     LOG(INFO, "draining", LOG_U("thread", p->thread), LOG_U("sessions", p->n_sessions));
     p->drain_began_ms = clock_boot_ms();
     p->drain_total = p->n_sessions;
-    if (p->n_sessions == 0)
+    if (proxy_is_empty(p))
         proxy_end(p);
     else
         on_drain_timer(p);
@@ -420,7 +437,7 @@ bool proxy_may_accept(struct proxy *p)
 void proxy_session_ended(struct proxy *p)
 {
     listeners_go_on(p);
-    if (p->phase == PROXY_DRAINING && p->n_sessions == 0)
+    if (p->phase == PROXY_DRAINING && proxy_is_empty(p))
         proxy_end(p);
 }
 
@@ -587,6 +604,7 @@ void proxy_free(struct proxy **pp)
     if (p->lease_store)
         store_free(&p->lease_store);
     socketmap_free(&p->socketmap);
+    lmtp_free(&p->lmtp);
     if (p->store)
         store_free(&p->store);
     timer_free(&p->start_timer);

@@ -22,6 +22,7 @@
 #include "accounts.h"
 #include "backends.h"
 #include "crowd.h"
+#include "delivery/lmtp.h"
 #include "delivery/socketmap.h"
 #include "doubts.h"
 #include "lately.h"
@@ -120,6 +121,7 @@ struct proxy {
     uint64_t last_session;
     struct tally *tally;
     struct socketmap *socketmap; /* owned */
+    struct lmtp *lmtp;           /* owned */
 };
 
 /* Runs in the main thread, before the thread starts. NULL: *error to free (a certificate, a key). */
