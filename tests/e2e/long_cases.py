@@ -27,6 +27,7 @@ LONG = {
     "test_tiers": {"test_channel_that_does_it_after_the_flip": "minNextUid|1000",
                    "test_channel_that_fails": "forbids",
                    "test_dovecot_to_cyrus": "(?<!inbox-)dot|inbox-slash"},
+    "test_lmtp_servers": {"test_a_proxy_is_killed_at_each_step": r"lmtp\.(?:rcpt|data|routes|end\.given)"},
     "test_upgrade": {"test_the_new_one_is_killed": "hello", "test_the_old_one_is_killed": "again|id"},
     "test_view": {"test_a_mailbox_made_behind_the_flip_goes": "in the future-(?:renamed|replaced)"},
     "test_view_clients": {"test_nothing_is_transferred_again": "UIDPLUS|Courier|Cyrus-Dovecot",

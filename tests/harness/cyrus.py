@@ -10,7 +10,7 @@ separator "." there can be no dot before the @ of a user's name. Debian's defaul
 import os
 import struct
 
-from . import dovecot_conf
+from . import dovecot_conf, net
 from .dovecot import MASTER_USER, SPECIAL_USE
 from .unpacked import PasswordDaemon, Unpacked, read_exactly
 
@@ -66,8 +66,12 @@ class Cyrus(Unpacked):
     tree = "cyrus"
 
     def __init__(self, name, separator="/", prefix="", cert=None, users=None, anybody=True, autocreate=(),
-                 special_use=True, extra="", folder=None):
+                 special_use=True, extra="", folder=None, lmtp=False):
+        """lmtp: mail servers deliver at port["lmtp"]; who has no INBOX gets one."""
         super().__init__(name, separator, prefix, users, anybody, folder)
+        if lmtp:
+            self.port["lmtp"] = net.free_port()
+            extra += "\nautocreate_post: yes\n"
         if (separator, prefix) not in (("/", ""), ("/", "INBOX/"), (".", "INBOX."), (".", "")):
             raise ValueError("Cyrus has no such names")
         for where in ("conf", "spool", "conf/proc", "conf/socket", "conf/log", "conf/msg", "conf/db", "conf/lock"):
@@ -110,6 +114,9 @@ class Cyrus(Unpacked):
         lines = [f'    imap cmd="{imapd}" listen="127.0.0.1:{self.port["imap"]}" prefork=1 maxchild=500']
         if self._cert:
             lines.append(f'    imaps cmd="{imapd} -s" listen="127.0.0.1:{self.port["imaps"]}" prefork=0 maxchild=500')
+        if "lmtp" in self.port:
+            lmtpd = f"{self._bin('lmtpd')} -C {self._imapd_conf} -a"
+            lines.append(f'    lmtp cmd="{lmtpd}" listen="127.0.0.1:{self.port["lmtp"]}" prefork=0 maxchild=100')
         return "\n".join(lines)
 
     # ---- life
@@ -119,7 +126,7 @@ class Cyrus(Unpacked):
         environment = dict(self.environment(), CYRUS_USER=self.owner.pw_name)
         self.run([self._bin("master"), "-C", self._imapd_conf, "-M", self._cyrus_conf,
                   "-p", self.place("conf", "master.pid")], environment, as_owner=True)
-        self.wait_listening("imap", *(["imaps"] if self._cert else []))
+        self.wait_listening("imap", *(["imaps"] if self._cert else []), *(["lmtp"] if "lmtp" in self.port else []))
 
     def _answer(self, connection):
         """The protocol of saslauthd: name, password, service, realm, each behind its length."""
