@@ -12,6 +12,7 @@
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
 # make bench-failover   100,000 sessions register after a failover; SESSIONS= THREADS= LEASE=ms BEFORE=1 (see tests/unit/test_failover.c)
+# make bench-lmtp       CPU of a message by LMTP beside Dovecot; MESSAGES= ROUNDS= (see tests/bench/lmtp.py)
 # make bench-late       looks a second at what accounts have left; LOOKS= ACCOUNTS= CONNECTIONS= (see tests/bench/late.py)
 # make bench-store      what Redis does for a login, a session, a migration, and what is full first; LOGINS= BEFORE= (tests/bench/store.py)
 # make bench-view       what the relay takes where UIDs are mapped, beside a session without; MESSAGES= ROUNDS= (tests/bench/view.py)
@@ -278,6 +279,11 @@ bench-wire:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/wire.py
 
+bench-lmtp:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) MESSAGES=$(MESSAGES) ROUNDS=$(ROUNDS) $(PYTHON) -B tests/bench/lmtp.py
+
 bench-compress:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -388,4 +394,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deb check-deb deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deb check-deb deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-view bench-wire
