@@ -61,6 +61,8 @@ def prepare(servers, users, way="alike"):
     for user, number in numbers.items():
         servers.new(way).doveadm("mailbox", "create", "-u", user, "Kept")
         servers.new(way).doveadm("mailbox", "update", "-u", user, "--uid-validity", number, "Kept")
+        # Dovecot makes it along with Kept, and may happen to give it the old one's.
+        servers.new(way).doveadm("mailbox", "update", "-u", user, "--uid-validity", str(int(number) + 5000), "INBOX")
 
 
 class Quiet:
