@@ -16,6 +16,11 @@ LONG = {
     "test_numbers": {"test_long_gap_by_several_appends": "mdbox|single|courier|from_cyrus|from_courier",
                      "test_every_gap_is_filled": "mdbox|single"},
     "test_numbers_mistakes": {"test_dovecot": "another-ca|http-for-https|closed-port"},
+    # Each kind of answer is met at one of the two places where it may come.
+    "test_pop3": {"test_sign_in": "plain$", "test_server_that_greets_in_odd_ways": "word|imap|error|lf",
+                  "test_server_that_answers_before_it_knows_the_password": "twice|none",
+                  "test_server_that_can_not_be_understood": "word", "test_codes_of_the_server": "temp|perm",
+                  "test_what_nobody_says_who_reads_mail": "cr|nul|apop|many"},
     "test_prepare": {"test_mailbox_is_opened_once_before_anybody_rests": "(?:not_there|lost)- UNSELECT"},
     # Each value of one parameter is met with each of any other.
     "test_qresync": {"test_what_others_changed": "T0",
