@@ -28,6 +28,8 @@ def ferry():
     backends = {"old": Section(None, {"address": "imap://127.0.0.1:1", "delivery": OLD}),
                 "new": Section(None, {"address": "imap://127.0.0.1:2", "delivery": NEW})}
     with standing(backends, settings=SETTINGS) as made:
+        set_route(made, "moved@example.org")
+        set_route(made, "lost@example.org", backend="third")
         yield made
 
 
@@ -96,7 +98,6 @@ def set_route(ferry, user, **fields):
 # ---- answers
 
 def test_where_mail_goes(ferry, asker):
-    set_route(ferry, "moved@example.org")
     assert asker.ask("moved@example.org") == f"OK {NEW}"
     assert asker.ask("Moved+lists@Example.ORG") == f"OK {NEW}", "case and extension"
     assert asker.ask("nobody-yet@example.org") == f"OK {OLD}", "where a login would go"
@@ -143,8 +144,7 @@ def test_answers_stand_in_their_order(ferry, asker):
     assert asker.ended()
 
 
-def test_a_backend_that_is_gone(ferry, proxy, asker):
-    set_route(ferry, "lost@example.org", backend="third")
+def test_a_backend_that_is_gone(proxy, asker):
     assert asker.ask("lost@example.org").startswith("TEMP ")
     assert "lost@example.org" in proxy.wait(r"event=delivery_delayed .*").group(0)
 
@@ -158,7 +158,6 @@ def test_the_configuration_may_change(ferry, proxy, asker):
     net.wait_until("the new domain", lambda: asker.ask("ann@new.example") == "OK lmtp:inet:other.example.org:24")
     ferry.config(proxy.label, proxy={"listen": proxy.listen, "id": proxy.label})
     proxy.reload()
-    net.wait_until("the old one", lambda: asker.ask("ann@example.org") == f"OK {NEW}")
     net.wait_until("the old one", lambda: asker.ask("else@example.org") == f"OK {OLD}")
 
 
