@@ -158,10 +158,11 @@ static uint64_t idle_timeout_ms(const struct session *s)
 
 static void client_relay(struct session *s, enum stream_event ev)
 {
-    if (ev == STREAM_ERROR)
+    const struct protocol *p = s->protocol;
+    if (ev != STREAM_ERROR)
+        p->client_event(s, ev);
+    else if (!p->outlives_client || !p->outlives_client(s))
         session_close(s, END_CLIENT_BROKEN, stream_error(s->client));
-    else
-        s->protocol->client_event(s, ev);
 }
 
 static void backend_relay(struct session *s, enum stream_event ev)

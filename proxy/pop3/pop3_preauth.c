@@ -464,6 +464,7 @@ const struct protocol protocol_pop3 = {
     .challenge = pop3_challenge,
     .begin = pop3_begin,
     .client_event = pop3_relay_client_event,
+    .outlives_client = pop3_relay_outlives_client,
     .backend_event = pop3_relay_backend_event,
     .timeout = pop3_relay_timeout,
     .flow = pop3_relay_flow,

@@ -255,6 +255,12 @@ bool pop3_relay_at_boundary(const struct session *s)
     return s->pop3_relay->phase != BODY;
 }
 
+/* Many clients go without reading the answer to QUIT, which resets the connection. */
+bool pop3_relay_outlives_client(const struct session *s)
+{
+    return s->pop3_relay->phase != NOTHING && s->pop3_relay->verb == POP3_QUIT;
+}
+
 /* Nothing that is under way here changes anything. */
 static void pop3_on_impatience(void *owner)
 {

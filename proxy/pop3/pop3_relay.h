@@ -11,7 +11,7 @@
  * the client comes back for them. What is under way in a freeze:
  *
  *   QUIT        is waited for, however long it takes: the freeze does not end without this session, and its deadline
- *               thaws the account
+ *               thaws the account. So it is where the client has gone meanwhile: the server deletes all the same
  *   any other   is waited for, PATIENCE_MS at most; then the session ends in the middle of the answer
  *
  * Nothing passes in either direction without a valid lease (registration_may_pass()). A side is read only while the other
@@ -32,5 +32,6 @@ void pop3_relay_flow(struct session *s);
 void pop3_relay_settle(struct session *s);
 void pop3_relay_rest(struct session *s, enum session_end end);
 bool pop3_relay_at_boundary(const struct session *s);
+bool pop3_relay_outlives_client(const struct session *s);
 
 #endif

@@ -4,6 +4,8 @@ import base64
 import contextlib
 import os
 import poplib
+import socket
+import struct
 import subprocess
 import threading
 
@@ -353,6 +355,11 @@ def begin(proxy, user, server, verb):
     return wire
 
 
+def reset(wire):
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.socket.close()
+
+
 def test_freeze_waits_for_a_quit_that_is_under_way(mixed, fakes):
     ferry, proxy, user = mixed()
     server = fakes.pop3["old"]
@@ -362,6 +369,20 @@ def test_freeze_waits_for_a_quit_that_is_under_way(mixed, fakes):
         assert ferry.route(user)["state"] == "freezing" and ferry.route(user)["backend"] == "old"
         server.go_on.set()
         assert wire.rest() == [b"+OK"]
+    ferry.wait_state(user, "flipped")
+    assert server.ends == [[1]] and proxy.find("event=session_end why=logout")
+
+
+def test_freeze_waits_for_a_quit_whose_client_is_gone(mixed, fakes):
+    """The old server deletes what was marked all the same, and must not do so behind the last look."""
+    ferry, proxy, user = mixed()
+    server = fakes.pop3["old"]
+    with begin(proxy, user, server, "QUIT") as wire:
+        reset(wire)
+    flip(ferry, user)
+    proxy.wait("event=freeze .*state=freezing")
+    assert ferry.route(user)["state"] == "freezing" and not server.ends
+    server.go_on.set()
     ferry.wait_state(user, "flipped")
     assert server.ends == [[1]] and proxy.find("event=session_end why=logout")
 
