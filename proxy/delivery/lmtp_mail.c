@@ -295,6 +295,8 @@ static void mail_data_answered(struct lmtp_leg *leg, const struct lmtp_reply *re
             lmtp_reply_write(&r->answer, reply, code, code / 100 == 5 ? "5.0.0" : "4.0.0");
         }
         leg->taken = 0;
+        if (!lmtp_reply_is(reply, 4) && !lmtp_reply_is(reply, 5)) /* it may wait for a message, or not */
+            mail_leg_drop(leg);
     }
     mail_data_settle(leg->session);
 }
@@ -311,7 +313,7 @@ static bool mail_any_leg(const struct lmtp_session *s, enum lmtp_leg_phase phase
 static void mail_data_refuse(struct lmtp_session *s)
 {
     const struct lmtp_rcpt *first = s->rcpts[0];
-    bool same = true, behind = s->behind_data;
+    bool same = true, behind = stream_peek(s->client).len > 0;
 
     for (size_t i = 0; i < s->n_rcpts; i++) {
         same = same && s->rcpts[i]->code == first->code;
@@ -558,7 +560,6 @@ void lmtp_mail_reset(struct lmtp_session *s)
         mail_leg_rest(&s->legs[i]);
     mail_forget_rcpts(s);
     s->mail = false;
-    s->behind_data = false;
     buf_clear(&s->from);
     buf_clear(&s->from_params);
     s->needs = 0;

@@ -126,9 +126,8 @@ struct lmtp_session {
     struct stream *client; /* owned */
     char name[64];
     enum lmtp_state state;
-    bool eof;         /* the client sends no more */
-    bool skipping;    /* a line that is too long */
-    bool behind_data; /* bytes were there behind DATA already */
+    bool eof;      /* the client sends no more */
+    bool skipping; /* a line that is too long */
     unsigned bad;
     struct lmtp_caps offered; /* has is 0 before LHLO ... */
     bool greeted;             /* ... which was said */

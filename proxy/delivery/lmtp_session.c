@@ -176,19 +176,20 @@ static void session_reset(struct lmtp_session *s)
 {
     lmtp_mail_reset(s);
     lmtp_session_say(s, "250 2.0.0 OK");
+    if (s->lmtp->draining)
+        lmtp_session_end(s, "shutdown", "421 4.3.2 This server is being stopped");
 }
 
 /* What follows a DATA that is refused is a message, to who did not wait for the answer: no command. */
-static void session_begin_data(struct lmtp_session *s, const struct lmtp_command *c, bool more)
+static void session_begin_data(struct lmtp_session *s, const struct lmtp_command *c)
 {
-    s->behind_data = more;
     if (!session_is_early(s) && !session_refuses(s, c))
         session_data(s);
-    if (s->state == LMTP_COMMAND && more)
+    if (s->state == LMTP_COMMAND && stream_peek(s->client).len > 0)
         lmtp_session_end(s, "data_refused", "421 4.5.0 Something followed DATA that was refused");
 }
 
-static void session_do(struct lmtp_session *s, struct span line, bool more)
+static void session_do(struct lmtp_session *s, struct span line)
 {
     struct lmtp_command c = lmtp_command_read(line, s->offered.has);
 
@@ -208,7 +209,7 @@ static void session_do(struct lmtp_session *s, struct span line, bool more)
         session_rcpt(s, &c);
         break;
     case LMTP_DATA:
-        session_begin_data(s, &c, more);
+        session_begin_data(s, &c);
         break;
     case LMTP_RSET:
         if (!session_refuses(s, &c))
@@ -279,7 +280,7 @@ static bool session_take_line(struct lmtp_session *s)
         break;
     case LMTP_LINE_DONE:
         stream_eat(s->client, len); /* the bytes stay where they are */
-        session_do(s, span_of(in.p, len - 2), in.len > len);
+        session_do(s, span_of(in.p, len - 2));
         break;
     }
     if (s->bad > LMTP_BAD_COMMANDS)
@@ -308,7 +309,7 @@ void lmtp_session_go_on(struct lmtp_session *s)
         return;
     if (s->state == LMTP_COMMAND && s->lmtp->draining && !s->mail)
         lmtp_session_end(s, "shutdown", "421 4.3.2 This server is being stopped");
-    else if (s->eof && stream_peek(s->client).len == 0 && s->state == LMTP_COMMAND)
+    else if (s->eof && stream_peek(s->client).len == 0 && (s->state == LMTP_COMMAND || s->state == LMTP_BODY))
         lmtp_session_end(s, "client_gone", NULL);
     else
         stream_again(s->client);

@@ -314,6 +314,38 @@ def test_what_follows_a_refused_data_is_no_command(mta, old):
     assert mta.ended() is True and not old.heard
 
 
+def test_what_comes_while_data_is_being_refused_is_no_command(mta, old):
+    old.says["DATA"] = hold = Hold(b"451 4.3.1 no room")
+    mta.begin(OLD)
+    mta.send(b"DATA")
+    hold.wait()
+    mta.send(b"MAIL FROM:<boss@example.org>", b"RCPT TO:<old@example.org>")
+    hold.go()
+    assert codes(mta.answer() for _ in range(2)) == [b"451 4.3.1", b"421 4.5.0"]
+    assert mta.ended() is True and not any(b"boss" in line for line in old.heard)
+
+
+def test_a_client_that_goes_while_data_is_being_answered(mta, old, proxy):
+    old.says["DATA"] = hold = Hold(b"354 go on")
+    mark = proxy.mark()
+    mta.begin(OLD)
+    mta.send(b"DATA")
+    hold.wait()
+    mta.socket.shutdown(socket.SHUT_WR)
+    hold.go()
+    proxy.wait("event=lmtp_end .*why=client_gone", since=mark)
+    assert not old.taken
+
+
+def test_a_server_that_answers_data_as_nobody_does(mta, old):
+    old.says["DATA"] = b"250 2.0.0 what?"
+    connections = old.connections
+    assert codes(mta.deliver([OLD], letter("odd"))) == [b"451 4.0.0"]
+    old.clear()
+    assert codes(mta.deliver([OLD], letter("again"))) == [b"250 2.0.0"]
+    assert old.connections == connections + 2, "nobody knows whether the first one waits for a message"
+
+
 def test_pipelined_transactions(mta, old, new):
     mta.send(b"MAIL FROM:<>", b"RCPT TO:<old@example.org>", b"RCPT TO:<new@example.org>", b"DATA")
     assert codes(mta.answer() for _ in range(4))[-1] == b"354 End d"
@@ -359,12 +391,15 @@ def test_mail_that_would_come_back(ferry):
 def test_a_proxy_that_is_stopped_ends_what_is_under_way(ferry, old):
     proxy = ferry.proxy(proxy={"drain_time": "10s"})
     old.says["END"] = hold = Hold()
-    with Mta(door(proxy)) as mta, Mta(door(proxy)) as idle:
+    with Mta(door(proxy)) as mta, Mta(door(proxy)) as idle, Mta(door(proxy)) as undecided:
+        undecided.lhlo()
+        undecided.begin()
         mta.lhlo()
         mta.begin(OLD)
         assert mta.command(b"DATA").startswith(b"354 ")
         proxy.process.terminate()
         assert idle.answer().startswith(b"421 4.3.2") and idle.ended() is True
+        assert undecided.command(b"RSET").startswith(b"250 ") and undecided.answer().startswith(b"421 4.3.2")
         mta.send_raw(letter("last") + b".\r\n")
         hold.wait()
         hold.go()
