@@ -77,4 +77,4 @@ def test_release_has_no_points(tmp_path):
         assert "fault" not in symbols, path
         with open(path, "rb") as f:
             data = f.read()
-        assert b"IMAPFERRY_FAULT" not in data and b"answered\0" not in data, path
+        assert b"IMAPFERRY_FAULT" not in data and b"\0answered\0" not in data, path

@@ -119,10 +119,11 @@ def test_no_secret_where_it_does_not_belong(make_ferry, old, new, authority):
             for name in ("cmdline", "environ"):
                 with open(f"/proc/{daemon.pid}/{name}", "rb") as f:
                     places[f"{daemon.label} {name}"] = f.read()
-        for path in glob.glob(os.path.join(ferry.folder, "journal", "*")) + glob.glob(os.path.join(ferry.redis.folder, "**", "*.aof"),
-                                                                                     recursive=True):
-            with open(path, "rb") as f:
-                places[path] = f.read()
+        for path in (glob.glob(os.path.join(ferry.folder, "journal", "**"), recursive=True)
+                     + glob.glob(os.path.join(ferry.redis.folder, "**", "*.aof"), recursive=True)):
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    places[path] = f.read()
         found = [name for name, text in places.items()
                  if any(s.encode() in text for s in (password, dovecot.MASTER_PASSWORD + '"', dovecot.MASTER_PASSWORD + "\n"))]
         assert not found, found

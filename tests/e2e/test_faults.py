@@ -94,8 +94,9 @@ class OneMessage(socketserver.StreamRequestHandler):
             tag, verb = line.split()[:2]
             while b"{" in line[-8:]:  # a literal
                 line = self.rfile.readline()
-            self.wfile.write(data.get(verb, b""))
-            if verb == b"UID" and first:
+            searches = b"SEARCH" in line
+            self.wfile.write(b"* SEARCH 1\r\n" if searches else data.get(verb, b""))
+            if verb == b"UID" and first and not searches:
                 return
             self.wfile.write(tag + b" OK done\r\n")
 

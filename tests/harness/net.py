@@ -106,5 +106,5 @@ def stop_process(process, timeout=10.0):
         except Exception:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
-            process.wait(timeout)
+            process.wait(10)
     return process.returncode

@@ -186,7 +186,7 @@ static char *without(const char *text, const char *section)
 
 static char *without_examples(const char *text)
 {
-    static const char *const examples[] = {"seal {", "admin {", "\ndelivery {", "socketmap {"};
+    static const char *const examples[] = {"seal {", "admin {", "\ndelivery {", "socketmap {", "lmtp {"};
     char *rest = xstrdup(text);
     for (size_t i = 0; i < COUNTOF(examples); i++) {
         char *less = without(rest, examples[i]);
@@ -504,7 +504,7 @@ static void test_delivery(void **state)
     refused("socketmap { listen = {\"inet://h\",\n \"inet://h\"} }\n" BOTH_ANSWER MOVES "}", 2,
             "is given twice");
     refused("socketmap { listen = {\"inet://h\"}\n trusted = {\"x\"} }\n" BOTH_ANSWER MOVES "}", 2, "\"x\"");
-    refused(ASKED BOTH_ANSWER MOVES "}", 1, "delivery: domains: must be given");
+    refused(ASKED BOTH_ANSWER MOVES "}", 5, "delivery: domains: must be given");
     refused(ASKED
             "backend \"old\" { address = \"imap://h\"\n }\nbackend \"new\" { address = \"imap://i\"" ANSWERS
             " }\n" MOVES "default_domain = \"example.org\" }",

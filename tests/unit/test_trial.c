@@ -154,8 +154,8 @@ static void copy(struct fixture *f, const char *from, const char *to)
 static char *own_sample(struct fixture *f)
 {
     static const char *const theirs[] = {"/etc/imapferry", "#journal_dir", "/var/lib/imapferry",
-                                         "user = \"imapferry\""};
-    const char *ours[] = {f->dir.path, "journal_dir", f->dir.path, "user = \"\""};
+                                         "user = \"imapferry\"", "user = \"imapferry-migrator\""};
+    const char *ours[] = {f->dir.path, "journal_dir", f->dir.path, "user = \"\"", "user = \"\""};
     struct buf text = {0}, out = {0};
     conf_print_sample(&text);
     for (const char *p = buf_str(&text); *p;) {
