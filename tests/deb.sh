@@ -27,11 +27,12 @@ for release in 2 3; do
     rm -r "$work/next"
 done
 
-# systemd wants a group of processes to itself, wherever this machine has its own.
+# systemd wants a group of processes to itself, wherever this machine has its own. A new one for each run, and none that cgroup.kill has
+# ended: the kernel goes on killing what a later systemd (257) begins in it.
 mkdir -p "$work/cgroup"
 mount -t cgroup2 cgroup2 "$work/cgroup"
-mkdir -p "$work/cgroup/imapferry-deb"
-echo $$ >"$work/cgroup/imapferry-deb/cgroup.procs"
+group=$(mktemp -d "$work/cgroup/imapferry-deb.XXXXXX")
+echo $$ >"$group/cgroup.procs"
 unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child sh -euc '
     mount -t proc proc /proc
     mount -t tmpfs -o mode=755 run /run
@@ -42,9 +43,10 @@ shell=$!
 end() {
     kill -KILL "$shell" 2>/dev/null || true
     wait "$shell" 2>/dev/null || true
-    echo 1 >"$work/cgroup/imapferry-deb/cgroup.kill" || true # this shell too, unless it has left
+    echo $$ >"$work/cgroup/cgroup.procs"
+    find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
 }
-trap 'echo $$ >"$work/cgroup/cgroup.procs"; end' EXIT
+trap end EXIT
 first=
 left=100
 while [ -z "$first" ] && [ "$left" -gt 0 ]; do
