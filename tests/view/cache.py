@@ -49,7 +49,8 @@ class Cache:
 
     def _begin(self):
         self._heard_of = []  # kinds, in their order
-        self._highest, self._count, self._top, self._safe = 0, None, 0, 0
+        self._highest, self._told_highest = 0, 0
+        self._count, self._top, self._safe = None, 0, 0
         self._selecting = False
         self._order = self._found = None
 
@@ -276,9 +277,11 @@ class Cache:
                 self.modseq = self._whole = 0
             self.validity = int(code[1])
         elif name == b"HIGHESTMODSEQ":
-            if int(code[1]) < self._highest:
-                self.fault(f"HIGHESTMODSEQ {self._highest} fell to {int(code[1])}")
-            self._highest = int(code[1])
+            if int(code[1]) < self._told_highest:
+                self.fault(f"HIGHESTMODSEQ {self._told_highest} fell to {int(code[1])}")
+            self._told_highest = int(code[1])
+            if self._selecting:  # with the OK to other commands Dovecot counts changes that it does not tell
+                self._highest = int(code[1])
             if b"VANISHED" in self._heard_of and self._selecting:
                 self.fault("VANISHED came before HIGHESTMODSEQ")
         elif name == b"NOMODSEQ":
