@@ -14,8 +14,9 @@
 #include "migrator/mailbox/recheck.h"
 
 enum { SOURCE, TARGET };
+enum { ASKED_AGAIN_MS = 1000 /* longer than a RENAME takes to get into the records */ };
 enum { NOTES_AT_ONCE = 100, NOTES_MAX = 2000 /* of one look; the log has all of them */ };
-enum late_phase { SIGN_IN, RECORDS, LISTS, RECHECK, SIFT, ARRANGE, WRITE, COPY, NOTE };
+enum late_phase { SIGN_IN, LISTS, RECORDS, RECHECK, SIFT, ARRANGE, WRITE, COPY, NOTE };
 
 /* A mailbox with news. */
 struct news {
@@ -37,6 +38,8 @@ struct late {
     struct both *both;
     struct mailboxes *mailboxes[2]; /* owned */
     struct plan *plan;              /* owned */
+    struct timer *again;            /* owned; NULL: not asked again yet */
+    bool missing;                   /* a mailbox of the records is not at the target */
     struct record *checked;         /* borrowed */
     struct recheck *recheck;
     struct arrange *arrange;
@@ -78,6 +81,8 @@ static void late_stop(struct late *l)
     struct move *m = l->move;
 
     loop_undefer(m->m->loop, &l->task);
+    if (l->again)
+        timer_stop(l->again);
     signin_cancel(&l->signin);
     both_cancel(&l->both);
     if (l->phase == RECHECK && l->checked)
@@ -98,18 +103,27 @@ static void late_stop(struct late *l)
     l->lane = NULL;
 }
 
-static void late_free(struct late *l)
+static void late_forget_lists(struct late *l)
 {
     plan_free(&l->plan);
     mailboxes_free(&l->mailboxes[SOURCE]);
     mailboxes_free(&l->mailboxes[TARGET]);
+    free(l->news);
+    l->news = NULL;
+    l->n = 0;
+    l->missing = false;
+}
+
+static void late_free(struct late *l)
+{
+    late_forget_lists(l);
+    timer_free(&l->again);
     findings_free(&l->findings);
     imap_seq_free(&l->known);
     imap_seq_free(&l->had);
     for (size_t i = 0; i < l->n_notes; i++)
         free(l->notes[i]);
     free(l->notes);
-    free(l->news);
     buf_free(&l->detail);
     free(l);
 }
@@ -175,7 +189,7 @@ static void late_enter(struct late *l, enum late_phase phase)
     late_step_soon(l);
 }
 
-/* ---- SIGN_IN, RECORDS */
+/* ---- SIGN_IN */
 
 static void late_on_crew(void *owner, enum crew_event ev);
 
@@ -201,15 +215,7 @@ static void late_on_signin(void *owner, enum signin_rc rc, const struct credenti
         .late = true,
     });
     crew_set_owner(m->crew, late_on_crew, l);
-    late_enter(l, RECORDS);
-}
-
-static void late_on_records(void *owner, enum route_rc rc)
-{
-    struct late *l = owner;
-
-    if (!late_bad_answer(l, rc))
-        late_enter(l, LISTS);
+    late_enter(l, LISTS);
 }
 
 static void late_on_written(void *owner, enum route_rc rc)
@@ -256,6 +262,7 @@ static void set_target_name(struct late *l, struct plan_item *i, const char *nam
     free(i->target_name);
     i->target_name = xstrdup(name);
     i->create = !there || !(there->flags & MAILBOX_LISTED) || (there->flags & MAILBOX_NO_SELECT);
+    l->missing = l->missing || i->create;
 }
 
 /* Where its mail is now. A client that has renamed the mailbox since left a record behind, of the same id, without
@@ -352,9 +359,48 @@ static void late_on_lists(void *owner, const struct both_result *result)
     }
     l->mailboxes[SOURCE] = result->source;
     l->mailboxes[TARGET] = result->target;
+    late_enter(l, RECORDS);
+}
+
+static void step_lists(struct late *l)
+{
+    if (l->both || (l->again && timer_is_set(l->again)))
+        return;
+    if (!l->lane) {
+        crew_want(l->move->crew, 1);
+        l->lane = crew_take(l->move->crew);
+    }
+    if (l->lane)
+        l->both = both_read(l->lane, MAILBOXES_NUMBERS, MAILBOXES_NAMES, late_on_lists, l);
+}
+
+/* ---- RECORDS: what clients have renamed is in them as soon as they are told so. Were they read before the lists, a RENAME
+ * in between would look like a mailbox that is gone from the target, and it would be made there once more. */
+
+static void late_on_again(void *owner)
+{
+    late_step_soon(owner);
+}
+
+/* A RENAME may be done, and not recorded yet. */
+static void late_ask_again(struct late *l)
+{
+    late_forget_lists(l);
+    records_free(&l->move->records);
+    l->again = timer_new(l->move->m->loop, late_on_again, l);
+    timer_start(l->again, ASKED_AGAIN_MS);
+    l->phase = LISTS;
+}
+
+static void late_on_records(void *owner, enum route_rc rc)
+{
+    struct late *l = owner;
+
+    if (late_bad_answer(l, rc))
+        return;
     l->plan = plan_make(&(struct plan_request){
-        .source = result->source,
-        .target = result->target,
+        .source = l->mailboxes[SOURCE],
+        .target = l->mailboxes[TARGET],
         .rules = l->move->m->conf->migration.rules,
         .back = l->move->back,
     });
@@ -363,6 +409,10 @@ static void late_on_lists(void *owner, const struct both_result *result)
         return;
     }
     choose_news(l);
+    if (l->missing && !l->again) {
+        late_ask_again(l);
+        return;
+    }
     l->checked = records_first(l->move->records);
     if (l->move->doubted)
         late_enter(l, RECHECK);
@@ -370,14 +420,14 @@ static void late_on_lists(void *owner, const struct both_result *result)
         enter_news(l);
 }
 
-static void step_lists(struct late *l)
+static void step_records(struct late *l)
 {
-    if (l->lane)
+    struct move *m = l->move;
+
+    if (m->records)
         return;
-    crew_want(l->move->crew, 1);
-    if (!(l->lane = crew_take(l->move->crew)))
-        return;
-    l->both = both_read(l->lane, MAILBOXES_NUMBERS, MAILBOXES_NAMES, late_on_lists, l);
+    m->records = records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
+    records_read(m->records, late_on_records, l);
 }
 
 /* ---- RECHECK */
@@ -815,15 +865,11 @@ static void late_step(struct loop_task *task)
         if (!l->signin)
             l->signin = signin_start(m, late_on_signin, l);
         break;
-    case RECORDS:
-        if (!m->records) {
-            m->records =
-                records_new(m->m->store, &m->job, m->back, stamp_terms(m->source_name, m->target_name));
-            records_read(m->records, late_on_records, l);
-        }
-        break;
     case LISTS:
         step_lists(l);
+        break;
+    case RECORDS:
+        step_records(l);
         break;
     case RECHECK:
         step_recheck(l);

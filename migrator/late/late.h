@@ -4,10 +4,11 @@
  *
  * | phase   | does                                                    | leaves to                 |
  * |---------|---------------------------------------------------------|---------------------------|
- * | SIGN_IN | master, or the sealed password while it lasts           | RECORDS; end              |
- * | RECORDS | reads the view records: UIDNEXT at the flip             | LISTS                     |
- * | LISTS   | reads the mailboxes of both sides; which have news?     | RECHECK, ARRANGE, SIFT;   |
- * |         |                                                         | NOTE: none has            |
+ * | SIGN_IN | master, or the sealed password while it lasts           | LISTS; end                |
+ * | LISTS   | reads the mailboxes of both sides                       | RECORDS                   |
+ * | RECORDS | reads the view records: UIDNEXT at the flip; which      | RECHECK, ARRANGE, SIFT;   |
+ * |         | mailboxes have news?                                    | NOTE: none has; LISTS     |
+ * |         |                                                         | once: one is not there    |
  * | RECHECK | if the account was in doubt (route_calm()): what came   | ARRANGE, SIFT; NOTE       |
  * |         | of it at the target, mailbox by mailbox (recheck.h)     |                           |
  * | SIFT    | if looks go from the first UID on: reads the ledgers;   | ARRANGE                   |

@@ -512,6 +512,26 @@ def test_late_mail_follows_a_rename(account):
     assert select(wire, "INBOX.Sent")[-1].startswith(b"s NO")
 
 
+@pytest.mark.writes_source
+@pytest.mark.parametrize("moment", ["sent", "answered"])
+def test_a_rename_in_the_middle_of_a_look_makes_no_second_mailbox(account, moment):
+    """The look has read the lists, or the records as well, when the mailbox gets its other name."""
+    a = account("overtaken", settings={"migration": dict(MANUAL["migration"], late_watch="8s")})
+    wire = a.session()
+    known = a.at_source("INBOX.Sent")
+    a.migrator.stop()
+    a.source.append('"INBOX.Sent"', None, None, b"Subject: late\r\n\r\nlate\r\n")
+    point = f"script.views_read.{moment}:1:stop"
+    looker = a.ferry.migrator(env={"IMAPFERRY_FAULT": point})
+    net.wait_until(point, looker.is_stopped, timeout=30)
+    try:
+        assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
+    finally:
+        looker.signal(signal.SIGCONT)
+    net.wait_until("the late one", lambda: seen(wire, "INBOX.Old")[2] == known[2] + [known[1]], timeout=60)
+    assert not [x for x in lines_of(wire.command(b"l", b'LIST "" *'), b"LIST") if b"Sent" in x]
+
+
 # ---- over a flip, and back
 
 def handed_over(a, n):
