@@ -4,6 +4,7 @@ the parameters."""
 import re
 
 LONG = {
+    "test_cut_host": {"test_an_append_in_a_kernel_that_was_cut_off_does_not_arrive": "killed"},
     "test_deposit": {"test_disturbed_at_each_step_it_ends_in_the_same_account": "kill_at_the_ledger|reset|cut"},
     "test_faults": {"test_cut_overs_under_load_with_a_fault_each": "alike|fillers",
                     "test_cut_overs_to_a_cyrus_and_from_one": "map from Cyrus"},
@@ -14,8 +15,11 @@ LONG = {
     "test_logins": {"test_target_that_fails_while_copying": "(?:hang|close)-(?:list|select)|close-(?:append$|fetch)",
                     "test_source_that_fails_while_copying": "(?:hang|close)-login|hang-fetch_literal|close-(?:list|select|fetch$)"},
     "test_numbers": {"test_long_gap_by_several_appends": "mdbox|single|courier|from_cyrus|from_courier",
-                     "test_every_gap_is_filled": "mdbox|single"},
+                          "test_every_gap_is_filled": "mdbox|single",
+                     "test_batch_behind_one_that_is_refused_is_given_up": "<lambda>0"},
     "test_numbers_mistakes": {"test_dovecot": "another-ca|http-for-https|closed-port"},
+    # Light and wide, dark and narrow.
+    "test_page": {"test_how_it_looks": "dark-how1|phone-how", "test_names_are_text": r"javascript"},
     # Each kind of answer is met at one of the two places where it may come.
     "test_pop3": {"test_sign_in": "plain$", "test_server_that_greets_in_odd_ways": "word|imap|error|lf",
                   "test_server_that_answers_before_it_knows_the_password": "twice|none",
@@ -31,12 +35,15 @@ LONG = {
     # By 401 a real server answers in test_wrong_key.
     "test_tiers": {"test_channel_that_does_it_after_the_flip": "minNextUid|1000",
                    "test_channel_that_fails": "forbids",
+                   "test_killed_when_another_uidvalidity_is_told": "sent",
                    "test_dovecot_to_cyrus": "(?<!inbox-)dot|inbox-slash"},
     "test_lmtp_servers": {"test_a_proxy_is_killed_at_each_step": r"lmtp\.(?:rcpt|data|routes|end\.given)"},
     "test_upgrade": {"test_the_new_one_is_killed": "hello", "test_the_old_one_is_killed": "again|id"},
     "test_view": {"test_a_mailbox_made_behind_the_flip_goes": "in the future-(?:renamed|replaced)"},
-    "test_view_clients": {"test_nothing_is_transferred_again": "UIDPLUS|Courier|Cyrus-Dovecot",
-                          "test_mail_programs_are_at_work_during_the_move": "UIDPLUS"},
+    "test_view_job": {"test_a_second_move_is_called_off": "T1"},
+    "test_view_clients": {"test_nothing_is_transferred_again": "no UIDPLUS|Courier|Cyrus-Dovecot",
+                          "test_mail_programs_are_at_work_during_the_move": "UIDPLUS",
+                          "test_the_proxy_can_be_taken_away": "Cyrus"},
     "test_view_differential": {"test_what_a_relay_falsifies_is_found": "a UIDNEXT"},
     "test_view_hostile": {"test_a_backend_that_sends_what_it_likes": "1"},
 }
