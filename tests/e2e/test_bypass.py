@@ -42,12 +42,8 @@ def standing_still(make_ferry, old, new, authority):
         assert wire.login(user).startswith(b"l1 OK")
         assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
         ferry.wait_state(user, "ready")
-
-        def stopped():
-            with open(f"/proc/{migrator.pid}/stat", encoding="ascii") as f:
-                return f.read().rpartition(")")[2].split()[0] == "T"
         assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
-        net.wait_until(HOLD, stopped, timeout=40)
+        net.wait_until(HOLD, migrator.is_stopped, timeout=40)
         try:
             assert ferry.route(user)["state"] == "freezing"
             yield ferry, user, wire, lambda: migrator.signal(signal.SIGCONT)

@@ -157,11 +157,6 @@ class Proxied:
             relay.close()
 
 
-def is_stopped(daemon):
-    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as f:
-        return f.read().rpartition(")")[2].split()[0] == "T"
-
-
 def flags_of(server, user):
     with mail.connect(server, user, "secret") as m:
         m.select("INBOX", readonly=True)
@@ -193,7 +188,7 @@ def test_packets_of_a_proxy_are_lost_in_a_switch_over(make_ferry, old, new, host
     assert wire.command(b"f", b"UID STORE 1:* +FLAGS.SILENT (before)")[-1].startswith(b"f OK")
     migrator = ferry.migrator(env={"IMAPFERRY_FAULT": f"script.{point}.answered:1:stop"})
     assert ferry.ctl("migrate", user, "--now")[0] == 0
-    net.wait_until(point, lambda: is_stopped(migrator), timeout=40)
+    net.wait_until(point, migrator.is_stopped, timeout=40)
     host.cut()
     migrator.signal(signal.SIGCONT)
     wire.line(b"g UID STORE 1:* +FLAGS.SILENT (after)")

@@ -198,14 +198,6 @@ def disturbed(site, fault, **migrator):
         ferry.close()
 
 
-def state_of(daemon):
-    """One letter of the process; "" where it is gone."""
-    if daemon.process.poll() is not None:
-        return ""
-    with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as f:
-        return f.read().rpartition(")")[2].split()[0]
-
-
 def moved(ferry, user, *more):
     status, out, err = ferry.ctl_raw("migrate", user, "--now", *more)
     assert status == 0, (status, out, err)
@@ -257,7 +249,7 @@ def test_delivery_that_is_faster_takes_the_number_and_not_the_message(site, poin
     count = mixed(site.source, user)
     with disturbed(site, f"{point}:stop", job_lease="60s") as (ferry, migrator):
         moved(ferry, user)
-        net.wait_until("a migrator that stands still", lambda: state_of(migrator) == "T", 40)
+        net.wait_until("a migrator that stands still", migrator.is_stopped, 40)
         m = mail.connect(site.target, user, "secret")
         assert m.append("INBOX", None, None, LETTER % 77)[0] == "OK"
         m.logout()

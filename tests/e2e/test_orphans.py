@@ -182,11 +182,6 @@ def test_full_disk_keeps_nobody_from_his_mail(make_ferry, servers):
         full.stop()
 
 
-def is_stopped(migrator):
-    with open(f"/proc/{migrator.process.pid}/stat", encoding="ascii") as f:
-        return f.read().rpartition(")")[2].split()[0] == "T"
-
-
 def stops_in_flipping(ferry, servers, **options):
     """A migrator that was stopped when the flip had just begun; user, migrator, the path of its journal."""
     user = user_of(servers, "begun")
@@ -194,7 +189,7 @@ def stops_in_flipping(ferry, servers, **options):
     folder = os.path.join(ferry.folder, "own")
     migrator = ferry.migrator(env={"IMAPFERRY_FAULT": "script.flip.answered:1:stop"},
                               migrator=dict({"journal_dir": folder}, **options))
-    net.wait_until("stop", lambda: is_stopped(migrator))
+    net.wait_until("stop", migrator.is_stopped)
     assert ferry.route(user)["state"] == "flipping"
     return user, migrator, os.path.join(folder, "flips")
 
@@ -319,7 +314,7 @@ def test_job_whose_step_is_refused_is_given_away(make_ferry, servers):
     user = user_of(servers)
     migrate(ferry, user)
     migrator = ferry.migrator(env={"IMAPFERRY_FAULT": "command.APPEND.sent:1:stop"})
-    net.wait_until("stop", lambda: is_stopped(migrator))
+    net.wait_until("stop", migrator.is_stopped)
     ferry.redis.client().hset(f"imapferry:route:{user}", "state", "freezing")
     migrator.signal(signal.SIGCONT)
     migrator.wait("event=job_refused .*state=freezing")
@@ -349,7 +344,7 @@ def test_a_master_that_was_not_told_hears_again_that_nobody_died(make_ferry, ser
     migrate(ferry, user)
     migrator = ferry.migrator(env={"IMAPFERRY_FAULT": "script.prepare.sent:1:stop"})
     owner = ferry.wait_state(user, "ready")["owner"]
-    net.wait_until("stop", lambda: is_stopped(migrator))
+    net.wait_until("stop", migrator.is_stopped)
     assert ferry.ctl("pause", "--reason", "test")[0] == 0
     net.wait_until("end of its lease",
                    lambda: client.xpending_range(STREAM, GROUP, "-", "+", 1)[0]["time_since_delivered"] > 900)

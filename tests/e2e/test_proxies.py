@@ -408,7 +408,7 @@ def test_proxy_that_wakes_after_the_flip_passes_nothing_on(make_ferry, backends,
         net.wait_until("proxy that has seen the epoch",
                        lambda: {row[1] for row in sessions(ferry, user).values()} == {epoch})
         proxy.signal(signal.SIGSTOP)
-        net.wait_until("proxy at rest", lambda: is_stopped(proxy.pid))
+        net.wait_until("proxy at rest", proxy.is_stopped)
         try:
             wire.line(b"a STORE 1 +FLAGS.SILENT (late)")
             assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
@@ -436,7 +436,7 @@ def test_what_dead_proxies_leave_behind_is_swept(make_ferry, backends, old):
     store.hset(f"imapferry:sessions:{user}", "ended.0-0123456789abcdef/7", "old 0 running 192.0.2.1 0")
     crashed.kill()
     asleep.signal(signal.SIGSTOP)
-    net.wait_until("proxy at rest", lambda: is_stopped(asleep.pid))
+    net.wait_until("proxy at rest", asleep.is_stopped)
     try:
         wires[1].line(b"a NOOP")
         ferry.migrator()
@@ -469,7 +469,7 @@ def test_proxy_that_staff_declare_dead_is_not_waited_for(make_ferry, backends, o
     assert status == 4 and "it lives" in answer["error"]
     dead.kill()
     asleep.signal(signal.SIGSTOP)
-    net.wait_until("proxy at rest", lambda: is_stopped(asleep.pid))
+    net.wait_until("proxy at rest", asleep.is_stopped)
     try:
         ferry.migrator()
         assert ferry.ctl("migrate", user)[0] == 0
@@ -496,11 +496,6 @@ def test_proxy_that_staff_declare_dead_is_not_waited_for(make_ferry, backends, o
     assert ferry.ctl("proxy", "forget", "no-such")[0] == 1
     for wire in wires.values():
         wire.close()
-
-
-def is_stopped(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
-        return f.read().rpartition(")")[2].split()[0] == "T"
 
 
 def late_keyword(server, user, keyword="late"):

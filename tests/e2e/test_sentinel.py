@@ -27,11 +27,7 @@ def migrate_until(ferry, user, point):
     """The migrator, stopped at this point."""
     migrator = ferry.migrator(env={"IMAPFERRY_FAULT": point + ":stop"})
     assert ferry.ctl("migrate", user)[0] == 0
-
-    def stopped():
-        with open(f"/proc/{migrator.process.pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0] == "T"
-    net.wait_until(point, stopped, timeout=30)
+    net.wait_until(point, migrator.is_stopped, timeout=30)
     return migrator
 
 

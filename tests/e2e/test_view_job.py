@@ -17,15 +17,10 @@ FREEZE = {"migration": dict(MANUAL["migration"], freeze_budget="30s")}
 FROZEN = "bypass.sent:1:stop"  # the last pass is over, and its records are written
 
 
-def is_stopped(daemon):
-    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as f:
-        return f.read().rpartition(")")[2].split()[0] == "T"
-
-
 @contextlib.contextmanager
 def stopped(daemon):
     """In the middle of what it does; it goes on at the end."""
-    net.wait_until("it stops", lambda: is_stopped(daemon), timeout=60)
+    net.wait_until("it stops", daemon.is_stopped, timeout=60)
     try:
         yield
     finally:

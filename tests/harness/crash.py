@@ -239,20 +239,11 @@ class Run:
         first = not self.migrators
         self.migrators.append(self.ferry.migrator(wait=False, env=self._environment() if first else None))
 
-    @staticmethod
-    def _state(migrator):
-        """One letter of the process: T where it was stopped; "" where it is gone."""
-        if migrator.process.poll() is not None:
-            return ""
-        with contextlib.suppress(OSError), open(f"/proc/{migrator.process.pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0]
-        return ""
-
     def _wait(self, wanted):
         """Waits for the state; whenever the migrator dies or stops, another one is started, once."""
         end = time.monotonic() + DEADLINE
         while True:
-            if self._state(self.migrators[-1]) in ("", "T"):
+            if self.migrators[-1].state() in ("", "T"):
                 died = self.migrators[-1].process.poll()
                 assert died in (None, -signal.SIGKILL), f"{self.case}: ended with {died}\n{self.logs()}"
                 assert len(self.migrators) == 1, f"{self.case}: a migrator without a fault ended\n{self.logs()}"
@@ -347,7 +338,7 @@ class Run:
         first, *others = self.migrators
 
         def ended():
-            if self._state(first) == "T":
+            if first.state() == "T":
                 first.signal(signal.SIGCONT)
             return first.process.poll() is not None
         if first.process.poll() is None:

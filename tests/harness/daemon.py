@@ -167,6 +167,17 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def state(self):
+        """One letter of the process, as in proc(5); "" where it is gone."""
+        if self.process.poll() is not None:
+            return ""
+        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rpartition(")")[2].split()[0]
+        return ""
+
+    def is_stopped(self):
+        return self.state() == "T"
+
     def reload(self, event="reloaded"):
         """SIGHUP, and waits for how it ended; where the log stood before."""
         since = self.mark()
