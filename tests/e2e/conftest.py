@@ -6,6 +6,7 @@ import pytest
 from fakes.fake_imap import FakeImap
 from harness import net, redisd
 from harness.ferry import Ferry, backend, standing
+from harness.relay import Relay
 from harness.site import Site
 from harness.viewed import Account
 
@@ -119,3 +120,15 @@ def tls_site(authority, cert):
     with FakeImap("old") as old, FakeImap("new", cert=cert) as new, \
             standing({"old": backend(old, "imap"), "new": backend(new, "imaps", authority.ca)}, cert) as ferry:
         yield ferry
+
+
+@pytest.fixture
+def relayed(ferry, old):
+    """(proxy by IMAP and IMAPS, relay): the old server of the module behind a relay."""
+    relay = Relay((net.HOST, old.port["imap"]))
+    made = ferry.proxy(listen=("imap://127.0.0.1:0", "imaps://127.0.0.1:0"), backends={"old": backend(relay, scheme="imap")})
+    yield made, relay
+    relay.heal()
+    relay.resume()
+    made.stop()
+    relay.close()

@@ -15,7 +15,6 @@ from harness.deflated import Deflated, compress, compress_imaplib
 from harness.dovecot import Dovecot
 from harness.dovecot_conf import extra
 from harness.ferry import backend, standing
-from harness.relay import Relay
 from harness.scene import change, connect, fill, new_user, small
 
 MANUAL = {"migration": {"trigger": "manual"}}
@@ -302,37 +301,6 @@ def test_limits_hold_for_what_is_unpacked(packed):
     assert packed.rest()[-1] == b"* BYE [CLIENTBUG] This line can't be read"
 
 
-class Relayed:
-    def __init__(self, relay):
-        self._relay = relay
-
-    def url(self, scheme, host):
-        return f"{scheme}://{host}:{self._relay.number}"
-
-
-@pytest.fixture
-def relayed(ferry, old):
-    relay = Relay((net.HOST, old.port["imap"]))
-    made = ferry.proxy(listen=("imap://127.0.0.1:0", "imaps://127.0.0.1:0"),
-                       backends={"old": backend(Relayed(relay), scheme="imap")})
-    yield made, relay
-    relay.heal()
-    relay.resume()
-    made.stop()
-    relay.close()
-
-
-def quiet(counter, seconds=0.5):
-    last, since = counter(), time.monotonic()
-    end = since + 60
-    while time.monotonic() - since < seconds:
-        assert time.monotonic() < end, "it never stops"
-        if counter() != last:
-            last, since = counter(), time.monotonic()
-        time.sleep(0.02)
-    return last
-
-
 MIB = 1 << 20
 # Kernel buffers on the way are not ours to bound.
 TAKEN_MAX = 32 * MIB
@@ -356,7 +324,7 @@ def test_bomb_against_a_server_that_does_not_take_it(relayed, authority, listene
             wire.socket.sock.send(bomb)
         except (BlockingIOError, OSError):
             time.sleep(0.05)
-    taken = quiet(lambda: relay.passed["up"]) - before
+    taken = net.wait_quiet(lambda: relay.passed["up"]) - before
     assert taken < TAKEN_MAX, taken
     assert proxy.memory() - memory < 16 * MIB
     wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -402,7 +370,7 @@ def test_client_that_stops_reading_stops_the_backend(relayed, authority, old, li
     wire.command(b"b", b"SELECT INBOX")
     before, memory = relay.passed["down"], proxy.memory()
     wire.send(b"c FETCH 1:* BODY.PEEK[]\r\nd LOGOUT\r\n")
-    taken = quiet(lambda: relay.passed["down"]) - before
+    taken = net.wait_quiet(lambda: relay.passed["down"]) - before
     assert 100_000 < taken < TAKEN_MAX, taken
     assert proxy.memory() - memory < 16 * MIB
     got, tail = 0, wire.buffer

@@ -11,7 +11,6 @@ from fakes.fake_imap import FakeImap
 from fakes.servers import Answers
 from harness import mail, net
 from harness.ferry import Ferry, backend, standing
-from harness.relay import Relay
 from harness.scene import Wire, fill, new_user
 
 HIDDEN = (b"NOTIFY", b"SEARCHRES", b"ESORT", b"CONTEXT", b"CATENATE", b"URLAUTH",
@@ -297,41 +296,6 @@ BIG = 60_000_000
 TAKEN_MAX = 24_000_000
 
 
-class Relayed:
-    """A backend behind a relay, as backend() of the harness asks for it."""
-
-    def __init__(self, relay):
-        self._relay = relay
-
-    def url(self, scheme, host):
-        return f"{scheme}://{host}:{self._relay.number}"
-
-
-@pytest.fixture
-def relayed(ferry, old):
-    """(proxy by IMAP and IMAPS, relay): the old server behind a relay."""
-    relay = Relay((net.HOST, old.port["imap"]))
-    made = ferry.proxy(listen=("imap://127.0.0.1:0", "imaps://127.0.0.1:0"),
-                       backends={"old": backend(Relayed(relay), scheme="imap")})
-    yield made, relay
-    relay.heal()
-    relay.resume()
-    made.stop()
-    relay.close()
-
-
-def quiet(counter, seconds=0.5):
-    """Waits until a number has not changed for a while; the number."""
-    last, since = counter(), time.monotonic()
-    end = since + 30
-    while time.monotonic() - since < seconds:
-        assert time.monotonic() < end, "it never stops"
-        if counter() != last:
-            last, since = counter(), time.monotonic()
-        time.sleep(0.02)
-    return last
-
-
 @pytest.mark.parametrize("listener", [0, 1])
 def test_client_that_stops_reading_stops_the_backend(relayed, authority, old, listener):
     proxy, relay = relayed
@@ -342,7 +306,7 @@ def test_client_that_stops_reading_stops_the_backend(relayed, authority, old, li
     before = relay.passed["down"]
     w.line(b"c FETCH 1:* BODY.PEEK[]")
     w.line(b"d LOGOUT")
-    taken = quiet(lambda: relay.passed["down"]) - before
+    taken = net.wait_quiet(lambda: relay.passed["down"]) - before
     assert 100_000 < taken < TAKEN_MAX, taken
     got, tail = 0, w.buffer
     while True:

@@ -49,6 +49,19 @@ def wait_until(what, condition, timeout=20.0, step=0.02):
         time.sleep(step)
 
 
+def wait_quiet(counter, seconds=0.5, timeout=60):
+    """Waits until a number has not changed for a while; the number."""
+    last, since = counter(), time.monotonic()
+    end = since + timeout
+    while time.monotonic() - since < seconds:
+        if time.monotonic() > end:
+            raise TimeoutError("it never stops")
+        if counter() != last:
+            last, since = counter(), time.monotonic()
+        time.sleep(0.02)
+    return last
+
+
 def wait_next_second():
     """Dovecot takes the second of creation as UIDVALIDITY: mailboxes made from now on get greater ones."""
     now = int(time.time())
