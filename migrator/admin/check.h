@@ -1,6 +1,6 @@
 /* check: looks from this host for what would go wrong at a site before anything moves: it connects to each
  * backend, signs in there as its master, opens as many connections at once as a migrator would, and asks
- * Redis what it keeps. Everything is asked at the same time, and nothing waits for longer than CHECK_ALL_MS.
+ * Redis what it keeps. A backend that is retired is left alone. Everything is asked at the same time, and nothing waits for longer than CHECK_ALL_MS.
  * The capabilities that the sign-ins show are stored for the proxies.
  *
  * For one account: it finds out whether it is there on both servers, by signing in as master for it. */

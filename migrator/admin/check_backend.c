@@ -382,6 +382,10 @@ static void side_start(struct side *s)
 {
     char *error = NULL;
 
+    if (s->b->retired) { /* and so it may be off */
+        SIDE_LINE(s, CHECK_OK, "", "is retired, and is not looked at");
+        return;
+    }
     if (address_has_tls(&s->b->address) && !(s->tls = tls_policy_backend(s->b, &error)))
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else

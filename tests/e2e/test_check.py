@@ -67,6 +67,19 @@ def test_a_site_that_is_well(make_ferry, authority, fakes):
     assert ferry.redis.client().hget("imapferry:backends", "old/by") == "user"
 
 
+def test_a_server_that_is_retired_may_be_off(make_ferry, authority, fakes):
+    gone = {**backend(fakes[0], ca=authority.ca), "address": f"imaps://127.0.0.1:{net.free_port()}"}
+    new = backend(fakes[1], ca=authority.ca)
+    ferry = make_ferry({"old": gone, "new": new})
+    assert check(ferry)[0] == 1
+    retired = {"old": {**gone, "retired": True}, "new": new}
+    status, lines, _ = check(ferry, backends=retired)
+    assert status == 0 and one(lines, " old: ") == "ok old: is retired, and is not looked at", lines
+    one(lines, "ok new", "master_user admin signed in")
+    status, lines, answer = check(ferry, "ann", backends=retired)
+    assert status == 0 and answer["exists"] == {"new": True}, answer
+
+
 def test_servers_that_take_no_tokens(make_ferry, cert, fakes):
     """Where clients may bring some: one of the two mechanisms is enough, and who has its passwords checked elsewhere needs none."""
     with FakeImap("tokens", cert=cert, capabilities=CAPABILITIES + " AUTH=OAUTHBEARER") as new:
