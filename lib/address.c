@@ -31,6 +31,8 @@ static const struct scheme schemes[] = {
     {"unix://", ADDRESS_REDIS_UNIX, 0, "unix://[[user]:password@]/path[?db=N]"},
     {"sentinel://", ADDRESS_SENTINEL, 26379,
      "sentinel://[[user]:password@]host[:port],host[:port]/NAME[/db][?sentinel_auth=[user]:password]"},
+    {"sentinels://", ADDRESS_SENTINELS, 26379,
+     "sentinels://[[user]:password@]host[:port],host[:port]/NAME[/db][?sentinel_auth=[user]:password]"},
 };
 
 enum { HOST_MAX = 253, HOSTS_MAX = 32, USERINFO_MAX = 1024, DB_MAX = 65535 };
@@ -45,9 +47,14 @@ struct parse {
     const char *why;
 };
 
+static bool has_sentinels(enum address_scheme s)
+{
+    return s == ADDRESS_SENTINEL || s == ADDRESS_SENTINELS;
+}
+
 static bool is_redis(enum address_scheme s)
 {
-    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || s == ADDRESS_SENTINEL;
+    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || has_sentinels(s);
 }
 
 bool scheme_is_pop3(enum address_scheme s)
@@ -57,7 +64,8 @@ bool scheme_is_pop3(enum address_scheme s)
 
 bool scheme_begins_with_tls(enum address_scheme s)
 {
-    return s == ADDRESS_IMAPS || s == ADDRESS_POP3S || s == ADDRESS_HTTPS || s == ADDRESS_REDISS;
+    return s == ADDRESS_IMAPS || s == ADDRESS_POP3S || s == ADDRESS_HTTPS || s == ADDRESS_REDISS ||
+           s == ADDRESS_SENTINELS;
 }
 
 bool scheme_turns_to_tls(enum address_scheme s)
@@ -113,22 +121,22 @@ static char *percent_decode(struct span s)
     return out;
 }
 
-/* "[user]:password". */
+/* "[user]:password", or a user whose password is elsewhere. */
 static bool parse_credentials(struct parse *p, struct span info, char **_user, char **_password)
 {
     const uint8_t *colon = info.len ? memchr(info.p, ':', info.len) : NULL;
-    if (!colon || info.len > USERINFO_MAX)
-        return address_fail(p, "has no \":password\" before the \"@\", or too long a one");
-    struct span user = span_of(info.p, (size_t)(colon - info.p));
+    if (info.len == 0 || info.len > USERINFO_MAX)
+        return address_fail(p, "has no user and no \":password\" where they are announced, or too long ones");
+    struct span user = span_of(info.p, colon ? (size_t)(colon - info.p) : info.len);
     *_user = user.len ? percent_decode(user) : NULL;
-    *_password = percent_decode(address_span_from(info, user.len + 1));
-    if ((user.len && !*_user) || !*_password)
+    *_password = colon ? percent_decode(address_span_from(info, user.len + 1)) : NULL;
+    if ((user.len && !*_user) || (colon && !*_password))
         return address_fail(
             p, "has a user or password with a stray \"%\" or a control; write \"%25\" for \"%\"");
-    return **_password ? true : address_fail(p, "has an empty password");
+    return !colon || **_password ? true : address_fail(p, "has an empty password");
 }
 
-/* "[user]:password@" in front of a host or a path; it ends at the last "@" before the first "/". */
+/* "[user]:password@" or "user@" in front of a host or a path; it ends at the last "@" before the first "/". */
 static bool parse_userinfo(struct parse *p, struct address *a)
 {
     const uint8_t *slash = memchr(p->rest.p, '/', p->rest.len);
@@ -343,10 +351,10 @@ bool address_parse(const char *text, struct address *_r, char **error)
         p.rest = address_span_from(span_str(text), strlen(p.scheme->prefix));
         a.scheme = p.scheme->scheme;
         a.proxy_protocol = take_proxy_protocol(&p);
-        p.ends = a.scheme == ADDRESS_SENTINEL ? ":/," : ":/";
-        if (a.scheme == ADDRESS_SENTINEL ? parse_sentinels(&p, &a)
-            : p.scheme->port             ? parse_network(&p, &a)
-                                         : parse_unix(&p, &a)) {
+        p.ends = has_sentinels(a.scheme) ? ":/," : ":/";
+        if (has_sentinels(a.scheme) ? parse_sentinels(&p, &a)
+            : p.scheme->port        ? parse_network(&p, &a)
+                                    : parse_unix(&p, &a)) {
             *_r = a;
             return true;
         }
@@ -354,6 +362,11 @@ bool address_parse(const char *text, struct address *_r, char **error)
     *error = address_describe(text, &p);
     address_free(&a);
     return false;
+}
+
+bool address_has_sentinels(const struct address *a)
+{
+    return has_sentinels(a->scheme);
 }
 
 bool address_has_tls(const struct address *a)

@@ -12,7 +12,9 @@
  *   redis://[[user]:password@]host[:6379][/db]  rediss://...  unix:///path[?db=N]
  *   sentinel://[[user]:password@]h1[:26379],h2[:26379]/NAME[/db][?sentinel_auth=[user]:password]
  *       the store whose master the Sentinels call NAME; the first user and password are the store's, the last
- *       ones the Sentinels' */
+ *       ones the Sentinels'
+ *   sentinels://...  the same, with TLS to the Sentinels and to the master
+ *       "user@" and "sentinel_auth=user" are for a password that stands in a file. */
 #ifndef IMAPFERRY_ADDRESS_H
 #define IMAPFERRY_ADDRESS_H
 
@@ -33,7 +35,8 @@ enum address_scheme {
     ADDRESS_REDIS,
     ADDRESS_REDISS,
     ADDRESS_REDIS_UNIX,
-    ADDRESS_SENTINEL
+    ADDRESS_SENTINEL,
+    ADDRESS_SENTINELS
 };
 
 struct address_host {
@@ -59,10 +62,12 @@ struct address {
 /* False: *error is a text to free that says what was expected. */
 bool address_parse(const char *text, struct address *_r, char **error) MUST_CHECK;
 void address_free(struct address *a);
-/* True for imaps, imap+starttls, pop3s, pop3+starttls, https and rediss. */
+/* True for imaps, imap+starttls, pop3s, pop3+starttls, https, rediss and sentinels. */
 bool address_has_tls(const struct address *a);
+/* True for sentinel and sentinels. */
+bool address_has_sentinels(const struct address *a);
 bool scheme_is_pop3(enum address_scheme s);
-/* TLS from the first byte, of imaps, pop3s, https and rediss; and behind a command in clear (STARTTLS, STLS). */
+/* TLS from the first byte, of imaps, pop3s, https, rediss and sentinels; and behind a command in clear (STARTTLS, STLS). */
 bool scheme_begins_with_tls(enum address_scheme s);
 bool scheme_turns_to_tls(enum address_scheme s);
 /* The address as text for a log, without passwords and without "?proxy_protocol"; to free. */

@@ -107,7 +107,8 @@ static char *secret_of(const struct conf_source *src, struct conf_place at, cons
 
 /* --- addresses --- */
 
-static const char *const redis_prefixes[] = {"redis://", "rediss://", "unix://", "sentinel://", NULL};
+static const char *const redis_prefixes[] = {"redis://",    "rediss://",    "unix://",
+                                             "sentinel://", "sentinels://", NULL};
 
 /* A password is given once: in the URL, or in a file. */
 static bool load_redis_password(const struct conf_source *src, const char *option, const char *file,
@@ -125,13 +126,65 @@ static bool load_redis_password(const struct conf_source *src, const char *optio
 
 static bool load_redis_passwords(struct conf_redis *r, const struct conf_source *src)
 {
-    bool ok = load_redis_password(src, "password_file", r->password_file, &r->address.password);
+    struct address *a = &r->address;
+    bool ok = load_redis_password(src, "password_file", r->password_file, &a->password);
 
-    if (*r->sentinel_password_file && r->address.scheme != ADDRESS_SENTINEL)
+    if (*r->sentinel_password_file && !address_has_sentinels(a))
         return conf_fail(src, place("redis", NULL, "sentinel_password_file"), "the url names no Sentinels");
-    return load_redis_password(src, "sentinel_password_file", r->sentinel_password_file,
-                               &r->address.sentinel_password) &&
-           ok;
+    ok = load_redis_password(src, "sentinel_password_file", r->sentinel_password_file,
+                             &a->sentinel_password) &&
+         ok;
+    if (ok && ((a->user && !a->password) || (a->sentinel_user && !a->sentinel_password)))
+        return conf_fail(src, place("redis", NULL, "url"),
+                         "it names a user and no password: write \":password\" behind the user, or give %s",
+                         a->user && !a->password ? "password_file" : "sentinel_password_file");
+    return ok;
+}
+
+static bool check_pins(const struct conf_list *pins, const struct conf_source *src, struct conf_place at)
+{
+    uint8_t pin[CONF_PIN_SIZE];
+    bool ok = true;
+
+    for (at.nth = 0; at.nth < pins->n; at.nth++)
+        if (!conf_pin(pins->items[at.nth], pin))
+            ok = conf_fail(src, at, "\"%s\" is not \"sha256//\" and the base64 of a SHA-256 hash",
+                           pins->items[at.nth]);
+    return ok;
+}
+
+static bool check_redis_file(const struct conf_source *src, const char *option, const char *file)
+{
+    return !*file || check_readable(src, place("redis", NULL, option), file);
+}
+
+static bool check_redis_tls(const struct conf_redis *r, const struct conf_source *src)
+{
+    bool ok = check_pins(&r->pin, src, place("redis", NULL, "pin"));
+
+    if (strspn(r->tls_name, LETTERS DIGITS "._-:") != strlen(r->tls_name))
+        ok =
+            conf_fail(src, place("redis", NULL, "tls_name"), "\"%s\" is not the name of a host", r->tls_name);
+    if (!*r->tls_cert != !*r->tls_key)
+        ok = conf_fail(src, place("redis", NULL, *r->tls_cert ? "tls_cert" : "tls_key"), "needs %s",
+                       *r->tls_cert ? "tls_key" : "tls_cert");
+    ok = check_redis_file(src, "ca_file", r->ca_file) && ok;
+    ok = check_redis_file(src, "tls_cert", r->tls_cert) && ok;
+    return check_redis_file(src, "tls_key", r->tls_key) && ok;
+}
+
+/* Who gives one of them believes that the connection is encrypted. */
+static bool check_redis_plain(const struct conf_redis *r, const struct conf_source *src)
+{
+    const char *option = *r->ca_file    ? "ca_file"
+                         : r->pin.n > 0 ? "pin"
+                         : *r->tls_name ? "tls_name"
+                         : *r->tls_cert ? "tls_cert"
+                         : *r->tls_key  ? "tls_key"
+                                        : NULL;
+
+    return !option || conf_fail(src, place("redis", NULL, option),
+                                "is of no use without TLS: url has to begin with rediss:// or sentinels://");
 }
 
 static bool check_redis(struct conf *c, const struct conf_source *src)
@@ -141,8 +194,8 @@ static bool check_redis(struct conf *c, const struct conf_source *src)
     size_t n = strlen(r->prefix);
 
     bool ok = conf_take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
-                                "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N] or "
-                                "sentinel://host[:port],host[:port]/NAME",
+                                "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N], "
+                                "sentinel://host[:port],host[:port]/NAME or sentinels://...",
                                 &r->address);
     bool unusable = r->address.host && r->address.port == 0;
     for (size_t i = 0; i < r->address.n_hosts; i++)
@@ -150,6 +203,8 @@ static bool check_redis(struct conf *c, const struct conf_source *src)
     if (unusable)
         ok = conf_fail(src, at, "port 0 cannot be connected to");
     ok = ok && load_redis_passwords(r, src);
+    if (ok)
+        ok = address_has_tls(&r->address) ? check_redis_tls(r, src) : check_redis_plain(r, src);
     at.option = "prefix";
     if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n ||
         r->prefix[n - 1] == ':')
@@ -292,15 +347,10 @@ static bool check_capabilities(const struct conf_backend *b, const struct conf_s
                : true;
 }
 
-static bool check_pins(const struct conf_backend *b, const struct conf_source *src)
+static bool check_backend_pins(const struct conf_backend *b, const struct conf_source *src)
 {
-    uint8_t pin[CONF_PIN_SIZE];
-    bool ok = true;
+    bool ok = check_pins(&b->pin, src, place("backend", b->name, "pin"));
 
-    for (size_t i = 0; i < b->pin.n; i++)
-        if (!conf_pin(b->pin.items[i], pin))
-            ok = conf_fail(src, (struct conf_place){"backend", b->name, "pin", i},
-                           "\"%s\" is not \"sha256//\" and the base64 of a SHA-256 hash", b->pin.items[i]);
     if (b->pin.n > 0 && !backend_has_tls(b))
         ok = conf_fail(src, place("backend", b->name, "pin"), "is of no use without TLS");
     return ok;
@@ -318,7 +368,7 @@ static bool check_backend(struct conf *c, struct conf_backend *b, const struct c
     ok = check_sign_in(b, src) && ok;
     ok = check_auth_backend(c, b, src) && ok;
     ok = check_capabilities(b, src) && ok;
-    ok = check_pins(b, src) && ok;
+    ok = check_backend_pins(b, src) && ok;
     ok = check_doveadm(b, src) && check_numbers(b, src) && ok;
     if (role == CONF_CTL)
         return ok;

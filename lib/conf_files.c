@@ -76,6 +76,9 @@ void conf_each_file(const struct conf *c, enum conf_role role, conf_file_fn fn, 
     files_tell(c->file, fn, owner);
     files_tell(c->redis.password_file, fn, owner);
     files_tell(c->redis.sentinel_password_file, fn, owner);
+    files_tell(c->redis.ca_file, fn, owner);
+    files_tell(c->redis.tls_cert, fn, owner);
+    files_tell(c->redis.tls_key, fn, owner);
     for (size_t i = 0; i < c->n_backends; i++)
         files_of_backend(&c->backends[i], role, fn, owner);
     for (size_t i = 0; i < c->n_waves; i++)

@@ -10,6 +10,7 @@ struct dial {
     struct loop *loop;
     enum address_scheme scheme;
     char *host, *path; /* owned */
+    char *name;        /* that the certificate has to be for; owned; NULL: the host */
     uint16_t port;
     struct tls_policy *policy; /* borrowed */
     struct stream_limits limits;
@@ -37,6 +38,7 @@ static void dial_free(struct dial *d)
     buf_free(&d->first);
     free(d->addrs);
     free(d->host);
+    free(d->name);
     free(d->path);
     free(d->detail);
     free(d);
@@ -113,7 +115,7 @@ static void dial_stream_event(struct stream *s, enum stream_event ev, void *owne
             stream_send(s, buf_span(&d->first).p, d->first.len);
         d->shaking = wants_tls(d);
         if (d->shaking)
-            stream_secure(s, d->policy, d->host);
+            stream_secure(s, d->policy, d->name ? d->name : d->host);
         else
             dial_finish(d, DIAL_OK);
         break;
@@ -246,6 +248,12 @@ struct dial *dial_start_at(struct loop *l, const struct address *address, const 
 void dial_begin_with(struct dial *d, struct span bytes)
 {
     buf_add_span(&d->first, bytes);
+}
+
+void dial_expect_name(struct dial *d, const char *name)
+{
+    free(d->name);
+    d->name = xstrdup(name);
 }
 
 void dial_note_connected(struct dial *d, bool *connected)

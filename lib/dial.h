@@ -35,6 +35,9 @@ struct dial *dial_start_at(struct loop *l, const struct address *address, const 
 /* To be called right behind dial_start(): these bytes (copied) are the first ones on the connection, before
  * TLS: a PROXY header. */
 void dial_begin_with(struct dial *d, struct span bytes);
+/* To be called right behind dial_start(): the certificate has to be for this name (copied), whatever the host of the address
+ * is. */
+void dial_expect_name(struct dial *d, const char *name);
 /* To be called right behind dial_start(): *connected, which must live as long as the dial, becomes true once the peer has
  * taken the connection. */
 void dial_note_connected(struct dial *d, bool *connected);

@@ -96,10 +96,12 @@ const struct option options[] = {
     {"redis", "url", OPTION_STRING, offsetof(struct conf_redis, url), .def = "redis://127.0.0.1:6379/0",
      .text =
          "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or "
-         "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME. Behind "
+         "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME, sentinels:// where they "
+         "and the master are reached by TLS. Behind "
          "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front of "
-         "the hosts is the master's; there is no TLS with Sentinels. In a password, write \"%40\" for \"@\", "
-         "\"%2F\" for \"/\" and \"%25\" for \"%\"."},
+         "the hosts is the master's. In a password, write \"%40\" for \"@\", "
+         "\"%2F\" for \"/\" and \"%25\" for \"%\"; \"user@\" and \"sentinel_auth=user\" are for passwords that stand in "
+         "files. conf/handbook/redis.md shows how Redis is set up for each of these."},
     {"redis", "password_file", OPTION_STRING, offsetof(struct conf_redis, password_file), .def = "",
      .reload = RELOAD_FILE,
      .text =
@@ -108,6 +110,28 @@ const struct option options[] = {
      .def = "",
      .text =
          "A file that holds the password of the Sentinels in its only line, where url has no sentinel_auth."},
+    {"redis", "ca_file", OPTION_STRING, offsetof(struct conf_redis, ca_file), .def = "", .reload = RELOAD_YES,
+     .text =
+         "Certificate authorities (PEM) that sign the certificates of Redis and, with sentinels://, of the Sentinels. The "
+         "system's where empty. This file and those of tls_cert and tls_key are read again before each connection, so that "
+         "what is exchanged in them needs no SIGHUP; the user that the programs run as has to be able to read them."},
+    {"redis", "pin", OPTION_LIST, offsetof(struct conf_redis, pin), .def = "", .reload = RELOAD_YES,
+     .text =
+         "The keys that these certificates must have, as {\"sha256//BASE64\"}, those of all servers; as pin of a backend. With "
+         "ca_file it stands beside the authorities; without, in place of them: then the certificates' names, dates and "
+         "signatures are nothing."},
+    {"redis", "tls_name", OPTION_STRING, offsetof(struct conf_redis, tls_name), .def = "",
+     .text =
+         "The name that each of these certificates must be for. Empty: the host by which the server is reached; for a master "
+         "that is what the Sentinels call it, its IP address, unless they were told \"sentinel announce-hostnames yes\". A name "
+         "here is for certificates without IP addresses, and all of them have it beside their own."},
+    {"redis", "tls_cert", OPTION_STRING, offsetof(struct conf_redis, tls_cert), .def = "",
+     .reload = RELOAD_YES,
+     .text =
+         "The certificate (PEM, with its chain) that Redis and the Sentinels are shown. They ask for one unless they were told "
+         "\"tls-auth-clients no\". Empty: none is shown."},
+    {"redis", "tls_key", OPTION_STRING, offsetof(struct conf_redis, tls_key), .def = "", .reload = RELOAD_YES,
+     .text = "The private key of tls_cert (PEM, not encrypted)."},
     {"redis", "prefix", OPTION_STRING, offsetof(struct conf_redis, prefix), .def = "imapferry",
      .text =
          "What all keys in Redis begin with, before a colon. Two imapferry installations on one Redis need "

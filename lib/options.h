@@ -43,6 +43,10 @@ struct conf_redis {
     char *url;
     struct address address;                       /* from url, and from the files that hold passwords */
     char *password_file, *sentinel_password_file; /* "" = the password is in url, or there is none */
+    char *ca_file;
+    struct conf_list pin;     /* conf_pin() */
+    char *tls_name;           /* "" = the host */
+    char *tls_cert, *tls_key; /* "" = none is shown */
     char *prefix;
     bool store_override; /* migrate even on a store that may forget */
 };

@@ -37,7 +37,9 @@ struct redis {
     redis_state_fn fn;
     void *owner; /* borrowed */
     enum phase phase;
-    struct tls_policy *policy; /* owned; NULL without TLS */
+    struct tls_policy *policy; /* held; NULL without TLS */
+    bool policy_given;         /* ... and not made of the files of conf */
+    bool policy_old;           /* the files may have others in them by now */
     struct sentinel *sentinel; /* asked: for the master, or whether it still is this one */
     size_t sentinel_first;
     size_t replicas; /* as a Sentinel said last */
@@ -291,21 +293,31 @@ static void on_data(struct redis *r)
     redis_leave_callback(r);
 }
 
-/* A Redis that wants a password hangs up at a long command of who has given none; one that wants TLS at
- * each. */
-static void lose_connection(struct redis *r, const char *what)
+/* In TLS 1.3 a server says behind the handshake what it thinks of our certificate. */
+static const char *wanted_way(const struct redis *r)
 {
     const struct address *a = &r->conf->address;
-    bool plain = !r->policy && a->scheme != ADDRESS_REDIS_UNIX;
-    char *why;
 
-    if (r->answered || (a->password && !plain)) {
+    if (r->policy)
+        return tls_policy_shows(r->policy) ? "another certificate than that of tls_cert"
+                                           : "to be shown a certificate (redis: tls_cert)";
+    return a->scheme == ADDRESS_REDIS_UNIX ? NULL : "TLS (rediss://, sentinels://)";
+}
+
+/* A Redis that wants a password hangs up at a long command of who has given none; one that wants TLS, or a
+ * certificate, at each. */
+static void lose_connection(struct redis *r, const char *what)
+{
+    const char *way = wanted_way(r);
+    bool password = r->conf->address.password != NULL;
+
+    if (r->answered || (password && !way)) {
         lose(r, what);
         return;
     }
-    why = xasprintf("%s; it has answered nothing: see whether it wants %s%s%s", what,
-                    a->password ? "" : "a password (redis: url or password_file)",
-                    !a->password && plain ? " or " : "", plain ? "TLS (rediss://)" : "");
+    char *why = xasprintf("%s; it has answered nothing: see whether it wants %s%s%s", what,
+                          password ? "" : "a password (redis: url or password_file)",
+                          !password && way ? " or " : "", way ? way : "");
     lose(r, why);
     free(why);
 }
@@ -422,7 +434,7 @@ static void sign_in_refused(struct redis *r, const char *what, const struct repl
 
 static bool redis_has_sentinels(const struct redis *r)
 {
-    return r->conf->address.scheme == ADDRESS_SENTINEL;
+    return address_has_sentinels(&r->conf->address);
 }
 
 static void now_up(struct redis *r)
@@ -517,7 +529,6 @@ static void send_auth(struct redis *r)
     send_command(r, argv, n, pending_new(on_auth, r, r->timeout_ms));
 }
 
-/* There is no ca_file for Redis. */
 static void lose_dial(struct redis *r, enum dial_rc rc, const char *detail)
 {
     if (rc != DIAL_TLS_FAILED) {
@@ -525,9 +536,8 @@ static void lose_dial(struct redis *r, enum dial_rc rc, const char *detail)
         return;
     }
     char *why = xasprintf(
-        "%s; the certificate of a Redis has to be signed by one of the system's store, for the name in redis: url, "
-        "and redis:// is the way to one without TLS",
-        detail);
+        "%s; whether there is TLS is said by how redis: url begins, and what is believed by ca_file, pin and tls_name%s",
+        detail, tls_policy_shows(r->policy) ? "" : ", and none is shown without tls_cert");
     lose(r, why);
     free(why);
 }
@@ -536,6 +546,7 @@ static void on_dial(void *owner, enum dial_rc rc, struct stream *s, const char *
 {
     struct redis *r = owner;
     r->dial = NULL;
+    r->policy_old = r->policy_old || rc == DIAL_OK || rc == DIAL_TLS_FAILED;
     if (rc != DIAL_OK) {
         lose_dial(r, rc, detail);
         return;
@@ -559,6 +570,8 @@ static void dial_address(struct redis *r, const struct address *a)
     struct stream_limits limits = stream_limits;
     limits.silence_ms = r->silence_ms;
     r->dial = dial_start(r->loop, a, r->policy, &limits, r->timeout_ms, on_dial, r);
+    if (r->policy && *r->conf->tls_name)
+        dial_expect_name(r->dial, r->conf->tls_name);
 }
 
 size_t redis_replicas(const struct redis *r)
@@ -576,8 +589,9 @@ static void on_master(void *owner, const struct address_host *master, size_t rep
     }
     r->replicas = replicas;
     free(r->master.host);
-    r->master =
-        (struct address){.scheme = ADDRESS_REDIS, .host = xstrdup(master->host), .port = master->port};
+    r->master = (struct address){.scheme = r->policy ? ADDRESS_REDISS : ADDRESS_REDIS,
+                                 .host = xstrdup(master->host),
+                                 .port = master->port};
     dial_address(r, &r->master);
 }
 
@@ -588,6 +602,7 @@ static void on_master_again(void *owner, const struct address_host *master, size
     struct redis *r = owner;
     (void)detail;
     r->sentinel = NULL;
+    r->policy_old = r->policy_old || !master;
     if (master)
         r->replicas = replicas;
     if (master && (strcmp(master->host, r->master.host) != 0 || master->port != r->master.port))
@@ -596,31 +611,52 @@ static void on_master_again(void *owner, const struct address_host *master, size
         timer_start(r->poll, MASTER_POLL_MS);
 }
 
+/* The files are read anew behind each connection, and behind each failure that they may have to do with: who exchanges a
+ * certificate need not tell us. Where that fails (one is just being written), all stays as it was. False: there is none yet;
+ * lost. */
+static bool redis_make_policy(struct redis *r)
+{
+    char *error = NULL;
+
+    if (!address_has_tls(&r->conf->address) || r->policy_given || (r->policy && !r->policy_old))
+        return true;
+    struct tls_policy *fresh = tls_policy_redis(r->conf, &error);
+    if (fresh) {
+        tls_policy_free(&r->policy);
+        r->policy = fresh;
+        r->policy_old = false;
+    }
+    if (!r->policy)
+        lose(r, error);
+    free(error);
+    return r->policy != NULL;
+}
+
+static void redis_ask(struct redis *r, sentinel_fn fn)
+{
+    r->sentinel = sentinel_ask(r->loop, r->conf, r->policy, &r->sentinel_first, r->timeout_ms, fn, r);
+}
+
 static void redis_on_poll(void *owner)
 {
     struct redis *r = owner;
-    r->sentinel = sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master_again, r);
+
+    if (redis_make_policy(r))
+        redis_ask(r, on_master_again);
 }
 
 static void on_retry(void *owner)
 {
     struct redis *r = owner;
-    char *error = NULL;
+    bool asks = redis_has_sentinels(r);
 
-    if (redis_has_sentinels(r)) {
-        r->phase = PHASE_ASKING;
-        r->sentinel = sentinel_ask(r->loop, r->conf, &r->sentinel_first, r->timeout_ms, on_master, r);
+    r->phase = asks ? PHASE_ASKING : PHASE_DIALING;
+    if (!redis_make_policy(r))
         return;
-    }
-    r->phase = PHASE_DIALING;
-    if (r->conf->address.scheme == ADDRESS_REDISS && !r->policy)
-        r->policy = tls_policy_client("", TLS_1_2, &error);
-    if (error) {
-        lose(r, error);
-        free(error);
-        return;
-    }
-    dial_address(r, &r->conf->address);
+    if (asks)
+        redis_ask(r, on_master);
+    else
+        dial_address(r, &r->conf->address);
 }
 
 /* ---- life ---- */
@@ -644,6 +680,13 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t 
     r->poll = timer_new(l, redis_on_poll, r);
     timer_start(r->retry, 0);
     return r;
+}
+
+void redis_use_policy(struct redis *r, struct tls_policy *policy)
+{
+    tls_policy_free(&r->policy);
+    r->policy = tls_policy_hold(policy);
+    r->policy_given = true;
 }
 
 void redis_set_silence(struct redis *r, uint64_t ms)

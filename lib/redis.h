@@ -2,7 +2,7 @@
  * speaks TCP, TLS and UNIX sockets alike. The only file that includes hiredis.
  *
  * It connects by itself, signs in (AUTH, SELECT), and after a loss tries again, 100 ms to 2 s apart. With a
- * sentinel:// address it asks the Sentinels for the master at each of these attempts, and checks that the
+ * sentinel:// or sentinels:// address it asks the Sentinels for the master at each of these attempts, and checks that the
  * server is a master (ROLE); while the connection is up it asks them again, every 5 s, and gives the
  * connection up where they name another master.
  *
@@ -41,6 +41,8 @@ typedef void (*redis_state_fn)(void *owner, bool up, const char *detail);
  * again while the reason stays the same. */
 struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
                         void *owner);
+/* To be called right behind redis_new(): with TLS it goes by this policy, which it holds, and not by the files of conf. */
+void redis_use_policy(struct redis *r, struct tls_policy *policy);
 void redis_free(struct redis **r);
 /* What the system that Redis runs on has not taken for ms milliseconds is not sent any more (stream.h,
  * silence_ms), even where this process can't do anything about it. Holds for connections made from now on. */

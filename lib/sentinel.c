@@ -8,6 +8,7 @@
 struct sentinel {
     struct loop *loop;
     const struct conf_redis *conf; /* borrowed */
+    struct tls_policy *policy;     /* held; NULL without TLS */
     size_t *first;                 /* borrowed */
     size_t tried;
     uint64_t share_ms;
@@ -33,6 +34,7 @@ void sentinel_cancel(struct sentinel **sp)
     loop_undefer(s->loop, &s->next);
     free(s->detail);
     free(s->master.host);
+    tls_policy_free(&s->policy);
     free(s);
 }
 
@@ -138,12 +140,15 @@ static void ask_one(struct sentinel *s)
     const struct address *a = &s->conf->address;
     const struct address_host *h = &a->hosts[sentinel_current(s)];
 
-    s->one = (struct conf_redis){.address = {.scheme = ADDRESS_REDIS,
+    s->one = (struct conf_redis){.tls_name = s->conf->tls_name,
+                                 .address = {.scheme = s->policy ? ADDRESS_REDISS : ADDRESS_REDIS,
                                              .host = h->host,
                                              .port = h->port,
                                              .user = a->sentinel_user,
                                              .password = a->sentinel_password}};
     s->redis = redis_new(s->loop, &s->one, s->share_ms, on_state, s);
+    if (s->policy)
+        redis_use_policy(s->redis, s->policy);
     timer_start(s->timer, s->share_ms);
 }
 
@@ -158,13 +163,14 @@ static void on_next(struct loop_task *task)
         sentinel_finish(s, 0);
 }
 
-struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first,
-                              uint64_t timeout_ms, sentinel_fn fn, void *owner)
+struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, struct tls_policy *policy,
+                              size_t *first, uint64_t timeout_ms, sentinel_fn fn, void *owner)
 {
     struct sentinel *s = xcalloc(1, sizeof(*s));
 
     *s = (struct sentinel){
         .loop = l, .conf = conf, .first = first, .fn = fn, .owner = owner, .next.fn = on_next};
+    s->policy = policy ? tls_policy_hold(policy) : NULL;
     s->share_ms = timeout_ms / conf->address.n_hosts;
     s->share_ms = s->share_ms ? s->share_ms : 1;
     s->timer = timer_new(l, sentinel_on_timer, s);

@@ -1,4 +1,4 @@
-/* sentinel: asks the Sentinels of a sentinel:// address where the master is, and how many replicas it has.
+/* sentinel: asks the Sentinels of a sentinel:// or sentinels:// address where the master is, and how many replicas it has.
  * They are asked one after another, each with an equal share of the time, beginning with the one that
  * answered last; the first that names a master is believed. Whether that server is a master, redis.c checks
  * (ROLE); that a master which was given up writes nothing more is the task of its min-replicas-to-write. */
@@ -16,10 +16,10 @@ struct sentinel; /* one question */
 typedef void (*sentinel_fn)(void *owner, const struct address_host *master, size_t replicas,
                             const char *detail);
 
-/* conf is borrowed. *first is the number of the Sentinel to begin with, and becomes that of the one that
+/* conf is borrowed. policy is for TLS, as redis.h makes it; NULL without; borrowed for the call. *first is the number of the Sentinel to begin with, and becomes that of the one that
  * answered. fn is never called before sentinel_ask() has returned. */
-struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, size_t *first,
-                              uint64_t timeout_ms, sentinel_fn fn, void *owner);
+struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, struct tls_policy *policy,
+                              size_t *first, uint64_t timeout_ms, sentinel_fn fn, void *owner);
 /* Nulls *s; no callback comes after it. *s may be NULL. */
 void sentinel_cancel(struct sentinel **s);
 

@@ -155,7 +155,7 @@ static void check_info(struct check *c, const struct reply *r)
 
 static bool has_sentinels(const struct check *c)
 {
-    return store_conf(c->s)->redis.address.scheme == ADDRESS_SENTINEL;
+    return address_has_sentinels(&store_conf(c->s)->redis.address);
 }
 
 static void check_fsync(struct check *c, const struct reply *r)

@@ -23,6 +23,11 @@ struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, 
  * chain, no name and no date. Sessions are gone on with where the server lets us. b is borrowed for the
  * call. */
 struct tls_policy *tls_policy_backend(const struct conf_backend *b, char **error);
+/* The same for Redis and its Sentinels: by ca_file and pin of c, and with the certificate of tls_cert for those that ask for
+ * one. c is borrowed for the call. */
+struct tls_policy *tls_policy_redis(const struct conf_redis *c, char **error);
+/* Has it a certificate to show? */
+bool tls_policy_shows(const struct tls_policy *p);
 /* For connections that we take: certificates with their chains and keys, PEM, as the section proxy names them
  * (conf_certificate()). By the name that a client asks for it is shown one that is for it, else the first
  * one; cert_names.h has the rules. A client that names protocols (ALPN) and not "imap" is refused. Sessions are

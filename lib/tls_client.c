@@ -236,30 +236,50 @@ struct tls_policy *tls_policy_client(const char *ca_file, enum tls_version min, 
     return NULL;
 }
 
-static struct tls_trust *trust_new(const struct conf_backend *b)
+static struct tls_trust *trust_new(const struct conf_list *pin, bool alone)
 {
     struct tls_trust *trust = xcalloc(1, sizeof(*trust));
     trust->refs = 1;
-    trust->pins = xcalloc(b->pin.n, sizeof(*trust->pins));
-    for (size_t i = 0; i < b->pin.n; i++)
-        trust->n_pins += conf_pin(b->pin.items[i], trust->pins[trust->n_pins]);
-    trust->pins_alone = b->pin.n > 0 && !*b->ca_file;
-    trust->resumes = b->tls_min >= TLS_1_2;
+    trust->pins = xcalloc(pin->n, sizeof(*trust->pins));
+    for (size_t i = 0; i < pin->n; i++)
+        trust->n_pins += conf_pin(pin->items[i], trust->pins[trust->n_pins]);
+    trust->pins_alone = pin->n > 0 && alone;
     return trust;
+}
+
+static struct tls_policy *policy_pinning(const char *ca_file, const struct conf_list *pin,
+                                         enum tls_version min, char **error)
+{
+    struct tls_policy *p = tls_policy_client(ca_file, min, error);
+    if (!p)
+        return NULL;
+    p->trust = trust_new(pin, !*ca_file);
+    if (p->trust->n_pins > 0 || p->trust->pins_alone)
+        SSL_CTX_set_cert_verify_callback(p->ctx, verify_pinned, NULL);
+    return p;
 }
 
 struct tls_policy *tls_policy_backend(const struct conf_backend *b, char **error)
 {
-    struct tls_policy *p = tls_policy_client(b->ca_file, b->tls_min, error);
-    if (!p)
-        return NULL;
-    p->trust = trust_new(b);
-    if (p->trust->n_pins > 0 || p->trust->pins_alone)
-        SSL_CTX_set_cert_verify_callback(p->ctx, verify_pinned, NULL);
-    if (!p->trust->resumes)
+    struct tls_policy *p = policy_pinning(b->ca_file, &b->pin, b->tls_min, error);
+    if (!p || b->tls_min < TLS_1_2)
         return p;
+    p->trust->resumes = true;
     SSL_CTX_clear_options(p->ctx, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_cache_mode(p->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(p->ctx, on_session);
     return p;
+}
+
+struct tls_policy *tls_policy_redis(const struct conf_redis *c, char **error)
+{
+    struct tls_policy *p = policy_pinning(c->ca_file, &c->pin, TLS_1_2, error);
+    if (p && *c->tls_cert && !tls_ctx_show(p->ctx, c->tls_cert, c->tls_key, error))
+        tls_policy_free(&p);
+    return p;
+}
+
+bool tls_policy_shows(const struct tls_policy *p)
+{
+    return SSL_CTX_get0_certificate(p->ctx) != NULL;
 }

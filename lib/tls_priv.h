@@ -18,7 +18,7 @@ struct tls_policy {
     BIO_METHOD *bio;
     bool server;
     struct tls_shown *shown; /* of a server; owned */
-    struct tls_trust *trust; /* of a client of a backend; owned */
+    struct tls_trust *trust; /* of a client of a backend or of Redis; owned */
     size_t refs; /* the owner's and one a connection: a connection may be closing still when the owner frees
                     it */
 };
@@ -54,6 +54,8 @@ char *tls_file_text(const char *what, const char *file, bool key);
 
 /* --- tls_server.c --- */
 void tls_shown_free(struct tls_shown **s);
+/* From now on ctx shows the certificate of these files, PEM, with its chain. False: *error is a text to free. */
+bool tls_ctx_show(SSL_CTX *ctx, const char *cert_file, const char *key_file, char **error) MUST_CHECK;
 /* Borrowed; none (n of 0) where sessions are not resumed. */
 struct ticket_keys *tls_shown_tickets(struct tls_shown *s);
 

@@ -130,6 +130,24 @@ bool tls_pair_check(const char *cert_file, const char *key_file, char **error)
     return ok;
 }
 
+/* False: OpenSSL does not want it (its key is too short, say). */
+static bool pair_use(const struct tls_pair *p, SSL_CTX *ctx, char **error)
+{
+    if (SSL_CTX_use_cert_and_key(ctx, p->cert, p->key, p->chain, 1) == 1)
+        return true;
+    *error = tls_file_text("certificate", p->cert_file, false);
+    return false;
+}
+
+bool tls_ctx_show(SSL_CTX *ctx, const char *cert_file, const char *key_file, char **error)
+{
+    struct tls_pair p = {.cert_file = xstrdup(cert_file), .key_file = xstrdup(key_file)};
+    *error = NULL;
+    bool ok = pair_load(&p, error) && pair_use(&p, ctx, error);
+    pair_free(&p);
+    return ok;
+}
+
 /* How many of its names a client can ask for. */
 static size_t pair_add_names(const struct tls_pair *p, struct cert_names *names)
 {
@@ -284,17 +302,12 @@ static SSL_CTX *server_ctx(const struct conf_proxy *c, bool tickets)
     return ctx;
 }
 
-/* False: OpenSSL does not want it (its key is too short, say). */
 static bool choice_fill(SSL_CTX *ctx, const struct tls_shown *s, const struct cert_choice *choice,
                         char **error)
 {
-    for (size_t i = choice->n; i-- > 0;) {
-        const struct tls_pair *p = &s->pairs[choice->certs[i]];
-        if (SSL_CTX_use_cert_and_key(ctx, p->cert, p->key, p->chain, 1) == 1)
-            continue;
-        *error = tls_file_text("certificate", p->cert_file, false);
-        return false;
-    }
+    for (size_t i = choice->n; i-- > 0;)
+        if (!pair_use(&s->pairs[choice->certs[i]], ctx, error))
+            return false;
     return true;
 }
 

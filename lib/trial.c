@@ -62,10 +62,38 @@ static void trial_cas(const struct conf *c, struct conf_source *src)
     }
 }
 
+/* Of which option a text of tls_policy_redis() is. */
+static const char *redis_option(const char *error)
+{
+    if (strncmp(error, "key ", 4) == 0)
+        return "tls_key";
+    return strncmp(error, "certificate ", 12) == 0 ? "tls_cert" : "ca_file";
+}
+
+/* All programs read these. */
+static void trial_redis(const struct conf *c, struct conf_source *src)
+{
+    const char *const files[] = {c->redis.ca_file, c->redis.tls_cert, c->redis.tls_key};
+    char *error = NULL;
+
+    if (!address_has_tls(&c->redis.address))
+        return;
+    for (size_t i = 0; i < COUNTOF(files); i++)
+        if (*files[i] && access(files[i], R_OK) != 0)
+            return; /* told */
+    struct tls_policy *p = tls_policy_redis(&c->redis, &error);
+    if (!p)
+        conf_object(src, "redis", NULL, redis_option(error), 0, "%s", error);
+    tls_policy_free(&p);
+    free(error);
+}
+
 void trial_ctl(const struct conf *c, struct conf_source *src, bool checking)
 {
-    if (checking)
-        trial_ways_in(c, src, *c->seal.public_key_file || c->seal.private_key_files.n > 0);
+    if (!checking)
+        return;
+    trial_redis(c, src);
+    trial_ways_in(c, src, *c->seal.public_key_file || c->seal.private_key_files.n > 0);
 }
 
 /* ---- the proxy ---- */
@@ -170,6 +198,7 @@ static void trial_proxy_files(const struct conf *c, struct conf_source *src, boo
 
     if (trial_wants_certificate(c))
         trial_certificates(c, src, timely);
+    trial_redis(c, src);
     trial_cas(c, src);
     if (*c->seal.public_key_file && access(c->seal.public_key_file, R_OK) == 0) {
         struct seal_public *k = seal_public_load(c->seal.public_key_file, &error);
@@ -253,6 +282,7 @@ static void trial_tokens(const struct conf *c, struct conf_source *src)
 void trial_migrator(const struct conf *c, struct conf_source *src, bool checking)
 {
     trial_user(src, "migrator", c->migrator.user, c->migrator.group);
+    trial_redis(c, src);
     trial_cas(c, src);
     trial_private_keys(c, src);
     trial_journal(c, src);

@@ -15,8 +15,8 @@ void trial_proxy(const struct conf *c, struct conf_source *src, bool checking);
  * no dates. */
 void trial_proxy_reload(const struct conf *c, struct conf_source *src, bool checking);
 void trial_migrator(const struct conf *c, struct conf_source *src, bool checking);
-/* Tries none of these files, since the machine of the staff may have none of the daemons'. For --check-conf
- * only: has the migrator a way into each backend? */
+/* Tries none of the daemons' files, which the machine of the staff may lack. For --check-conf only: are the files with which
+ * Redis is reached good, and has the migrator a way into each backend? */
 void trial_ctl(const struct conf *c, struct conf_source *src, bool checking);
 
 #endif

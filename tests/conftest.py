@@ -22,6 +22,22 @@ def cert(authority):
     return authority.issue("server")
 
 
+# What works with the store itself is run on each kind of it that is installed.
+STORES = ("test_redis", "test_redis_tls", "test_sentinel", "test_library", "test_scripts")
+
+
+def pytest_generate_tests(metafunc):
+    of_stores = metafunc.module.__name__.rpartition(".")[2] in STORES
+    if of_stores and "redis_program" in metafunc.fixturenames and len(redisd.PROGRAMS) > 1:
+        metafunc.parametrize("redis_program", redisd.PROGRAMS, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def redis_program(request):
+    """redis-server, or in a test of STORES valkey-server too."""
+    return getattr(request, "param", "redis-server")
+
+
 @pytest.fixture(scope="module")
 def redis():
     """Redis of a module; a test that breaks it makes one of its own."""

@@ -31,8 +31,13 @@ wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh, deb or all
     fuzz) echo $(fuzz_packages) ;;
     fresh) echo $fresh ;;
     deb) echo $build $deb ;;
-    *) echo $build $servers $checks $bench $clients $browsers $(node_packages) ;;
+    *) echo $build $servers $checks $bench $clients $browsers $(node_packages) $(valkey_packages) ;;
     esac
+}
+
+# Debian 13 has it beside Redis, Debian 12 has not.
+valkey_packages() {
+    [ -z "$(apt-cache policy valkey-server 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]\)/\1/p')" ] || echo valkey-server
 }
 
 # That of another origin has both in one package, and Debian's npm beside it is refused.
@@ -78,6 +83,7 @@ missing() {
         modules="redis pytest xdist pytest_timeout yaml pyte"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
         missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt chromium node npm mandoc groff zsh fish promtool systemd-analyze
+        [ -z "$(valkey_packages)" ] || missing_programs valkey-server
         [ -e /usr/lib/postfix/sbin/master ] || echo postfix
         [ -e /usr/lib/dovecot/lmtp ] || echo "dovecot's lmtp"
     fi

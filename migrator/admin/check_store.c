@@ -203,7 +203,9 @@ static const char *advice_of_redis(const char *detail)
         {"LOADING", "It reads its data from the disk: check again in a while."},
         {"READONLY", "This is a replica: name the master, or the Sentinels (sentinel://)."},
         {"TLS",
-         "See whether url in the section redis has to begin with redis:// or with rediss://, and the certificate of that Redis."},
+         "See whether url in the section redis has to begin with redis:// or with rediss://, the certificate of that Redis, and "
+         "ca_file, pin and tls_name beside url."},
+        {"tls_cert", "See tls_cert in the section redis, and the log of Redis."},
         {"no Redis", "See host and port of url in the section redis."},
         {"password", "See url, or password_file, in the section redis."},
         {"AUTH", "See url, or password_file, in the section redis."},

@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture
-def redis():
-    server = redisd.Redis(port=net.free_port())
+def redis(redis_program):
+    server = redisd.Redis(port=net.free_port(), program=redis_program)
     yield server
     server.close()
 

@@ -154,8 +154,8 @@ def test_user_who_may_not_load_it(make_ferry, backends, redis):
 
 
 @pytest.mark.parametrize("options", [("rename-command", 'FUNCTION ""'), ("rename-command", 'FCALL ""')], ids=["function", "fcall"])
-def test_redis_without_functions_is_named(make_ferry, backends, options):
-    store = redisd.Redis(port=net.free_port(), options=options)
+def test_redis_without_functions_is_named(make_ferry, backends, options, redis_program):
+    store = redisd.Redis(port=net.free_port(), options=options, program=redis_program)
     try:
         ferry = make_ferry(backends, SETTINGS, store=store, init=False)
         status, out, err = ferry.ctl_raw("init")

@@ -121,8 +121,8 @@ def test_store_by_unix_socket(make_ferry, backends, redis, old, new):
 @pytest.mark.parametrize("options", [
     {"appendonly": "no"}, {"maxmemory-policy": "allkeys-lru", "maxmemory": "100mb"},
 ])
-def test_store_that_may_forget_is_not_migrated_on(make_ferry, backends, old, new, options):
-    store = redisd.Redis(port=net.free_port())
+def test_store_that_may_forget_is_not_migrated_on(make_ferry, backends, old, new, options, redis_program):
+    store = redisd.Redis(port=net.free_port(), program=redis_program)
     for name, value in options.items():
         store.client().config_set(name, value)
     try:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net
+from harness import net, redisd
 from harness.daemon import program
 from harness.scene import connect, new_user
 from harness.site import LETTER, Site
@@ -86,6 +86,43 @@ def test_everything_is_lost_in_the_middle_of_many_migrations(site):
     redis.zadd("imapferry:late", {users[2]: 1})
     net.wait_until("what comes later", lambda: len(site.texts(users[2])) == 6)
     site.same(users[2])
+
+
+def test_an_export_alone_makes_another_redis(site, tmp_path):
+    """The host of Redis is gone, and so are all journals: what was exported that night goes to a new one, where logins and moves go on."""
+    ferry, users = site.ferry, [new_user(f"night{i}") for i in range(4)]
+    backup, journal = str(tmp_path / "routes"), tmp_path / "journal"
+    for user in users:
+        site.letters(user, LETTER % 1, LETTER % 2)
+    for user in users[:2]:
+        site.move(user)
+    assert ferry.ctl("hold", users[2], "--reason", "her wish")[0] == 0
+    assert ferry.ctl("route", "export", backup)[0] == 0
+    for daemon in list(ferry.daemons):
+        daemon.stop()
+    ferry.redis.kill()
+    journal.mkdir()
+    ferry.settings["migrator"]["journal_dir"] = str(journal)
+    another = redisd.Redis(port=net.free_port(), program=redisd.PROGRAMS[-1])
+    before, ferry.redis = ferry.redis, another
+    try:
+        status, answer = ferry.ctl("route", "restore", backup)
+        assert status == 0 and answer["restored"] == 3 and answer["held"] == 1 and answer["backends"] == {"new": 2, "old": 1}, answer
+        proxy = ferry.proxy()
+        for user, server in zip(users, ("new", "new", "old", "old")):
+            with connect(proxy) as wire:
+                assert wire.login(user).startswith(b"l1 OK")
+                assert ferry.where(user) == {server}
+        assert ferry.route(users[2])["reason"] == "held: her wish"
+        another.client().hset("imapferry:store", "quarantine_until", 0)
+        ferry.migrator()
+        site.move(users[3])
+        site.same(users[3], 2)
+        for daemon in list(ferry.daemons):
+            daemon.stop()
+    finally:
+        ferry.redis = before
+        another.close()
 
 
 def test_what_restore_refuses(site, tmp_path):

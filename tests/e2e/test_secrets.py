@@ -194,15 +194,18 @@ def test_passwords_are_gone_from_a_migrator(make_ferry):
             assert not left
 
 
-def test_passwords_of_the_site_are_in_no_core_file(make_ferry, cert):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_passwords_of_the_site_are_in_no_core_file(make_ferry, authority, cert, tls):
     """Those of files, which daemons keep: of Redis, and of the master user; kept in pages that a core leaves out, and nowhere else.
     And the kernel writes none of a daemon."""
     site = {name: new_password(40).decode() for name in ("redis", "master")}
-    store = redisd.Redis(port=net.free_port(), password=site["redis"])
+    store = redisd.Redis(port=net.free_port(), password=site["redis"], papers=redisd.Papers(*cert, authority.ca, False) if tls else None)
     try:
         with FakeImap(name="old", master=("admin", site["master"])) as old, FakeImap(name="new", master=("admin", site["master"])) as new:
             ferry = make_ferry({"old": backend(old, "imap", sign_in="master"), "new": backend(new, "imap")},
                                {"migration": {"trigger": "manual"}}, init=False, store=store)
+            if tls:
+                ferry.settings["redis"]["ca_file"] = authority.ca
             for name, folder in (("redis", "password_file"), ("master", None)):
                 path = os.path.join(ferry.folder, name + ".secret")
                 with open(path, "w", encoding="ascii") as f:

@@ -13,8 +13,8 @@ SETTINGS = {"proxy": {"store_timeout": "1s", "lease": "500ms"}, "migration": {"t
 
 
 @pytest.fixture
-def group():
-    with sentinel.Group() as g:
+def group(redis_program):
+    with sentinel.Group(program=redis_program) as g:
         yield g
 
 

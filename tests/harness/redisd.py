@@ -1,5 +1,7 @@
-"""A private redis-server: append-only, on a UNIX socket or a port, that can be killed and started again."""
+"""A private redis-server or valkey-server: append-only, on a UNIX socket or a port, that can be killed and started again."""
+import collections
 import os
+import shutil
 import signal
 import subprocess
 
@@ -8,22 +10,41 @@ import redis
 from . import leaks, net
 
 
+# What is there of those that imapferry works with.
+PROGRAMS = [p for p in ("redis-server", "valkey-server") if shutil.which(p)]
+
+
+class Papers(collections.namedtuple("Papers", "cert key ca clients")):
+    """With what a server speaks TLS, in PEM: what it shows, to its own kind too (both usages), and who signs those of its clients;
+    whether these must show one."""
+
+    def options(self):
+        return ["tls-cert-file", self.cert, "tls-key-file", self.key, "tls-ca-cert-file", self.ca, "tls-auth-clients",
+                "yes" if self.clients else "no", "tls-replication", "yes"]
+
+
 class Redis:
-    def __init__(self, folder=None, port=None, fsync="always", options=(), password=None):
+    """papers: its port speaks TLS and nothing else."""
+
+    def __init__(self, folder=None, port=None, fsync="always", options=(), password=None, papers=None, program="redis-server"):
         self.folder = folder or net.temp_folder("redis")
         self.port = port
         self.socket = os.path.join(self.folder, "redis.sock")
         self.password = password
+        self.papers = papers
+        self._program = program
         self._options = ["appendonly", "yes", "appendfsync", fsync, *options]
         if password:
             self._options += ["requirepass", password, "masterauth", password]
+        if papers:
+            self._options += ["tls-port", str(port), *papers.options()]
         self._process = None
         self._clients = {}
         self.start()
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}"
+        return f"redis{'s' if self.papers else ''}://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.socket}"
 
     @property
     def address(self):
@@ -37,7 +58,7 @@ class Redis:
 
     def start(self, options=()):
         """options: of this start alone, in pairs."""
-        args = ["redis-server", "--port", str(self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,
+        args = [self._program, "--port", str(0 if self.papers else self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,
                 "--dir", self.folder, "--save", "", "--daemonize", "no", "--logfile",
                 os.path.join(self.folder, "redis.log")]
         for key, value in zip([*self._options, *options][::2], [*self._options, *options][1::2]):
@@ -48,7 +69,7 @@ class Redis:
     def _answers(self):
         if self._process.poll() is not None:
             with open(os.path.join(self.folder, "redis.log"), encoding="utf-8", errors="replace") as f:
-                raise RuntimeError("redis-server ended:\n" + f.read()[-2000:])
+                raise RuntimeError(f"{self._program} ended:\n" + f.read()[-2000:])
         try:
             return self.client().ping()
         except (redis.ConnectionError, redis.BusyLoadingError):

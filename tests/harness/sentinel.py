@@ -21,11 +21,16 @@ OPTIONS = ["min-replicas-to-write", "1", "min-replicas-max-lag", str(LAG), "repl
 
 
 class Group:
-    def __init__(self, failover_timeout=3000):
-        """failover_timeout: ms; another failover of the same group is not begun within twice of it."""
+    def __init__(self, failover_timeout=3000, papers=None, sentinel_papers=None, users="", by_name=False,
+                 program="redis-server"):
+        """failover_timeout: ms; another failover of the same group is not begun within twice of it. papers: all is TLS;
+        sentinel_papers: those of the Sentinel, where it has others. users: lines of its ACL. by_name: it calls the servers localhost."""
         self.folder = net.temp_folder("sentinel")
         self.port = net.free_port()
         self._failover_timeout = failover_timeout
+        self._papers, self._sentinel_papers = papers, sentinel_papers or papers
+        self._users, self._program = users, program
+        self._host = "localhost" if by_name else net.HOST
         self.servers, self._process = [], None
         try:
             self._build()
@@ -35,7 +40,8 @@ class Group:
 
     def _build(self):
         for _ in range(3):
-            self.servers.append(redisd.Redis(port=net.free_port(), options=OPTIONS, password=PASSWORD))
+            self.servers.append(redisd.Redis(port=net.free_port(), options=[*OPTIONS, "replica-announce-ip", self._host], password=PASSWORD,
+                                             papers=self._papers, program=self._program))
         self.master = self.servers[0]
         for replica in self.servers[1:]:
             replica.client().replicaof(net.HOST, self.master.port)
@@ -50,17 +56,26 @@ class Group:
     def _start(self):
         path = os.path.join(self.folder, "sentinel.conf")
         with open(path, "w", encoding="ascii") as f:
-            f.write(f"port {self.port}\nbind {net.HOST}\ndir {self.folder}\nlogfile {self.folder}/sentinel.log\n"
+            if self._sentinel_papers:
+                words = self._sentinel_papers.options()
+                f.write(f"port 0\ntls-port {self.port}\n" + "".join(f"{k} {v}\n" for k, v in zip(words[::2], words[1::2])))
+            else:
+                f.write(f"port {self.port}\n")
+            f.write(self._users)
+            f.write(f"bind {net.HOST}\ndir {self.folder}\nlogfile {self.folder}/sentinel.log\n"
                     f"requirepass {SENTINEL_PASSWORD}\n"
-                    f"sentinel monitor {NAME} {net.HOST} {self.master.port} 1\n"
+                    "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n"
+                    f"sentinel monitor {NAME} {self._host} {self.master.port} 1\n"
                     f"sentinel auth-pass {NAME} {PASSWORD}\n"
                     f"sentinel down-after-milliseconds {NAME} 1000\n"
                     f"sentinel failover-timeout {NAME} {self._failover_timeout}\n")
-        self._process = subprocess.Popen(["redis-server", path, "--sentinel"], start_new_session=True,
+        self._process = subprocess.Popen([self._program, path, "--sentinel"], start_new_session=True,
                                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def ask(self, *words):
-        with redis.Redis(port=self.port, password=SENTINEL_PASSWORD, decode_responses=True) as client:
+        papers = self._sentinel_papers
+        by_tls = {"ssl": True, "ssl_ca_certs": papers.ca, "ssl_certfile": papers.cert, "ssl_keyfile": papers.key} if papers else {}
+        with redis.Redis(host=net.HOST, port=self.port, password=SENTINEL_PASSWORD, decode_responses=True, **by_tls) as client:
             return client.execute_command("SENTINEL", *words)
 
     def _sees_all(self):
@@ -75,13 +90,13 @@ class Group:
     @property
     def url(self):
         """The first Sentinel is not there: the next one is asked."""
-        return self.url_of([net.free_port(), self.port])
+        return self.url_of([net.free_port(), self.port], "sentinels" if self._papers else "sentinel")
 
     @staticmethod
-    def url_of(ports):
+    def url_of(ports, scheme="sentinel"):
         """Of Sentinels that are asked at these ports."""
         hosts = ",".join(f"{net.HOST}:{port}" for port in ports)
-        return f"sentinel://:p%40ss%2Fword@{hosts}/{NAME}/0?sentinel_auth=:{SENTINEL_PASSWORD}"
+        return f"{scheme}://:p%40ss%2Fword@{hosts}/{NAME}/0?sentinel_auth=:{SENTINEL_PASSWORD}"
 
     def client(self, decode=True):
         return self.master.client(decode)

@@ -97,8 +97,8 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def server():
-    s = redisd.Redis(fsync="everysec")
+def server(redis_program):
+    s = redisd.Redis(fsync="everysec", program=redis_program)
     scripts.load(s.client())
     yield s
     s.close()

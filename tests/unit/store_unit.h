@@ -118,6 +118,8 @@ static inline void unit_store_make(struct unit_store *u)
     *u = (struct unit_store){0};
     unit_redis_make(&u->redis);
     u->conf.redis.prefix = (char *)(uintptr_t) "unit";
+    u->conf.redis.ca_file = u->conf.redis.tls_name = u->conf.redis.tls_cert = u->conf.redis.tls_key =
+        (char *)(uintptr_t) "";
     u->conf.redis.address = (struct address){.scheme = ADDRESS_REDIS_UNIX, .path = u->redis.socket};
     u->conf.migration.source = (char *)(uintptr_t) "old";
     u->conf.migration.target = (char *)(uintptr_t) "new";

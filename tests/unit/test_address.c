@@ -174,6 +174,8 @@ static void test_redis(void **state)
     redis("redis://:a@b:c@h", "h", 6379, NULL, "a@b:c", 0);
     redis("unix:///run/redis.sock", "/run/redis.sock", 0, NULL, NULL, 0);
     redis("unix:///run/redis.sock?db=3", "/run/redis.sock", 0, NULL, NULL, 3);
+    redis("rediss://ann@h", "h", 6379, "ann", NULL, 0);
+    redis("unix://ann@/run/r.sock", "/run/r.sock", 0, "ann", NULL, 0);
     redis("unix://:secret@/run/r@b.sock?db=3", "/run/r@b.sock", 0, NULL, "secret", 3);
 }
 
@@ -186,8 +188,9 @@ static void test_redis_refused(void **state)
     refused("redis://h/65536", "number of a database");
     refused("unix:///r?db=", "other than \"?db=N\"");
     refused("unix:///r?x=1", "other than \"?db=N\"");
-    refused("redis://user@h", "no \":password\"");
+    refused("redis://@h", "no user and no \":password\"");
     refused("redis://:@h", "empty password");
+    refused("redis://ann:@h", "empty password");
     refused("redis://:%@h", "stray \"%\"");
     refused("redis://:%4@h", "stray \"%\"");
     refused("redis://:%00@h", "stray \"%\"");
@@ -202,7 +205,9 @@ static void sentinels(const char *text, size_t n, const char *last, uint16_t por
 
     if (!address_parse(text, &a, &error))
         fail_msg("%s: %s", text, error);
-    assert_int_equal(a.scheme, ADDRESS_SENTINEL);
+    assert_int_equal(a.scheme, strncmp(text, "sentinels", 9) ? ADDRESS_SENTINEL : ADDRESS_SENTINELS);
+    assert_true(address_has_sentinels(&a));
+    assert_int_equal(address_has_tls(&a), a.scheme == ADDRESS_SENTINELS);
     assert_null(a.host);
     assert_int_equal(a.n_hosts, n);
     assert_string_equal(a.hosts[n - 1].host, last);
@@ -227,6 +232,9 @@ static void test_sentinel(void **state)
               "sentinel://h1:26379,h2:26379/m");
     sentinels("sentinel://ann:pw@h/m?sentinel_auth=bob:%25", 1, "h", 26379, "m", "pw", "%",
               "sentinel://h:26379/m");
+    sentinels("sentinels://ann@h,i/m?sentinel_auth=bob", 2, "i", 26379, "m", NULL, NULL,
+              "sentinels://h:26379,i:26379/m");
+    refused("sentinels://h", "expected sentinels://");
     refused("sentinel://", "no valid host");
     refused("sentinel:///m", "no valid host");
     refused("sentinel://h,/m", "no valid host");
@@ -235,7 +243,7 @@ static void test_sentinel(void **state)
     refused("sentinel://h/a b", "no name of a master");
     refused("sentinel://h/m/", "number of a database");
     refused("sentinel://h/m?db=1", "other than \"?sentinel_auth=\"");
-    refused("sentinel://h/m?sentinel_auth=pw", "no \":password\"");
+    refused("sentinel://h/m?sentinel_auth=", "no user and no \":password\"");
     refused("sentinel://h/m?sentinel_auth=:", "empty password");
 }
 

@@ -936,6 +936,29 @@ static void test_two_names_of_one_server(void **state)
     conf_free(&c);
 }
 
+static void test_tls_of_redis(void **state)
+{
+    char *files = xasprintf(
+        "redis { url = \"rediss://h\"\n ca_file = \"%s/ca\"\n tls_cert = \"%s/c\"\n tls_key = \"%s/k\" }\n" REST,
+        dir, dir, dir);
+
+    (void)state;
+    refused("redis { url = \"redis://h\"\n ca_file = \"x\" }\n" REST, 2, "is of no use without TLS");
+    refused("redis { url = \"sentinel://h/m\"\n tls_name = \"x\" }\n" REST, 2, "is of no use without TLS");
+    refused("redis { url = \"unix:///r\"\n tls_key = \"x\" }\n" REST, 2, "is of no use without TLS");
+    refused("redis { url = \"rediss://h\"\n tls_cert = \"/dev/null\" }\n" REST, 2, "needs tls_key");
+    refused("redis { url = \"rediss://h\"\n tls_key = \"/dev/null\" }\n" REST, 2, "needs tls_cert");
+    refused("redis { url = \"rediss://h\"\n tls_name = \"a b\" }\n" REST, 2, "is not the name of a host");
+    refused("redis { url = \"sentinels://h/m\"\n pin = {\"sha256//x\"} }\n" REST, 2, "base64 of a SHA-256");
+    refused("redis { url = \"rediss://ann@h\" }\n" REST, 1, "names a user and no password");
+    refused("redis { url = \"sentinels://h/m?sentinel_auth=bob\" }\n" REST, 1,
+            "or give sentinel_password_file");
+    refused(files, 2, "/ca\" cannot be read");
+    refused(files, 3, "/c\" cannot be read");
+    refused(files, 4, "/k\" cannot be read");
+    free(files);
+}
+
 /* By all roles, and read anew at SIGHUP. */
 static void test_password_file_of_redis(void **state)
 {
@@ -1545,6 +1568,7 @@ int main(void)
         cmocka_unit_test(test_networks_that_are_trusted),
         cmocka_unit_test(test_hooks_can_be_run),
         cmocka_unit_test(test_two_names_of_one_server),
+        cmocka_unit_test(test_tls_of_redis),
         cmocka_unit_test(test_password_file_of_redis),
         cmocka_unit_test(test_files_by_role),
         cmocka_unit_test(test_secret),
