@@ -54,6 +54,14 @@ static void leave_memory_out(void)
         close(fd);
 }
 
+void process_hold_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return; /* there is no /dev/null, and nothing to be done about it */
+}
+
 void process_keep_secrets(void)
 {
     leave_memory_out();

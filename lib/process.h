@@ -9,6 +9,9 @@
  * user can look into the memory; and who takes a core all the same (root, by gcore; one who has raised the limit) gets registers and
  * the names of the files alone, since /proc/self/coredump_filter leaves all memory out. To be called before anything is read. */
 void process_keep_secrets(void);
+/* Descriptors 0 to 2 that are closed at the start are opened, so that none of them becomes a connection or a file of ours, into which
+ * log lines and answers would then be written; what is written there fails, as it would have. To be called before anything else. */
+void process_hold_standard(void);
 /* Of that, the part that the kernel takes back where a process becomes another user, once more. */
 void process_hide(void);
 /* Raises the limit of descriptors as far as the system allows, and returns how many there may be. */

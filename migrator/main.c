@@ -640,6 +640,7 @@ int main(int argc, char **argv)
     int status;
     char *error = NULL;
 
+    process_hold_standard();
     process_keep_secrets();
     if (!conf_arguments(argc, argv, CONF_MIGRATOR, trial_migrator, usage, &file, &status))
         return status;

@@ -516,6 +516,7 @@ int main(int argc, char **argv)
     const char *file;
     int status;
     char *error = NULL;
+    process_hold_standard();
     process_keep_secrets();
     if (!conf_arguments(argc, argv, CONF_PROXY, program_try, usage, &file, &status))
         return status;

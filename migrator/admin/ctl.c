@@ -2,6 +2,7 @@
  * do. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -736,7 +737,7 @@ static struct conf *ctl_load(struct ctl *c, const char *file, char **error)
     return conf;
 }
 
-int main(int argc, char **argv)
+static int ctl_main(int argc, char **argv)
 {
     struct ctl c = {.rc = ACTION_FAILED};
     struct buf usage = {0};
@@ -773,4 +774,30 @@ int main(int argc, char **argv)
     json_decref(c.survey);
     conf_free(&c.conf);
     return status;
+}
+
+/* What was done has been done; but who asked has not been told, or not all of it. */
+static int ctl_flush(int status)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    bool written = !ferror(stdout);
+
+    errno = 0;
+    written = fflush(stdout) == 0 && written;
+    if (written)
+        return status;
+    status = status == ACTION_DONE ? ACTION_FAILED : status;
+    if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR))
+        return status; /* a reader that has seen enough, such as head */
+    char *text = xasprintf("not all that is said could be written: %s",
+                           errno ? strerror(errno) : "an error of standard output");
+    ctl_print_error(false, text, NULL);
+    free(text);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    process_hold_standard();
+    return ctl_flush(ctl_main(argc, argv));
 }
