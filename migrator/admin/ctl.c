@@ -182,7 +182,7 @@ static void on_result(void *owner, const struct action_result *r)
         return;
     }
     if (!c->args.json)
-        printf("%s\n", r->text);
+        ctl_print_text(r->text);
     c->key = xstrdup(json_string_value(json_object_get(r->data, "user")));
     c->waiting = wait_start(
         &(struct wait_request){
@@ -246,10 +246,10 @@ static void ctl_on_bulk(void *owner, const struct action_result *r)
     json_array_foreach(json_object_get(r->data, "problems"), i, p)
     {
         if (!c->args.json)
-            fprintf(stderr, "%s:%" JSON_INTEGER_FORMAT ": \"%s\" %s\n", c->args.all,
-                    json_integer_value(json_object_get(p, "line")),
-                    json_string_value(json_object_get(p, "name")),
-                    json_string_value(json_object_get(p, "error")));
+            ctl_print_note("%s:%" JSON_INTEGER_FORMAT ": \"%s\" %s", c->args.all,
+                           json_integer_value(json_object_get(p, "line")),
+                           json_string_value(json_object_get(p, "name")),
+                           json_string_value(json_object_get(p, "error")));
     }
     ctl_end(c, r);
 }
@@ -332,14 +332,14 @@ static void write_doubts(json_t *names)
     json_t *name;
 
     if (n)
-        fprintf(stderr, "held, since two hosts contradict each other about where they are (%zu):\n", n);
+        ctl_print_note("held, since two hosts contradict each other about where they are (%zu):", n);
     json_array_foreach(names, i, name)
     {
         if (i < NAMED_MAX)
-            fprintf(stderr, "  %s\n", json_string_value(name));
+            ctl_print_note("  %s", json_string_value(name));
     }
     if (n > NAMED_MAX)
-        fprintf(stderr, "  and %zu more: \"imapferryctl list --state held\"\n", n - NAMED_MAX);
+        ctl_print_note("  and %zu more: \"imapferryctl list --state held\"", n - NAMED_MAX);
 }
 
 static void write_faults(json_t *faults, json_int_t all)
@@ -351,14 +351,13 @@ static void write_faults(json_t *faults, json_int_t all)
     {
         const char *file = json_string_value(json_object_get(o, "file"));
         json_int_t line = json_integer_value(json_object_get(o, "line"));
-        if (file)
-            fprintf(stderr, "%s:", file);
-        if (line)
-            fprintf(stderr, "%" JSON_INTEGER_FORMAT ":", line);
-        fprintf(stderr, "%s%s\n", file ? " " : "", json_string_value(json_object_get(o, "error")));
+        char *at = line ? xasprintf("%" JSON_INTEGER_FORMAT ":", line) : xstrdup("");
+        ctl_print_note("%s%s%s%s%s", file ? file : "", file ? ":" : "", at, file ? " " : "",
+                       json_string_value(json_object_get(o, "error")));
+        free(at);
     }
     if (all > (json_int_t)json_array_size(faults))
-        fprintf(stderr, "and %" JSON_INTEGER_FORMAT " more\n", all - (json_int_t)json_array_size(faults));
+        ctl_print_note("and %" JSON_INTEGER_FORMAT " more", all - (json_int_t)json_array_size(faults));
 }
 
 static void on_restored(void *owner, const struct action_result *r)
@@ -441,11 +440,13 @@ static void ctl_on_history(void *owner, const struct action_result *r)
 
     if (r->rc == ACTION_DONE)
         survey_add_hours(c->survey, json_object_get(r->data, "points"));
+    json_t *shown = ctl_one_line_each(c->survey);
     if (c->args.json)
         ctl_print_json(c->survey);
     else
-        ctl_write_survey(&out, c->survey);
+        ctl_write_survey(&out, shown);
     screen_print(&out);
+    json_decref(shown);
     buf_free(&out);
     c->ended = true;
     c->rc = ACTION_DONE;
@@ -457,8 +458,8 @@ static int run_survey(struct ctl *c)
     if (!ctl_read_list(c, c->args.keys[0]))
         return ACTION_USAGE;
     for (size_t i = 0; i < c->list.n_problems; i++)
-        fprintf(stderr, "%s:%zu: \"%s\" %s\n", c->args.keys[0], c->list.problems[i].number,
-                c->list.problems[i].text, c->list.problems[i].why);
+        ctl_print_note("%s:%zu: \"%s\" %s", c->args.keys[0], c->list.problems[i].number,
+                       c->list.problems[i].text, c->list.problems[i].why);
     return ctl_survey(&(struct survey_request){.conf = c->conf,
                                                .list = &c->list,
                                                .out = c->args.out,
@@ -618,6 +619,7 @@ static int run_export_to(struct ctl *c, const char *path)
         char *text = xasprintf("%s: %s", path, strerror(errno));
         ctl_print_error(c->args.json && !e.to_stdout, text, NULL);
         free(text);
+        clearerr(stdout); /* it is said */
         status = ACTION_FAILED;
     } else if (status == ACTION_DONE && !e.to_stdout) { /* else the lines are what was asked for */
         ctl_say(c, &(struct action_result){.rc = status, .text = c->exported, .data = c->exported_data});

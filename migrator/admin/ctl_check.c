@@ -10,6 +10,7 @@
 #include "ctl_lines.h"
 #include "ctl_print.h"
 #include "ctl_screen.h"
+#include "ctl_text.h"
 #include "json_value.h"
 
 struct checking {
@@ -22,9 +23,11 @@ struct checking {
 static void print_lines(json_t *lines)
 {
     struct buf out = {0};
+    json_t *shown = ctl_one_line_each(lines);
 
-    ctl_write_lines(&out, lines, "");
+    ctl_write_lines(&out, shown, "");
     screen_print(&out);
+    json_decref(shown);
     buf_free(&out);
 }
 

@@ -4,7 +4,7 @@
 #include "ctl_screen.h"
 #include "ctl_text.h"
 
-enum { LEVEL_WIDTH = 9 };
+enum { LEVEL_WIDTH = 9, OF_WIDEST = 30 /* one that is longer pads nobody else's line */ };
 
 static size_t ctl_lines_width(json_t *lines)
 {
@@ -14,7 +14,7 @@ static size_t ctl_lines_width(json_t *lines)
     json_array_foreach(lines, i, o)
     {
         size_t n = strlen(ctl_text_of(o, "of"));
-        width = n > width ? n : width;
+        width = n > width && n <= OF_WIDEST ? n : width;
     }
     return width + 2;
 }
@@ -33,9 +33,10 @@ static void ctl_lines_write(struct buf *out, json_t *lines, size_t counts[2])
 
     json_array_foreach(lines, i, o)
     {
-        const char *level = ctl_text_of(o, "level");
-        buf_printf(out, "%s%-*s%s%-*s", ctl_lines_style(level), LEVEL_WIDTH, level, STYLE_OFF, (int)width,
-                   ctl_text_of(o, "of"));
+        const char *level = ctl_text_of(o, "level"), *of = ctl_text_of(o, "of");
+        bool over = strlen(of) >= width;
+        buf_printf(out, "%s%-*s%s%-*s%s%*s", ctl_lines_style(level), LEVEL_WIDTH, level, STYLE_OFF,
+                   (int)width, of, over ? "\n" : "", over ? indent : 0, "");
         ctl_write_wrapped(out, ctl_text_of(o, "text"), indent);
         counts[0] += strcmp(level, "error") == 0;
         counts[1] += strcmp(level, "warning") == 0;

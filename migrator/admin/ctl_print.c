@@ -143,10 +143,22 @@ static void write_audit(struct buf *out, const json_t *o)
 
 /* ---- */
 
+/* On a terminal what is not printable is escaped: JSON lets all but C0 stand as it is. */
 void ctl_print_json(json_t *data)
 {
-    json_dumpf(data, stdout, JSON_INDENT(2));
-    putchar('\n');
+    char *text = json_dumps(data, JSON_INDENT(2));
+    struct buf shown = {0};
+
+    if (text && screen_look().terminal) {
+        screen_render(&shown, span_str(text), false);
+        if (strcmp(buf_str(&shown), text) != 0) {
+            free(text);
+            text = json_dumps(data, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+        }
+    }
+    printf("%s\n", text ? text : "{}");
+    free(text);
+    buf_free(&shown);
 }
 
 /* What was found may be said by a server, or be a name. */
@@ -160,6 +172,33 @@ static void ctl_print_complain(const char *text, const char *hint)
     screen_render(&out, buf_span(&said), false);
     fputs(buf_str(&out), stderr);
     buf_free(&said);
+    buf_free(&out);
+}
+
+void ctl_print_text(const char *text)
+{
+    struct buf out = {0};
+    char *line = ctl_one_line(text);
+
+    buf_printf(&out, "%s\n", line);
+    screen_print(&out);
+    free(line);
+    buf_free(&out);
+}
+
+void ctl_print_note(const char *fmt, ...)
+{
+    struct buf text = {0}, out = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    char *line = ctl_one_line(buf_str(&text));
+    screen_render(&out, span_str(line), false);
+    fprintf(stderr, "%s\n", buf_str(&out));
+    free(line);
+    buf_free(&text);
     buf_free(&out);
 }
 
@@ -195,31 +234,35 @@ static void write_account_report(struct buf *out, const json_t *data)
 void ctl_print_result(const struct action *a, const char *columns, const struct action_result *r)
 {
     struct buf out = {0};
+    json_t *data = ctl_one_line_each(r->data);
+    char *text = ctl_one_line(r->text);
     bool report = r->rc == ACTION_DONE || r->rc == ACTION_NO_RECORD;
 
     if (r->rc == ACTION_DONE && a->verb == ACTION_USER && a->report)
-        ctl_write_report(&out, r->data);
+        ctl_write_report(&out, data);
     else if (report && a->verb == ACTION_USER && !a->report)
-        write_user(&out, r->data);
+        write_user(&out, data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_SESSIONS)
-        ctl_write_sessions(&out, r->data);
+        ctl_write_sessions(&out, data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_REPORT && a->login)
-        write_account_report(&out, r->data);
+        write_account_report(&out, data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_REPORT)
-        ctl_write_summary(&out, r->data);
+        ctl_write_summary(&out, data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_LIST)
-        ctl_write_list(&out, r->data, columns);
+        ctl_write_list(&out, data, columns);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_AUDIT)
-        write_audit(&out, r->data);
+        write_audit(&out, data);
     else if ((r->rc == ACTION_DONE || r->rc == ACTION_REFUSED) &&
              (a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT))
-        ctl_write_lines(&out, json_object_get(r->data, "checks"), r->text);
+        ctl_write_lines(&out, json_object_get(data, "checks"), text);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_STATUS)
-        ctl_write_status(&out, r->data);
+        ctl_write_status(&out, data);
     else if (r->rc == ACTION_DONE)
-        buf_printf(&out, "%s\n", r->text);
+        buf_printf(&out, "%s\n", text);
     screen_print(&out);
     if (r->rc != ACTION_DONE && !out.len)
-        ctl_print_complain(r->text, NULL);
+        ctl_print_complain(text, NULL);
     buf_free(&out);
+    json_decref(data);
+    free(text);
 }

@@ -78,6 +78,60 @@ uint64_t ctl_number_of(const json_t *o, const char *name)
     return n > 0 ? (uint64_t)n : 0;
 }
 
+char *ctl_one_line(const char *text)
+{
+    char *line = xstrdup(text);
+
+    for (char *at = line; (at = strchr(at, '\n'));)
+        *at = '?';
+    return line;
+}
+
+/* Has any of it a line feed? */
+static bool ctl_text_breaks(json_t *value)
+{
+    bool breaks = json_is_string(value) && strchr(json_string_value(value), '\n');
+    const char *name;
+    json_t *o;
+    size_t i;
+
+    if (json_is_array(value))
+        json_array_foreach(value, i, o) breaks = breaks || ctl_text_breaks(o);
+    if (json_is_object(value))
+        json_object_foreach(value, name, o) breaks = breaks || strchr(name, '\n') || ctl_text_breaks(o);
+    return breaks;
+}
+
+static json_t *ctl_text_joined(json_t *value)
+{
+    json_t *joined = json_is_array(value) ? json_array() : json_object(), *o;
+    const char *name;
+    size_t i;
+
+    if (json_is_array(value))
+        json_array_foreach(value, i, o) json_array_append_new(joined, ctl_one_line_each(o));
+    else
+        json_object_foreach(value, name, o)
+        {
+            char *line = ctl_one_line(name);
+            json_object_set_new(joined, line, ctl_one_line_each(o));
+            free(line);
+        }
+    return joined;
+}
+
+json_t *ctl_one_line_each(json_t *data)
+{
+    if (!ctl_text_breaks(data))
+        return json_incref(data);
+    if (!json_is_string(data))
+        return ctl_text_joined(data);
+    char *line = ctl_one_line(json_string_value(data));
+    json_t *text = json_string(line);
+    free(line);
+    return text;
+}
+
 static bool time_of(const char *text, time_t *_r)
 {
     struct tm tm = {0};

@@ -10,6 +10,12 @@
 const char *ctl_text_of(const json_t *o, const char *name);
 uint64_t ctl_number_of(const json_t *o, const char *name);
 
+/* The same on one line: a line feed in what a user, a server or Redis has said would begin a line that says what they want to be
+ * read, so it is shown as "?", as all else is that is not printable (ctl_screen.h). The first: to free; the second: all texts of it
+ * and all names in it; to decref. */
+char *ctl_one_line(const char *text);
+json_t *ctl_one_line_each(json_t *data);
+
 enum { CTL_LABEL_WIDTH = 12 };
 /* A label at the beginning of a line; a line, none where the value is empty: one that is too long for the terminal goes
  * on below itself. Append. */

@@ -5,6 +5,7 @@
 #include "lib/xalloc.h"
 
 #include "ctl_screen.h"
+#include "ctl_text.h"
 #include "ctl_top.h"
 #include "ctl_top_view.h"
 #include "ctl_tty.h"
@@ -173,14 +174,14 @@ static bool top_take(struct top *t, const struct action_result *r)
     if (r->rc == ACTION_DONE)
         return true;
     free(t->fault);
-    t->fault = xstrdup(r->text);
+    t->fault = ctl_one_line(r->text);
     return false;
 }
 
 static void top_keep(json_t **place, json_t *data)
 {
     json_decref(*place);
-    *place = json_incref(data);
+    *place = ctl_one_line_each(data);
 }
 
 static void top_on_status(void *owner, const struct action_result *r)
@@ -214,8 +215,11 @@ static void top_on_page(void *owner, const struct action_result *r)
 {
     struct top *t = owner;
 
-    if (top_take(t, r))
-        json_array_extend(t->coming, json_object_get(r->data, "accounts"));
+    if (top_take(t, r)) {
+        json_t *accounts = ctl_one_line_each(json_object_get(r->data, "accounts"));
+        json_array_extend(t->coming, accounts);
+        json_decref(accounts);
+    }
     top_answered(t);
 }
 

@@ -137,11 +137,13 @@ static void show_progress(struct waiting *w, const struct route *r)
 static void print_line(struct waiting *w, const char *what, const char *why)
 {
     struct buf out = {0};
+    char *line = ctl_one_line(why);
 
     if (w->line_open)
         putchar('\n');
     w->line_open = false;
-    buf_printf(&out, "%s: %s%s%s\n", w->request.user, what, *why ? ": " : "", why);
+    buf_printf(&out, "%s: %s%s%s\n", w->request.user, what, *why ? ": " : "", line);
+    free(line);
     screen_print(&out);
     fflush(stdout);
     buf_free(&out);

@@ -2,10 +2,11 @@
 that has accounts, without servers."""
 import os
 import re
+import subprocess
 
 import pytest
 
-from harness.daemon import program, sanitizer_reports
+from harness.daemon import program, sanitizer_environment, sanitizer_reports
 from harness.terminal import Terminal
 
 HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2066"
@@ -81,3 +82,59 @@ def test_hostile_text_is_shown_as_text(ferry):
         assert terminal.screen.title == ""
         out = ferry.ctl_raw(*args)[1]
         assert "a?]0;owned??31m?gnp.exe?" in out
+
+
+def test_hostile_text_for_programs_is_harmless_on_a_terminal_too(ferry):
+    for args in (("--json", "user", "eve"), ("--json", "list"), ("report", "--format", "csv")):
+        terminal = on_terminal(ferry, *args)
+        for bad in (b"\x1b]", b"\x07", b"\xc2\x9b"):
+            assert bad not in terminal.output, (args, bad)
+    assert ferry.ctl("user", "eve")[1]["reason"] == "unreachable: " + HOSTILE
+    assert not re.search(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]", ferry.ctl_raw("report", "--format", "csv")[1])
+
+
+def test_no_text_begins_a_line_that_it_was_not_given(ferry):
+    """Else who names a mailbox or a server's answer writes what staff read."""
+    put(ferry, "mal", "blocked", "cannot: x\nbob  settled  new  all is well")
+    assert ferry.ctl("hold", "ann", "--reason", "on leave\n2026-01-01T00:00:00Z  root  release ann: held -> resting")[0] == 0
+    for args, lines in ((("list",), 5), (("audit",), 1)):
+        status, out, _ = ferry.ctl_raw(*args)
+        assert status == 0 and out.count("\n") == lines and "?" in out, out
+    assert "reason      cannot: x?bob" in ferry.ctl_raw("user", "mal")[1]
+    assert "x\nbob" in ferry.ctl("user", "mal")[1]["reason"], "programs are told what it is"
+
+
+def in_shell(ferry, command):
+    report = os.path.join(ferry.folder, "sanitizer-shell")
+    run = subprocess.run(["bash", "-c", command, "ctl", program("imapferryctl"), "-c", ferry.config()], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         stdin=subprocess.DEVNULL, text=True, timeout=60, check=False, env=sanitizer_environment(report))
+    assert not sanitizer_reports(report)
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.mark.parametrize("to,why", [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
+@pytest.mark.parametrize("verb", ["list", "--json list", "report --format csv", "--help"])
+def test_what_can_not_be_said_is_no_success(ferry, to, why, verb):
+    status, _, err = in_shell(ferry, f'exec "$@" {verb} {to}')
+    assert status == 1 and "could be written" in err and (why in err or verb == "--help") and len(err.splitlines()) == 1, err
+
+
+def test_closed_descriptors_become_no_connections(ferry):
+    """The next ones that are opened would have their numbers, and be written to."""
+    for closed in ("<&-", "2>&-", "<&- 2>&-"):
+        status, out, _ = in_shell(ferry, f'exec "$@" list {closed}')
+        assert status == 0 and "settled" in out, closed
+    assert ferry.ctl("list")[1]["total"] == 3
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(ferry):
+    for i in range(3000):
+        put(ferry, f"user{i}@example.org", "blocked", "cannot: " + "x" * 60)
+    status, out, err = in_shell(ferry, '"$@" list | head -n 1; exit ${PIPESTATUS[0]}')
+    assert status == 1 and out.startswith("USER") and err == "", err
+
+
+def test_a_narrow_terminal_shows_all_of_it(ferry):
+    for args in (("list",), ("user", "ann"), ("status",), ("audit",)):
+        terminal = on_terminal(ferry, *args, columns=20)
+        assert b"\x1b]" not in terminal.output and terminal.output.strip(), args
