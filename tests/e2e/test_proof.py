@@ -97,7 +97,13 @@ def test_one_byte_makes_it_wrong(site, tmp_path):
         f.write(other)
     status, out, err = site.ferry.ctl_raw("report", user, "--proof")
     assert status == 1 and not out and "is not what was written before the switch-over" in err, (out, err)
-    os.unlink(stored)
+    moved = tmp_path / "moved"
+    shutil.move(stored, moved)
+    for make in (lambda: os.symlink(moved, stored), lambda: os.mkfifo(stored), lambda: os.mkdir(stored)):
+        make()  # nothing but a file is read, and nothing is waited for
+        status, out, err = site.ferry.ctl_raw("report", user, "--proof")
+        assert status == 1 and not out and "can't be read" in err and "SHA-256" not in err, (out, err)
+        os.rmdir(stored) if os.path.isdir(stored) and not os.path.islink(stored) else os.unlink(stored)
     status, out, err = site.ferry.ctl_raw("report", user, "--proof")
     assert status == 1 and not out and f"by the migrator {answer['proof']['migrator']}, as proofs/" in err, (out, err)
 
