@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,26 +30,53 @@ struct surveying {
 
 /* ---- the result */
 
-/* Lines that are whole; a last one that a crash left is cut off. False: errno says why. */
-static bool survey_read(struct surveying *s)
+/* One user; NULL: it is no line that a survey has written. To decref. */
+static json_t *survey_line(const char *line, size_t n)
 {
-    char *line = NULL;
-    size_t room = 0;
+    json_t *o = json_loadb(line, n, 0, NULL);
+
+    if (json_is_string(json_object_get(o, "user")))
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+/* A last line that a crash left without its end is cut off, and nothing else: it may be another file that was named by mistake. To
+ * free; NULL: it was read. */
+static char *survey_read(struct surveying *s)
+{
+    char *line = NULL, *fault = NULL;
+    size_t room = 0, number = 0;
     long whole = 0;
 
-    for (ssize_t n; (n = getline(&line, &room, s->f)) > 0;) {
-        json_t *o = line[n - 1] == '\n' ? json_loadb(line, (size_t)n, 0, NULL) : NULL;
-        const char *user = json_string_value(json_object_get(o, "user"));
-        if (o)
-            whole += n;
-        if (user && !json_object_get(o, "error")) /* what failed is tried again */
-            json_object_set_new(s->done, user, json_true());
+    for (ssize_t n; !fault && (n = getline(&line, &room, s->f)) > 0;) {
+        bool ends = line[n - 1] == '\n';
+        json_t *o = ends ? survey_line(line, (size_t)n) : NULL;
+        number++;
+        whole += ends ? n : 0;
+        if (!o && (ends || *line != '{'))
+            fault =
+                xasprintf("%s:%zu: is no line of a survey, so nothing is written to it", s->q->out, number);
+        else if (o && !json_object_get(o, "error")) /* what failed is tried again */
+            json_object_set_new(s->done, json_string_value(json_object_get(o, "user")), json_true());
         json_decref(o);
-        if (!o)
-            break;
     }
     free(line);
-    return !ferror(s->f) && ftruncate(fileno(s->f), whole) == 0 && fseek(s->f, whole, SEEK_SET) == 0;
+    if (!fault && (ferror(s->f) || ftruncate(fileno(s->f), whole) != 0 || fseek(s->f, whole, SEEK_SET) != 0))
+        fault = xasprintf("%s: %s", s->q->out, strerror(errno));
+    return fault;
+}
+
+/* Two at once would plan all twice, and cut off each other's last line. NULL: it is ours; else why not, to free. */
+static char *survey_open(struct surveying *s)
+{
+    s->f = fopen(s->q->out, "a+");
+    if (!s->f || fseek(s->f, 0, SEEK_SET) != 0)
+        return xasprintf("%s: %s", s->q->out, strerror(errno));
+    if (flock(fileno(s->f), LOCK_EX | LOCK_NB) != 0)
+        return xasprintf("%s: %s", s->q->out,
+                         errno == EWOULDBLOCK ? "another survey writes to it" : strerror(errno));
+    return survey_read(s);
 }
 
 static bool survey_write(struct surveying *s, json_t *o)
@@ -160,11 +188,10 @@ int ctl_survey(const struct survey_request *q)
     struct surveying s = {.q = q, .done = json_object(), .terminal = !q->json && screen_look().terminal};
     int status = ACTION_FAILED;
 
-    s.f = fopen(q->out, "a+");
-    if (!s.f || fseek(s.f, 0, SEEK_SET) != 0 || !survey_read(&s)) {
-        char *text = xasprintf("%s: %s", q->out, strerror(errno));
-        ctl_print_error(q->json, text, NULL);
-        free(text);
+    char *fault = survey_open(&s);
+    if (fault) {
+        ctl_print_error(q->json, fault, NULL);
+        free(fault);
     } else {
         status = survey_all(&s);
         survey_say(&s);

@@ -1,4 +1,5 @@
 """imapferryctl survey: many accounts planned into a file, gone on with, and added up by `report --survey`."""
+import fcntl
 import json
 
 import pytest
@@ -74,3 +75,21 @@ def test_a_file_that_is_no_survey(manual, tmp_path):
     (tmp_path / "x").write_text('{"user": "a"}\nhello\n')
     status, answer = manual.ctl("report", "--survey", str(tmp_path / "x"))
     assert status == 2 and "x:2: is no line of a survey" in answer["error"], answer
+
+
+@pytest.mark.parametrize("text", ["ann\nbob\n", "ann", '{"user": "a"}\nhello\n{"user": "b"}\n', '{"name": "a"}\n'])
+def test_another_file_is_not_written_over(manual, tmp_path, text):
+    """Such as the list itself, named twice."""
+    names = tmp_path / "names"
+    names.write_text(text)
+    status, answer = manual.ctl("survey", str(names), "--out", str(names))
+    assert status == 1 and "is no line of a survey" in answer["error"] and names.read_text() == text, answer
+
+
+def test_two_surveys_do_not_write_to_one_result(manual, tmp_path):
+    names, result = tmp_path / "names", tmp_path / "result"
+    names.write_text("nobody@example.org\n")
+    with open(result, "w", encoding="utf-8") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        status, answer = manual.ctl("survey", str(names), "--out", str(result))
+    assert status == 1 and "another survey" in answer["error"], answer
