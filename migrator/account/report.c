@@ -28,13 +28,40 @@ static json_t *report_text(const char *s)
     return j;
 }
 
-/* As people and clients spell it. */
+/* Controls and marks of direction: C0, DEL, C1, U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069. */
+static bool report_is_odd(const uint8_t *p)
+{
+    return p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xd8 && p[1] == 0x9c) ||
+           (p[0] == 0xe2 && p[1] == 0x80 &&
+            (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
+           (p[0] == 0xe2 && p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
+/* Can it be shown, and typed again for what it is? A key of waiver.h is taken for modified UTF-7 where it is that. */
+static bool report_is_plain(const char *shown, const char *wire)
+{
+    struct buf other = {0};
+    bool plain = !strcmp(shown, wire) || !mutf7_to_utf8(&other, span_str(shown));
+
+    for (; plain && *shown; shown++)
+        plain = !report_is_odd((const uint8_t *)shown);
+    buf_free(&other);
+    return plain;
+}
+
+/* As people and clients spell it; in modified UTF-7 where a person would take it for another name, or for two: names come from
+ * users, and a line feed in one would end the line of a list of keys. */
 static json_t *mailbox_name(const char *wire)
 {
-    struct buf utf8 = {0};
-    json_t *j = mutf7_to_utf8(&utf8, span_str(wire)) ? report_text(buf_str(&utf8)) : report_text(wire);
+    struct buf utf8 = {0}, seven = {0};
+    bool is_seven = mutf7_to_utf8(&utf8, span_str(wire));
+    const char *shown = is_seven ? buf_str(&utf8) : wire;
 
+    if (!report_is_plain(shown, wire))
+        shown = is_seven || !mutf7_from_utf8(&seven, span_str(wire)) ? wire : buf_str(&seven);
+    json_t *j = report_text(shown);
     buf_free(&utf8);
+    buf_free(&seven);
     return j;
 }
 

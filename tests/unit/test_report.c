@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "migrator/account/report.h"
+#include "migrator/found/waiver.h"
 
 static json_t *written(struct report *r)
 {
@@ -118,11 +119,59 @@ static void a_long_one_says_what_it_lacks(void **state)
     free(names);
 }
 
+/* A key that a person copies from it names this mailbox, and no other. */
+static void a_name_is_told_so_that_it_can_be_said_again(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"Tom &- Ann", "Tom & Ann"},
+        {"&-AOQ-", "&-AOQ-"}, /* as "&AOQ-" it would be the mailbox "\u00e4" */
+        {"a&AAo-INBOX:1", "a&AAo-INBOX:1"},
+        {"a\nINBOX:1", "a&AAo-INBOX:1"},
+        {"&IC4-gpj.exe", "&IC4-gpj.exe"},
+        {"&AIU-", "&AIU-"},
+        {"Entw\xc3\xbcrfe", "Entw\xc3\xbcrfe"}};
+
+    for (size_t i = 0; i < COUNTOF(names); i++) {
+        const struct copy_counts counts = {0};
+        const char *why;
+        struct findings *in = findings_new(NULL), *all = findings_new(NULL);
+        struct report_mailbox m = {names[i][0], "x", true, &counts, in, 7, VIEW_T0, "", NULL};
+        struct report r = {.source = "old",
+                           .target = "new",
+                           .verify = "full",
+                           .result = "cannot",
+                           .reason = "x",
+                           .all = all,
+                           .n = 1};
+        findings_add(in, FINDING_REFUSED, names[i][0], 17, "no");
+        findings_join(all, in);
+        r.mailboxes = xcalloc(1, sizeof(*r.mailboxes));
+        r.mailboxes[0] = m;
+        json_t *o = written(&r), *told = json_array_get(json_object_get(o, "mailboxes"), 0);
+        assert_text(told, "name", names[i][1]);
+        const char *key =
+            json_string_value(json_object_get(json_array_get(json_object_get(told, "findings"), 0), "key"));
+        char *meant = waiver_key(span_str(key), &why), *bound = waiver_bind(meant, 7);
+        struct waivers *w = waivers_new();
+        waivers_add(w, span_str(bound));
+        assert_true(waivers_have_message(w, names[i][0], 7, 17));
+        waivers_free(&w);
+        free(meant);
+        free(bound);
+        json_decref(o);
+        report_free(&r);
+        findings_free(&in);
+        findings_free(&all);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_account_is_told_whole),
         cmocka_unit_test(a_long_one_says_what_it_lacks),
+        cmocka_unit_test(a_name_is_told_so_that_it_can_be_said_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
