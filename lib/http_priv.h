@@ -28,7 +28,8 @@ struct http_client {
     struct timer *deadline;
     struct http_request *request; /* NULL: none at present */
     char peer[64];
-    LIST_ENTRY(http_client) link;
+    bool leaving;                 /* it was shut down, and is not counted any more */
+    LIST_ENTRY(http_client) link; /* the newest first */
 };
 
 struct http_server {

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 #include "log.h"
 #include "xalloc.h"
 
-enum { PEM_MAX = 256 * 1024, BACKLOG = 64 };
+/* Those that were shut down are there until libmicrohttpd has come round to them. */
+enum { PEM_MAX = 256 * 1024, BACKLOG = 64, LEAVING_MAX = 64 };
 
 /* ---- connections ---- */
 
@@ -42,6 +44,57 @@ static void http_name_peer(struct http_client *c, const struct sockaddr *a)
         snprintf(c->peer, sizeof c->peer, "unix");
 }
 
+/* ---- how many */
+
+/* It holds a place that another one may have: nobody works for it, and it is no stream. */
+static bool http_is_idle(const struct http_client *c)
+{
+    const struct http_request *r = c->request;
+
+    return !r || r->state == HTTP_READING || (r->state == HTTP_ANSWERED && !r->stream);
+}
+
+/* One that is to give its place to the newest: the oldest that is idle, and of this address where one is given (NULL: any). */
+static struct http_client *http_oldest_idle(struct http_server *s, const char *peer)
+{
+    struct http_client *c, *oldest = NULL, *newest = LIST_FIRST(&s->clients);
+
+    LIST_FOREACH(c, &s->clients, link)
+    if (c != newest && !c->leaving && http_is_idle(c) && (!peer || !strcmp(peer, c->peer)))
+        oldest = c;
+    return oldest;
+}
+
+static unsigned http_count(const struct http_server *s, const char *peer)
+{
+    const struct http_client *c;
+    unsigned n = 0;
+
+    LIST_FOREACH(c, &s->clients, link)
+    n += !c->leaving && (!peer || !strcmp(peer, c->peer));
+    return n;
+}
+
+static void http_shut(struct http_client *c)
+{
+    c->leaving = true;
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+/* Where the newest is one too many, of its address or in all, an idle one gives way, or else it goes itself. */
+static void http_make_room(struct http_server *s, struct http_client *newest)
+{
+    const char *peers[] = {s->listen.path ? NULL : newest->peer, NULL};
+    const unsigned most[] = {s->listen.path ? UINT_MAX : s->set.connections_per_address,
+                             s->set.connections_max};
+
+    for (size_t i = 0; i < COUNTOF(peers) && !newest->leaving; i++) {
+        struct http_client *old = http_count(s, peers[i]) > most[i] ? http_oldest_idle(s, peers[i]) : NULL;
+        if (http_count(s, peers[i]) > most[i])
+            http_shut(old ? old : newest);
+    }
+}
+
 static void http_client_new(struct http_server *s, struct MHD_Connection *connection, void **context)
 {
     const union MHD_ConnectionInfo *fd =
@@ -57,6 +110,7 @@ static void http_client_new(struct http_server *s, struct MHD_Connection *connec
     timer_start(c->deadline, s->set.request_ms);
     LIST_INSERT_HEAD(&s->clients, c, link);
     *context = c;
+    http_make_room(s, c);
 }
 
 static void http_client_free(void **context)
@@ -129,10 +183,8 @@ static struct MHD_Daemon *http_daemon(struct http_server *s)
         flags, 0, NULL, NULL, http_request_step, s, MHD_OPTION_LISTEN_SOCKET, s->fd,
         MHD_OPTION_NOTIFY_CONNECTION, http_on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, http_request_begin,
         s, MHD_OPTION_NOTIFY_COMPLETED, http_request_end, s, MHD_OPTION_CONNECTION_LIMIT,
-        s->set.connections_max, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        s->listen.path ? 0u : s->set.connections_per_address, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        s->set.header_max, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, s->cert ? tls : none,
-        MHD_OPTION_END);
+        s->set.connections_max + LEAVING_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, s->set.header_max,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, s->cert ? tls : none, MHD_OPTION_END);
 }
 
 bool http_server_start(struct http_server *s, char **error)

@@ -13,8 +13,9 @@
  * Every answer has Cache-Control: no-store and X-Content-Type-Options: nosniff, unless the handler set that header itself.
  *
  * What a stranger can take is bounded: connections in all and by address, header, body and queued stream bytes, the time
- * until a request is whole, is answered and has been taken. Whoever may connect at all is the handler's to judge: the
- * server looks at no token. */
+ * until a request is whole, is answered and has been taken. Where there are as many connections as may be, a new one takes the place
+ * of the oldest that has asked for nothing yet, or that has its answer, so nobody is kept out by those who say nothing. Whoever may
+ * connect at all is the handler's to judge: the server looks at no token. */
 #ifndef IMAPFERRY_HTTP_SERVER_H
 #define IMAPFERRY_HTTP_SERVER_H
 

@@ -400,23 +400,55 @@ static void test_large_header(void **state)
     assert_int_equal(w->calls, 0);
 }
 
+/* Nobody is kept out by those who say nothing, or have their answer and do not go: the oldest of them does. */
 static void test_connections_of_one_address(void **state)
 {
     struct world *w = *state;
-    struct client c[3];
-    w->set.connections_per_address = 2;
+    struct client c[4];
+    w->set.connections_per_address = 3;
     serve(w);
+    client_open(w, &c[0], "GET /show HTTP/1.1\r\nHost: x\r\n\r\n", "shown\n");
+    io_wait(w->loop, &c[0].seen);
+    client_open(w, &c[1], "GET /show HTTP/1.1\r\nHost:", NULL);
+    client_open(w, &c[2], "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", "200");
+    io_wait(w->loop, &w->is_held);
     for (size_t i = 0; i < 2; i++) {
-        client_open(w, &c[i], "GET /show HTTP/1.1\r\nHost: x\r\n\r\n", "shown\n");
-        io_wait(w->loop, &c[i].seen);
+        client_open(w, &c[3], "GET /show HTTP/1.1\r\n" END, "shown\n");
+        io_wait(w->loop, &c[3].seen);
+        assert_non_null(strstr(buf_str(&c[3].in), "shown"));
+        io_wait(w->loop, &c[i].ended);
+        client_close(w, &c[3]);
+        client_close(w, &c[i]);
+        client_open(w, &c[i], "", NULL); /* and there are three again */
     }
-    client_open(w, &c[2], "GET /show HTTP/1.1\r\nHost: x\r\n\r\n", "shown\n");
-    io_wait(w->loop, &c[2].ended);
-    assert_int_equal(c[2].in.len, 0);
-    assert_int_equal(w->calls, 2);
+    http_answer(w->held, 200, NULL, span_str("x"));
+    io_wait(w->loop, &c[2].seen);
     for (size_t i = 0; i < 3; i++)
         client_close(w, &c[i]);
-    EXPECT(w, "GET /show HTTP/1.1\r\n" END, NULL, "200");
+}
+
+/* One that is worked for has its place. */
+static void test_more_connections_than_may_be(void **state)
+{
+    struct world *w = *state;
+    struct client held, more;
+    w->set.connections_max = 1;
+    serve(w);
+    client_open(w, &held, "GET /hold HTTP/1.1\r\nHost: x\r\n\r\n", "held\n");
+    io_wait(w->loop, &w->is_held);
+    client_open(w, &more, "GET /show HTTP/1.1\r\nHost: x\r\n\r\n", "shown\n");
+    io_wait(w->loop, &more.ended);
+    assert_int_equal(more.in.len, 0);
+    http_answer(w->held, 200, NULL, span_str("held\n"));
+    io_wait(w->loop, &held.seen);
+    assert_non_null(strstr(buf_str(&held.in), "held\n"));
+    assert_int_equal(w->calls, 0);
+    client_close(w, &more);
+    client_open(w, &more, "GET /show HTTP/1.1\r\n" END, NULL); /* its answer was had, and it goes */
+    io_wait(w->loop, &more.seen);
+    assert_non_null(strstr(buf_str(&more.in), "shown"));
+    client_close(w, &more);
+    client_close(w, &held);
 }
 
 static void test_unix_socket(void **state)
@@ -576,6 +608,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_slow_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_large_header, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_connections_of_one_address, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_more_connections_than_may_be, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unix_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_busy_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_successor, set_up, tear_down),
