@@ -241,5 +241,5 @@ void run_direct(struct run *r)
     d->run = r;
     d->accounts = json_array();
     json_object_set_new(r->data, "checks", json_array());
-    d->scan = name_scan_start(r->store, "route", direct_on_users, direct_on_end, d);
+    d->scan = name_scan_start(r->store, "route", "", direct_on_users, direct_on_end, d);
 }

@@ -385,7 +385,7 @@ static void retire_on_all_routes(void *owner, bool good)
         return;
     }
     t->what = "sessions";
-    t->scan = name_scan_start(t->run->store, "sessions", retire_on_users, retire_on_all_sessions, t);
+    t->scan = name_scan_start(t->run->store, "sessions", "", retire_on_users, retire_on_all_sessions, t);
 }
 
 void run_retire(struct run *r)
@@ -399,5 +399,5 @@ void run_retire(struct run *r)
         t->found[i].details = json_object();
     }
     json_object_set_new(r->data, "checks", json_array());
-    t->scan = name_scan_start(r->store, "route", retire_on_users, retire_on_all_routes, t);
+    t->scan = name_scan_start(r->store, "route", "", retire_on_users, retire_on_all_routes, t);
 }

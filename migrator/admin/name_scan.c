@@ -6,8 +6,8 @@
 
 struct name_scan {
     struct store *store;
-    const char *kind; /* borrowed */
-    char *cursor;     /* of SCAN; owned; NULL: it has not begun */
+    const char *kind, *domain; /* borrowed */
+    char *cursor;              /* of SCAN; owned; NULL: it has not begun */
     name_scan_fn fn;
     name_scan_end_fn end;
     void *owner;
@@ -51,9 +51,10 @@ static void name_scan_take(void *owner, enum redis_rc rc, const struct reply *re
     free(users);
 }
 
+/* Keys have nothing that means something in a pattern (account.h). */
 void name_scan_on(struct name_scan *w)
 {
-    char *pattern = store_key(w->store, "%s:*", w->kind);
+    char *pattern = store_key(w->store, "%s:*%s%s", w->kind, *w->domain ? "@" : "", w->domain);
     struct span argv[] = {span_str("SCAN"),  span_str(w->cursor ? w->cursor : "0"),
                           span_str("MATCH"), span_str(pattern),
                           span_str("COUNT"), span_str("1000")};
@@ -65,12 +66,12 @@ void name_scan_on(struct name_scan *w)
     free(pattern);
 }
 
-struct name_scan *name_scan_start(struct store *s, const char *kind, name_scan_fn fn, name_scan_end_fn end,
-                                  void *owner)
+struct name_scan *name_scan_start(struct store *s, const char *kind, const char *domain, name_scan_fn fn,
+                                  name_scan_end_fn end, void *owner)
 {
     struct name_scan *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct name_scan){.store = s, .kind = kind, .fn = fn, .end = end, .owner = owner};
+    *w = (struct name_scan){.store = s, .kind = kind, .domain = domain, .fn = fn, .end = end, .owner = owner};
     name_scan_on(w);
     return w;
 }

@@ -6,9 +6,10 @@
 #include "lib/account.h"
 #include "lib/xalloc.h"
 
+#include "name_scan.h"
 #include "walk.h"
 
-enum { WALK_SCAN = 1000, WALK_MARK = 16 /* bytes of a hash, by which a name is known */ };
+enum { WALK_MARK = 16 /* bytes of a hash, by which a name is known */ };
 
 /* SCAN may tell a key twice. */
 struct walk_seen {
@@ -23,8 +24,8 @@ struct walk {
     walk_exported_fn exported; /* NULL: fn is told */
     walk_end_fn end;
     void *owner;
-    struct loop_task task; /* begins it */
-    char *cursor;          /* of SCAN; owned */
+    struct loop_task task;   /* begins it */
+    struct name_scan *names; /* owned; NULL: it has not begun, or has ended */
     struct walk_seen seen;
 };
 
@@ -81,9 +82,9 @@ void walk_cancel(struct walk **wp)
     if (!w)
         return;
     store_forget(w->store, w);
+    name_scan_cancel(&w->names);
     loop_undefer(store_loop(w->store), &w->task);
     free(w->seen.marks);
-    free(w->cursor);
     free(w);
 }
 
@@ -97,8 +98,6 @@ static void walk_finish(struct walk *w, enum route_rc rc)
 }
 
 /* ---- going through them */
-
-static void walk_scan(struct walk *w);
 
 static uint64_t walk_number(struct span text)
 {
@@ -169,50 +168,34 @@ static void walk_on_rows(void *owner, enum route_rc rc, const struct span *rows,
         else
             walk_take(w, &rows[i], walk_number(rows[0]));
     }
-    if (!strcmp(w->cursor, "0"))
-        walk_finish(w, ROUTE_OK);
-    else
-        walk_scan(w);
+    name_scan_on(w->names);
 }
 
-static void walk_on_scan(void *owner, enum redis_rc rc, const struct reply *reply)
+static void walk_on_names(void *owner, const struct span *users, size_t n)
 {
     struct walk *w = owner;
-    const struct reply *keys = reply_at(reply, 1);
 
-    if (rc != REDIS_OK) {
-        walk_finish(w, ROUTE_DOWN);
-        return;
-    }
-    struct span *users = xcalloc(reply_count(keys) + 1, sizeof(*users));
-    size_t n = store_names(w->store, "route", keys, users);
-    free(w->cursor);
-    w->cursor = xspandup(reply_str(reply_at(reply, 0)));
     if (n > 0 && w->exported)
         route_export(w->store, users, n, walk_on_rows, w);
     else if (n > 0)
         route_list(w->store, &w->filter.route, users, n, walk_on_rows, w);
     else
-        walk_on_rows(w, ROUTE_OK, NULL, 0);
-    free(users);
+        name_scan_on(w->names);
 }
 
-/* Keys have nothing that means something in a pattern (account.h). */
-static void walk_scan(struct walk *w)
+static void walk_on_end(void *owner, bool good)
 {
-    const char *domain = w->filter.domain;
-    char *pattern = store_key(w->store, "route:*%s%s", *domain ? "@" : "", domain), count[16];
+    struct walk *w = owner;
 
-    snprintf(count, sizeof(count), "%d", WALK_SCAN);
-    struct span argv[] = {span_str("SCAN"),  span_str(w->cursor), span_str("MATCH"),
-                          span_str(pattern), span_str("COUNT"),   span_str(count)};
-    store_command(w->store, argv, COUNTOF(argv), walk_on_scan, w);
-    free(pattern);
+    w->names = NULL;
+    walk_finish(w, good ? ROUTE_OK : ROUTE_DOWN);
 }
 
 static void walk_begin(struct loop_task *task)
 {
-    walk_scan(CONTAINER_OF(task, struct walk, task));
+    struct walk *w = CONTAINER_OF(task, struct walk, task);
+
+    w->names = name_scan_start(w->store, "route", w->filter.domain, walk_on_names, walk_on_end, w);
 }
 
 struct walk *walk_start(struct store *s, const struct walk_filter *f, walk_account_fn fn, walk_end_fn end,
@@ -225,7 +208,6 @@ struct walk *walk_start(struct store *s, const struct walk_filter *f, walk_accou
     w->fn = fn;
     w->end = end;
     w->owner = owner;
-    w->cursor = xstrdup("0");
     w->task.fn = walk_begin;
     loop_defer(store_loop(s), &w->task);
     return w;
