@@ -71,7 +71,8 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
                         .owner = owner,
                         .n = r->conf->n_backends,
                         .pending = 1,
-                        .doctor = r->doctor};
+                        .doctor = r->doctor,
+                        .serving = r->serving};
     c->task.fn = check_on_task;
     c->redis = json_array();
     c->rest = json_array();

@@ -21,6 +21,7 @@ struct check_request {
     const struct conf *conf; /* with the passwords of masters where they could be read */
     const char *login;       /* the account; NULL: the site */
     bool doctor;             /* of the site: is what runs there well, too? */
+    bool serving; /* a migrator asks that is at work: how many connections servers take is not tried */
 };
 
 /* data: "ok", "checks": a list of "of" (redis, certificate, a backend, clients), "level" (ok, warning,

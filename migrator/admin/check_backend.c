@@ -105,7 +105,8 @@ static void crowd_gone(struct side *s, const struct check_crowd *w)
 
 static void count_connections(struct side *s)
 {
-    crowd_start(s, &s->plain, s->b->max_connections, LOGIN_AS_NOBODY, NULL);
+    if (!s->c->serving)
+        crowd_start(s, &s->plain, s->b->max_connections, LOGIN_AS_NOBODY, NULL);
 }
 
 /* ---- sign-ins of masters ---- */
@@ -128,6 +129,8 @@ static void check_learned(struct side *s, const struct imap_caps *caps, enum cap
     imap_caps_write(&words, &shown);
     SIDE_LINE(s, CHECK_OK, "", "can do: %s", buf_str(&words));
     buf_free(&words);
+    if (s->c->doctor && check_is_target(s->c, s->b))
+        check_quotas(s, caps);
     caps_record_take(&s->caps, caps, by, clock_wall_ms());
     if (!s->c->store || store_state(s->c->store) != STORE_UP)
         return;

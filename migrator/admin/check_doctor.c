@@ -51,6 +51,31 @@ static void doctor_on_time(void *owner, enum redis_rc rc, const struct reply *r)
     check_ended(c);
 }
 
+void check_server_clock(struct side *s, uint64_t date_s, uint64_t took_ms)
+{
+    uint64_t now = clock_wall_ms(), first = date_s * 1000, last = first + 999 + took_ms;
+    uint64_t skew = now > last ? now - last : now < first ? first - now : 0;
+
+    if (skew < SKEW_WARN_MS)
+        SIDE_LINE(s, CHECK_OK, "", "its clock and this host's have the same time");
+    else
+        SIDE_LINE(s, skew >= SKEW_ERROR_MS ? CHECK_ERROR : CHECK_WARNING,
+                  "Let both keep their time by NTP: the dates of new mail, tokens and certificates go by it.",
+                  "its clock is %" PRIu64 ".%" PRIu64 " s %s this host's", skew / 1000, skew / 100 % 10,
+                  now > last ? "behind" : "ahead of");
+}
+
+void check_quotas(struct side *s, const struct imap_caps *caps)
+{
+    if (imap_caps_has(caps, CAP_QUOTA))
+        SIDE_LINE(s, CHECK_OK, "", "it tells quotas: who does not fit is found before a message is copied");
+    else
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "Have it tell them (Dovecot: the plugin imap_quota), or see that each account has room for what it has now.",
+            "it tells no quotas (QUOTA), so who does not fit there is found when it refuses a message");
+}
+
 /* ---- who lives: asked behind the time, so answered behind it ---- */
 
 static void doctor_on_proxies(void *owner, enum redis_rc rc, const struct reply *r)

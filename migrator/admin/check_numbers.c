@@ -6,11 +6,13 @@
 
 /* ---- doveadm ---- */
 
-static void check_on_knocked(void *owner, const char *error, const char *hint)
+static void check_on_knocked(void *owner, const char *error, const char *hint, uint64_t date_s)
 {
     struct side *s = owner;
 
     s->knock = NULL;
+    if (s->c->doctor && date_s > 0)
+        check_server_clock(s, date_s, clock_boot_ms() - s->knocked_ms);
     if (error)
         SIDE_LINE(s, CHECK_ERROR, *hint ? hint : "See doveadm_url, and the server's own log.",
                   "numbers of mailboxes can't be told to it: doveadm at %s %s", s->b->doveadm_url, error);
@@ -29,6 +31,7 @@ static void check_doveadm(struct side *s)
         return;
     }
     s->c->pending++;
+    s->knocked_ms = clock_boot_ms();
     s->knock = channel_knock_start(s->c->loop, s->b, CHECK_ANSWER_MS, check_on_knocked, s);
 }
 
@@ -112,7 +115,7 @@ static void check_on_replica(void *owner, const struct login_result *r)
 
 /* ---- which one ---- */
 
-static bool check_is_target(const struct check *c, const struct conf_backend *b)
+bool check_is_target(const struct check *c, const struct conf_backend *b)
 {
     for (size_t i = 0; i < c->conf->n_rules; i++)
         if (!strcmp(c->conf->rules[i].target, b->name))

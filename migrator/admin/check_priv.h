@@ -49,6 +49,7 @@ struct side {
     struct asking replica; /* the administrator of a Cyrus; see check_numbers.c */
     struct buf replica_said;
     struct channel_knock *knock;
+    uint64_t knocked_ms;   /* clock_boot_ms() then */
     char *peer;            /* owned; whom the first one reached; NULL: nobody */
     const char *master_as; /* for whom master signs in; borrowed */
     bool master_good;
@@ -71,7 +72,7 @@ struct check {
     struct timer *reach, *all;
     struct loop_task task; /* tells the end */
     unsigned pending;      /* what has not ended */
-    bool store_ended, caps_read, doctor;
+    bool store_ended, caps_read, doctor, serving;
     uint64_t asked_ms,
         redis_ms; /* doctor: when Redis was asked for its time (clock_boot_ms()), and that time */
     struct recall *recall;
@@ -115,6 +116,8 @@ void check_header_drop(struct side *s);
 
 /* Can the numbers of mailboxes be told, where accounts go to this server? caps: of a sign-in; NULL: none. */
 void check_numbers(struct side *s, const struct imap_caps *caps);
+/* Do accounts go to it? */
+bool check_is_target(const struct check *c, const struct conf_backend *b);
 void check_numbers_drop(struct side *s);
 
 /* Of store_new(). */
@@ -124,6 +127,10 @@ void check_on_reach(void *owner);
 
 /* Asks what doctor asks besides: check_doctor.c. */
 void check_doctor(struct check *c);
+/* ... and what it looks at of a server: its clock, which was told to the second within took_ms; whether it tells quotas, which
+ * matters where accounts go there. */
+void check_server_clock(struct side *s, uint64_t date_s, uint64_t took_ms);
+void check_quotas(struct side *s, const struct imap_caps *caps);
 
 void check_certificates(struct check *c);
 /* Do clients sign in by tokens that this server does not take? caps: of before a sign-in. */

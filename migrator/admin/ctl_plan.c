@@ -333,10 +333,11 @@ static void ctl_plan_look_at_uidls(struct planner *g)
         show_plan(g);
 }
 
-static void ctl_plan_on_knocked(void *owner, const char *error, const char *hint)
+static void ctl_plan_on_knocked(void *owner, const char *error, const char *hint, uint64_t date_s)
 {
     struct planner *g = owner;
 
+    (void)date_s;
     g->knock = NULL;
     if (error)
         g->no_channel = xasprintf("doveadm: %s%s%s", error, *hint ? "; " : "", hint);

@@ -274,7 +274,7 @@ const struct ctl_verb ctl_verbs[] = {
         .forms = {{"", "check, and whether what runs is well"},
                   {"--without-proxy", "who would notice if it were taken away"}},
         .more =
-            "Looks at all that check looks at, and besides at clocks, proxies and migrators, what is overdue, and whether Redis has "
+            "Looks at all that check looks at, and besides at clocks, quotas, proxies and migrators, what is overdue, and whether Redis has "
             "lost something or is about to; each line says what to do. Ends with status 1 where anything would lose or delay mail. "
             "With --without-proxy it goes through all accounts instead.",
         .changes = "What the servers can do is stored for the proxies.",

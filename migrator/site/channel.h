@@ -67,10 +67,10 @@ const struct depot *channel_depot(struct channel *c);
 void channel_forget(struct channel *c, const void *owner);
 
 /* Does doveadm answer at doveadm_url, and take the key? Asks for nothing at all (an empty list of commands). error:
- * for people, NULL: it does; hint: what to do, "" where nobody knows; borrowed. Never calls back before it
- * returned; the knock is gone when it does. */
+ * for people, NULL: it does; hint: what to do, "" where nobody knows; borrowed. date_s: what its clock said, in seconds since 1970; 0:
+ * not known. Never calls back before it returned; the knock is gone when it does. */
 struct channel_knock;
-typedef void (*channel_knock_fn)(void *owner, const char *error, const char *hint);
+typedef void (*channel_knock_fn)(void *owner, const char *error, const char *hint, uint64_t date_s);
 struct channel_knock *channel_knock_start(struct loop *l, const struct conf_backend *backend,
                                           uint64_t timeout_ms, channel_knock_fn fn, void *owner);
 void channel_knock_cancel(struct channel_knock **k);

@@ -200,7 +200,7 @@ static void doveadm_on_knocked(void *owner, const struct http_post_answer *answe
 
     owner = k->owner;
     free(k);
-    fn(owner, odd ? "answers what is not understood" : answer->error, hint);
+    fn(owner, odd ? "answers what is not understood" : answer->error, hint, answer->date_s);
 }
 
 struct channel_knock *channel_knock_start(struct loop *l, const struct conf_backend *backend,

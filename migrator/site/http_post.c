@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <curl/curl.h>
@@ -29,6 +30,7 @@ struct http_post {
     struct loop_task over; /* curl has ended, or could not begin */
     TAILQ_HEAD(, sock) socks;
     bool late, too_long;
+    uint64_t date_s; /* of the answer's header; 0: none */
     CURLcode result;
     struct buf answer;
     char error[CURL_ERROR_SIZE];
@@ -119,8 +121,8 @@ static void http_post_tell(struct loop_task *task)
     struct buf answer = h->answer;
 
     http_post_write_error(h, &error);
-    struct http_post_answer told = {.error = error.len ? buf_str(&error) : NULL,
-                                    .lost = http_post_is_lost(h)};
+    struct http_post_answer told = {
+        .error = error.len ? buf_str(&error) : NULL, .lost = http_post_is_lost(h), .date_s = h->date_s};
     h->answer = (struct buf){0};
     http_post_free(h);
     told.body = buf_span(&answer);
@@ -268,6 +270,22 @@ static size_t http_post_on_answer(char *bytes, size_t one, size_t n, void *owner
     return n;
 }
 
+/* One line of the header at a time. */
+static size_t http_post_on_header(char *bytes, size_t one, size_t n, void *owner)
+{
+    static const char name[] = "Date:";
+    struct http_post *h = owner;
+
+    (void)one;
+    if (n < sizeof(name) || strncasecmp(bytes, name, sizeof(name) - 1) != 0)
+        return n;
+    char *date = xspandup(span_of(bytes + sizeof(name) - 1, n - sizeof(name) + 1));
+    time_t t = curl_getdate(date, NULL);
+    h->date_s = t > 0 ? (uint64_t)t : 0;
+    free(date);
+    return n;
+}
+
 /* ---- the start */
 
 static void set_options(struct http_post *h, const struct http_post_request *request)
@@ -306,6 +324,8 @@ static void set_options(struct http_post *h, const struct http_post_request *req
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->error);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, h);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, http_post_on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, h);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, http_post_on_answer);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
 }

@@ -26,6 +26,7 @@ struct http_post;
 struct http_post_answer {
     const char *error; /* for people; NULL = it succeeded */
     struct span body;  /* also of some failures */
+    uint64_t date_s;   /* what the server's clock said, in seconds since 1970; 0: not known */
     bool lost; /* it was sent, or a part of it, and there is no answer: what came of it is not known */
 };
 /* answer is borrowed. */

@@ -1,7 +1,12 @@
 """doctor: is all well with what runs; and who would notice if the proxies were taken away."""
+import email.utils
+import http.server
+import threading
+import time
+
 import pytest
 
-from fakes.fake_imap import FakeImap
+from fakes.fake_imap import CAPABILITIES, FakeImap
 from harness import net
 from harness.ferry import backend, standing
 from harness.scene import new_user
@@ -61,6 +66,42 @@ def test_what_does_not_run_and_what_is_overdue(ferry):
     assert ferry.ctl("resume")[0] == 0
     redis.delete("imapferry:late", "imapferry:hooks", "imapferry:waves")
     proxy.stop()
+
+
+class Doveadm(http.server.BaseHTTPRequestHandler):
+    """Its HTTP API, with a clock of its own."""
+
+    behind = 0
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response_only(200)
+        self.send_header("Date", email.utils.formatdate(time.time() - Doveadm.behind, usegmt=True))
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def log_message(self, *args):
+        pass
+
+
+def test_clocks_and_quotas_of_servers(make_ferry, tmp_path):
+    key = tmp_path / "doveadm.key"
+    key.write_text("secret\n")
+    key.chmod(0o600)
+    with FakeImap("old") as old, FakeImap("new", capabilities=CAPABILITIES + " QUOTA") as new, FakeImap("other") as other, \
+            http.server.ThreadingHTTPServer(("127.0.0.1", 0), Doveadm) as clock:
+        threading.Thread(target=clock.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{clock.server_address[1]}/doveadm/v1"
+        ferry = make_ferry({"old": backend(old, "imap"), "new": backend(new, "imap", doveadm_url=url, doveadm_key_file=str(key)),
+                            "other": backend(other, "imap")}, {'rule "*@other.example"': {"source": "old", "target": "other"}})
+        for behind, level, said in ((0, "ok", "have the same time"), (30, "warning", "s behind"), (-30, "warning", "s ahead of"), (3600, "error", "s behind")):
+            Doveadm.behind = behind
+            _, found = doctor(ferry)
+            assert [lev for lev, text, _ in found["new"] if "its clock" in text] == [level] and said in texts(found, "new"), found
+        assert "it tells quotas" in texts(found, "new") and "it tells no quotas" in texts(found, "other"), found
+        assert "quotas" not in texts(found, "old") + str(ferry.ctl("check")), "nobody goes there"
+        clock.shutdown()
 
 
 def direct(ferry):
