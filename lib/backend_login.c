@@ -11,17 +11,12 @@
 #include "imap_url.h"
 #include "imap_write.h"
 #include "log.h"
+#include "login_dialog.h"
 #include "login_who.h"
-#include "metrics.h"
-#include "reach.h"
 #include "sasl.h"
 #include "xalloc.h"
 
-enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, CODE_MAX = 32, TAG_BYTES = 4 };
-enum {
-    SILENT_MS = 5000 /* without a word: the next address is tried, or it is said while it is waited for */
-};
-
+enum { LINE_MAX_BYTES = 64 * 1024, UNTAGGED_MAX = 1000, TAG_BYTES = 4 };
 enum login_state {
     DIALING,
     GREETING,
@@ -41,31 +36,19 @@ enum login_state {
 static const char neutral_id[] = "name\0imapferry";
 
 struct backend_login {
-    struct loop *loop;
-    const struct conf_backend *backend; /* borrowed */
-    struct tls_policy *policy;          /* borrowed */
-    enum login_as as;
-    struct credential credential;               /* the user's, or the master's password; owned */
-    char *user, *client_ip, *session_id, *site; /* owned */
-    bool says_id;                               /* behind the sign-in */
-    struct buf own_id;                          /* these pairs */
+    struct login_dialog d;
+    char *client_ip, *site; /* owned */
+    bool says_id;           /* behind the sign-in */
+    struct buf own_id;      /* these pairs */
     unsigned ttl;
     uint16_t client_port;
     bool compress, pipelined;
-    uint64_t step_timeout_ms;
-    backend_login_fn fn;
-    void *owner; /* borrowed */
 
     enum login_state state;
-    struct reach *reach;
-    bool
-        answered; /* the server at this address does what it should, as far as can be seen before a sign-in */
-    struct stream *s; /* owned */
     struct imap_line line;
     size_t untagged; /* lines in this state */
     /* of the step time-out, after which a missing greeting is told; 0 = it was, or there is one */
     uint64_t silent_ms;
-    uint64_t began_ns;
     struct imap_caps caps;
     bool caps_known; /* caps hold for what comes next */
 
@@ -74,58 +57,38 @@ struct backend_login {
     struct imap_writer w;           /* the command under way */
     size_t sent;                    /* bytes of it that were sent */
     size_t piece;                   /* "+" that came for its literals */
-    struct buf sasl;                /* base64 message of AUTHENTICATE */
-    bool sasl_due;                  /* it is to be sent at "+" */
-    const char *acknowledge; /* AUTHENTICATE by a token: what answers the "+" that says why it is refused */
-    bool refused;            /* ... which has come */
-    struct buf challenge;    /* ... with this JSON object; empty: with none */
+    bool sasl_due;                  /* the message of AUTHENTICATE is to be sent at "+" */
 
     bool referred; /* another address is on its way, to which the server has sent us */
-    bool ended;    /* with this: */
-    enum login_rc rc;
-    char code[CODE_MAX];
-    char *detail; /* owned */
 };
 
 static void login_enter(struct backend_login *b, enum login_state state);
 
 /* --- the end --- */
 
-/* Takes detail. The owner hears of it when the event under way has been dealt with. */
+/* Takes detail. */
 static void login_finish(struct backend_login *b, enum login_rc rc, char *detail)
 {
-    if (b->ended) {
-        free(detail);
-        return;
-    }
-    b->ended = true;
-    b->rc = rc;
-    b->detail = detail;
+    login_dialog_finish(&b->d, rc, detail);
 }
 
 static void wipe_command(struct backend_login *b)
 {
     imap_writer_wipe(&b->w);
-    buf_wipe(&b->sasl);
-    b->sasl_due = b->refused = false;
-    b->acknowledge = NULL;
+    login_dialog_wipe(&b->d);
+    b->sasl_due = false;
     b->sent = b->piece = 0;
 }
 
-static void login_free(struct backend_login *b)
+static void login_free(void *login)
 {
-    reach_free(&b->reach);
-    stream_close(&b->s, b->ended && b->rc == LOGIN_REFUSED);
+    struct backend_login *b = login;
     wipe_command(b);
     imap_line_wipe(&b->line);
-    credential_wipe(&b->credential);
+    login_dialog_free(&b->d);
     buf_free(&b->own_id);
-    buf_free(&b->challenge);
-    free(b->user);
     free(b->client_ip);
-    free(b->session_id);
     free(b->site);
-    free(b->detail);
     free(b);
 }
 
@@ -152,123 +115,25 @@ static void login_begin_anew(struct backend_login *b)
     wipe_command(b);
     imap_line_wipe(&b->line);
     imap_line_init(&b->line, LINE_RESPONSES, &limits);
-    stream_close(&b->s, false);
+    login_dialog_begin_anew(&b->d);
     b->state = DIALING;
     b->caps = (struct imap_caps){0};
-    b->ended = b->referred = b->answered = b->caps_known = false;
+    b->referred = b->caps_known = false;
     b->silent_ms = 0;
-    *b->tag = *b->id_tag = *b->code = '\0';
-    free(b->detail);
-    b->detail = NULL;
-}
-
-/* It ended before anything secret was sent: is there another address? */
-static bool login_goes_on(struct backend_login *b)
-{
-    char *all;
-    if (b->referred) {
-        login_begin_anew(b);
-        return true;
-    }
-    if (b->answered || !b->s || (b->rc != LOGIN_UNAVAILABLE && b->rc != LOGIN_INSECURE))
-        return false;
-    if (reach_next(b->reach, b->rc == LOGIN_INSECURE ? DIAL_TLS_FAILED : DIAL_UNREACHABLE, b->detail, &all)) {
-        login_begin_anew(b);
-        return true;
-    }
-    free(b->detail);
-    b->detail = all;
-    if (reach_rc(b->reach) == DIAL_TLS_FAILED)
-        b->rc = LOGIN_INSECURE;
-    return false;
-}
-
-/* Those for nobody only look. */
-static void login_count(const struct backend_login *b)
-{
-    static const char *const words[] = {[LOGIN_OK] = "ok",
-                                        [LOGIN_REFUSED] = "refused",
-                                        [LOGIN_UNAVAILABLE] = "unavailable",
-                                        [LOGIN_INSECURE] = "insecure",
-                                        [LOGIN_NO_MECHANISM] = "no_mechanism"};
-
-    if (b->as == LOGIN_AS_NOBODY)
-        return;
-    metric_add(METRIC_BACKEND_SIGNINS, 1, b->backend->name, words[b->rc]);
-    if (b->rc == LOGIN_OK)
-        metric_observe(METRIC_BACKEND_SIGNIN_DURATION, (uv_hrtime() - b->began_ns) / 1000, b->backend->name,
-                       NULL);
+    *b->tag = *b->id_tag = '\0';
 }
 
 static void conclude(struct backend_login *b)
 {
-    if (login_goes_on(b))
-        return;
-    struct login_result r = {.rc = b->rc, .phase = state_names[b->state]};
-    char code[CODE_MAX];
-    memcpy(code, b->code, sizeof(code));
-    char *detail = b->detail, *challenge = xspandup(buf_span(&b->challenge));
-    b->detail = NULL;
-    r.code = code;
-    r.detail = detail;
-    r.challenge = r.rc == LOGIN_REFUSED ? challenge : "";
-    if (r.rc == LOGIN_OK) {
-        stream_deadline(b->s, 0);
-        r.caps = b->caps;
-        r.stream = b->s;
-        b->s = NULL;
-    }
-    login_count(b);
-    backend_login_fn fn = b->fn;
-    void *owner = b->owner;
-    login_free(b);
-    fn(owner, &r);
-    free(detail);
-    free(challenge);
-}
-
-/* --- what a backend says, as a text for a log --- */
-
-static bool span_holds(struct span text, struct span part)
-{
-    return part.len > 0 && memmem(text.p, text.len, part.p, part.len) != NULL;
-}
-
-/* Some servers repeat a command in their error. */
-static bool echoes_secret(const struct backend_login *b, struct span text)
-{
-    return span_holds(text, b->credential.secret) || span_holds(text, buf_span(&b->sasl));
-}
-
-/* To free. */
-static char *quote_backend(const struct backend_login *b, const char *what, struct span text)
-{
-    if (text.len > 0 && echoes_secret(b, text))
-        return xasprintf("%s (its text repeats the password and is left out)", what);
-    struct buf clean = {0};
-    imap_write_text(&clean, text);
-    char *detail = xasprintf("%s: %s", what, buf_str(&clean));
-    buf_free(&clean);
-    return detail;
-}
-
-/* With why a token is refused. Takes detail; to free. */
-static char *quote_challenge(const struct backend_login *b, char *detail)
-{
-    struct span text = buf_span(&b->challenge);
-    if (text.len == 0 || echoes_secret(b, text))
-        return detail;
-    struct buf clean = {0};
-    imap_write_text(&clean, text);
-    char *both = xasprintf("%s %s", detail, buf_str(&clean));
-    buf_free(&clean);
-    free(detail);
-    return both;
+    if (b->referred || login_dialog_goes_on(&b->d))
+        login_begin_anew(b);
+    else
+        login_dialog_conclude(&b->d, state_names[b->state], &b->caps, login_free, b);
 }
 
 static void protocol_error(struct backend_login *b, const char *what)
 {
-    login_finish(b, LOGIN_UNAVAILABLE, xasprintf("protocol error: %s", what));
+    login_dialog_protocol_error(&b->d, what);
 }
 
 /* --- sending a command --- */
@@ -287,7 +152,7 @@ static void command_go_on(struct backend_login *b)
 {
     size_t to = b->piece < b->w.n_waits ? b->w.waits[b->piece] : b->w.out.len;
     struct span out = buf_span(&b->w.out);
-    stream_send(b->s, out.p + b->sent, to - b->sent);
+    stream_send(b->d.s, out.p + b->sent, to - b->sent);
     b->sent = to;
 }
 
@@ -312,20 +177,6 @@ static bool command_all_sent(const struct backend_login *b)
     return b->sent == b->w.out.len && !b->sasl_due;
 }
 
-/* The server says why it does not take the token, and waits for an answer before it says NO. */
-static void take_challenge(struct backend_login *b, struct span text)
-{
-    const char *answer = b->acknowledge;
-    b->acknowledge = NULL;
-    b->refused = true;
-    if (!sasl_read_challenge(&b->challenge, text))
-        LOG(DEBUG, "odd_challenge", LOG_S("backend", b->backend->name), LOG_U("bytes", text.len));
-    stream_cork(b->s);
-    stream_send(b->s, answer, strlen(answer));
-    stream_send(b->s, "\r\n", 2);
-    stream_uncork(b->s);
-}
-
 static void reply_continue(struct backend_login *b, struct span text)
 {
     if (b->piece < b->w.n_waits) {
@@ -333,12 +184,12 @@ static void reply_continue(struct backend_login *b, struct span text)
         command_go_on(b);
     } else if (b->sasl_due) {
         b->sasl_due = false;
-        stream_cork(b->s);
-        stream_send(b->s, buf_span(&b->sasl).p, b->sasl.len);
-        stream_send(b->s, "\r\n", 2);
-        stream_uncork(b->s);
-    } else if (b->acknowledge) {
-        take_challenge(b, text);
+        stream_cork(b->d.s);
+        stream_send(b->d.s, buf_span(&b->d.sasl).p, b->d.sasl.len);
+        stream_send(b->d.s, "\r\n", 2);
+        stream_uncork(b->d.s);
+    } else if (b->d.acknowledge) {
+        login_dialog_take_challenge(&b->d, text);
     } else {
         protocol_error(b, "a continuation request that nothing waits for");
     }
@@ -351,8 +202,8 @@ static void reply_continue(struct backend_login *b, struct span text)
 static bool choose_credential(struct backend_login *b, struct credential *c, char **login)
 {
     const char *why;
-    *c = b->credential;
-    enum login_rc rc = login_who(b->backend, b->as, b->user, c, login, &why);
+    *c = b->d.credential;
+    enum login_rc rc = login_who(b->d.backend, b->d.as, b->d.user, c, login, &why);
     if (rc == LOGIN_OK)
         return true;
     login_finish(b, rc, xstrdup(why));
@@ -363,17 +214,17 @@ static void send_authenticate(struct backend_login *b, const struct credential *
 {
     struct buf message = {0};
     command_begin(b);
-    b->acknowledge = c->mechanism->acknowledge;
+    b->d.acknowledge = c->mechanism->acknowledge;
     if (!sasl_write(&message, c))
         b->w.bad = true;
-    base64_encode(&b->sasl, buf_span(&message));
+    base64_encode(&b->d.sasl, buf_span(&message));
     buf_wipe(&message);
     imap_write_raw(&b->w, "AUTHENTICATE %s", c->mechanism->name);
     b->sasl_due = !imap_caps_has(&b->caps, CAP_SASL_IR);
     if (!b->sasl_due) {
         imap_write_raw(&b->w, " ");
-        buf_room(&b->w.out, b->sasl.len);
-        buf_add_span(&b->w.out, buf_span(&b->sasl));
+        buf_room(&b->w.out, b->d.sasl.len);
+        buf_add_span(&b->w.out, buf_span(&b->d.sasl));
     }
     command_end(b);
 }
@@ -397,7 +248,7 @@ static char *why_no_sign_in(const struct backend_login *b, const struct credenti
     const char *name = c->mechanism->name;
     *rc = LOGIN_UNAVAILABLE;
     bool disabled = imap_caps_has(&b->caps, CAP_LOGINDISABLED);
-    if (disabled && !stream_is_secure(b->s))
+    if (disabled && !stream_is_secure(b->d.s))
         return xstrdup("the backend wants TLS before a sign-in (LOGINDISABLED)");
     if (sasl_choose(c, &b->caps))
         return NULL;
@@ -435,7 +286,7 @@ static void send_proxyauth(struct backend_login *b)
 {
     command_begin(b);
     imap_write_raw(&b->w, "PROXYAUTH ");
-    imap_write_astring(&b->w, span_str(b->user));
+    imap_write_astring(&b->w, span_str(b->d.user));
     command_end(b);
 }
 
@@ -481,13 +332,13 @@ static void send_starttls(struct backend_login *b)
 
 static void start_handshake(struct backend_login *b)
 {
-    if (stream_peek(b->s).len > 0) {
+    if (stream_peek(b->d.s).len > 0) {
         login_finish(b, LOGIN_INSECURE, xstrdup("plaintext behind the answer to STARTTLS"));
         return;
     }
     wipe_command(b);
     b->caps = (struct imap_caps){0};
-    stream_secure(b->s, b->policy, reach_name(b->reach));
+    stream_secure(b->d.s, b->d.policy, reach_name(b->d.reach));
 }
 
 static void write_id_pair(struct backend_login *b, const char *key, const char *value, bool *first)
@@ -514,7 +365,7 @@ static void send_id(struct backend_login *b)
     imap_write_raw(&b->w, "ID (");
     write_id_pair(b, "x-originating-ip", b->client_ip, &first);
     write_id_number(b, "x-originating-port", b->client_port, &first);
-    write_id_pair(b, "x-session-id", b->session_id, &first);
+    write_id_pair(b, "x-session-id", b->d.session_id, &first);
     write_id_pair(b, "x-proxy-site", b->site, &first);
     write_id_number(b, "x-proxy-ttl", b->ttl, &first);
     imap_write_raw(&b->w, ")");
@@ -524,7 +375,7 @@ static void send_id(struct backend_login *b)
 /* Nothing of ID or the sign-in waits for "+". */
 static bool may_pipeline(const struct backend_login *b)
 {
-    return b->pipelined && !b->ended && command_all_sent(b) && sasl_choose(&b->credential, &b->caps) &&
+    return b->pipelined && !b->d.ended && command_all_sent(b) && sasl_choose(&b->d.credential, &b->caps) &&
            imap_caps_has(&b->caps, CAP_SASL_IR);
 }
 
@@ -532,14 +383,13 @@ static bool may_pipeline(const struct backend_login *b)
 
 static void after_caps(struct backend_login *b)
 {
-    bool wants_id = b->client_ip || b->session_id || b->site || b->ttl > 0;
-    if (b->backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->s)) {
+    bool wants_id = b->client_ip || b->d.session_id || b->site || b->ttl > 0;
+    if (b->d.backend->address.scheme == ADDRESS_IMAP_STARTTLS && !stream_is_secure(b->d.s)) {
         login_enter(b, STARTTLS);
         return;
     }
-    b->answered = true;
-    reach_answered(b->reach);
-    if (b->as == LOGIN_AS_NOBODY)
+    login_dialog_answered(&b->d);
+    if (b->d.as == LOGIN_AS_NOBODY)
         login_finish(b, LOGIN_OK, xstrdup(""));
     else if (wants_id && imap_caps_has(&b->caps, CAP_ID))
         login_enter(b, ID);
@@ -550,7 +400,7 @@ static void after_caps(struct backend_login *b)
 static void after_sign_in(struct backend_login *b)
 {
     wipe_command(b);
-    if (b->state == AUTH && b->as == LOGIN_AS_MASTER && b->backend->sign_in == SIGN_IN_PROXYAUTH)
+    if (b->state == AUTH && b->d.as == LOGIN_AS_MASTER && b->d.backend->sign_in == SIGN_IN_PROXYAUTH)
         login_enter(b, PROXYAUTH);
     else if (b->caps_known)
         signed_in(b);
@@ -586,7 +436,7 @@ static void reply_ok(struct backend_login *b)
         introduced(b);
         break;
     case COMPRESS:
-        stream_compress(b->s); /* what is unread is packed already */
+        stream_compress(b->d.s); /* what is unread is packed already */
         login_finish(b, LOGIN_OK, xstrdup(""));
         break;
     case DIALING:
@@ -602,7 +452,7 @@ static bool is_code_of_unavailability(struct backend_login *b, struct span text)
 {
     const struct imap_code *code = imap_code_find(text);
     if (code && code->text)
-        snprintf(b->code, sizeof(b->code), "%s", code->name);
+        snprintf(b->d.code, sizeof(b->d.code), "%s", code->name);
     return code && code->not_the_user;
 }
 
@@ -618,8 +468,8 @@ static bool is_authenticated_but_not_connected(struct span text)
 /* Is it the user who signs in, or a name of the same one? */
 static bool login_is_for_us(const struct backend_login *b, const struct imap_url *url)
 {
-    return !*url->user || (b->user && strcmp(url->user, b->user) == 0) ||
-           span_is(b->credential.authcid, url->user);
+    return !*url->user || (b->d.user && strcmp(url->user, b->d.user) == 0) ||
+           span_is(b->d.credential.authcid, url->user);
 }
 
 /* Only the route says where an account lives. So this is followed to another address of the same backend, which
@@ -628,17 +478,17 @@ static void login_refer(struct backend_login *b, struct span text)
 {
     struct imap_url url;
     b->referred =
-        imap_url_parse(text, &url) && login_is_for_us(b, &url) && reach_refer(b->reach, url.host, url.port);
+        imap_url_parse(text, &url) && login_is_for_us(b, &url) && reach_refer(b->d.reach, url.host, url.port);
     if (b->referred)
-        LOG(INFO, "referral", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
+        LOG(INFO, "referral", LOG_S("backend", b->d.backend->name), LOG_S("session", b->d.session_id),
             LOG_S("to", url.host));
     login_finish(b, LOGIN_UNAVAILABLE,
-                 b->referred
-                     ? xstrdup("")
-                     : quote_backend(b,
-                                     "the backend refers to what is no other address of its own (or leads "
-                                     "round), which is not followed",
-                                     text));
+                 b->referred ? xstrdup("")
+                             : login_dialog_quote(
+                                   &b->d,
+                                   "the backend refers to what is no other address of its own (or leads "
+                                   "round), which is not followed",
+                                   text));
 }
 
 static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
@@ -668,14 +518,14 @@ static void reply_not_ok(struct backend_login *b, const struct imap_resp *r)
         rc = LOGIN_REFUSED;
     else if (no && (b->state == AUTH || b->state == PROXYAUTH) && !is_code_of_unavailability(b, r->code))
         rc = LOGIN_REFUSED;
-    char *detail = quote_backend(b, no ? "the backend said NO" : "the backend said BAD", r->text);
-    login_finish(b, rc, quote_challenge(b, detail));
+    char *detail = login_dialog_quote(&b->d, no ? "the backend said NO" : "the backend said BAD", r->text);
+    login_finish(b, rc, login_dialog_quote_challenge(&b->d, detail));
 }
 
 static void login_note_caps(struct backend_login *b, struct span words)
 {
     imap_caps_parse(&b->caps, words);
-    imap_caps_override(&b->caps, b->backend->capabilities.items, b->backend->capabilities.n);
+    imap_caps_override(&b->caps, b->d.backend->capabilities.items, b->d.backend->capabilities.n);
     b->caps_known = true;
 }
 
@@ -691,11 +541,12 @@ static void reply_greeting(struct backend_login *b, const struct imap_resp *r)
     if (r->kind != RESP_STATUS) {
         protocol_error(b, "no greeting");
     } else if (r->status == STATUS_PREAUTH) {
-        bool starttls = b->backend->address.scheme == ADDRESS_IMAP_STARTTLS;
+        bool starttls = b->d.backend->address.scheme == ADDRESS_IMAP_STARTTLS;
         login_finish(b, starttls ? LOGIN_INSECURE : LOGIN_UNAVAILABLE,
                      xstrdup("the backend greets with PREAUTH: nobody can tell as whom"));
     } else if (r->status != STATUS_OK) {
-        login_finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend greets with a refusal", r->text));
+        login_finish(b, LOGIN_UNAVAILABLE,
+                     login_dialog_quote(&b->d, "the backend greets with a refusal", r->text));
     } else {
         note_caps_code(b, r);
         if (b->caps_known)
@@ -716,7 +567,7 @@ static void reply_tagged(struct backend_login *b, const struct imap_resp *r)
         reply_not_ok(b, r);
     } else if (!command_all_sent(b)) {
         protocol_error(b, "OK to half a command");
-    } else if (b->refused) {
+    } else if (b->d.refused) {
         protocol_error(b, "OK behind the reason of a refusal");
     } else {
         note_caps_code(b, r);
@@ -729,7 +580,7 @@ static void reply_untagged(struct backend_login *b, const struct imap_resp *r, s
     if (++b->untagged > UNTAGGED_MAX)
         protocol_error(b, "too many untagged lines");
     else if (r->status == STATUS_BYE)
-        login_finish(b, LOGIN_UNAVAILABLE, quote_backend(b, "the backend said BYE", r->text));
+        login_finish(b, LOGIN_UNAVAILABLE, login_dialog_quote(&b->d, "the backend said BYE", r->text));
     else if (r->kind == RESP_STATUS)
         note_caps_code(b, r);
     else if (!r->has_number && span_is_ci(r->word, "CAPABILITY"))
@@ -753,35 +604,22 @@ static void login_reply(struct backend_login *b, struct span line)
         reply_untagged(b, &r, line);
 }
 
-static uint64_t login_patience_ms(const struct backend_login *b)
-{
-    uint64_t third = b->step_timeout_ms / 3;
-    return third < SILENT_MS ? third : SILENT_MS;
-}
-
 /* A server may take its time. A port that speaks TLS waits for us for ever, and whoever waits for this login
  * should know before all of the step time-out is over. */
 static void await_greeting(struct backend_login *b)
 {
-    b->silent_ms = login_patience_ms(b);
+    b->silent_ms = login_dialog_patience_ms(&b->d);
     if (b->silent_ms > 0)
-        stream_deadline(b->s, b->silent_ms);
-}
-
-/* Where another address may be better, nobody waits for long. */
-static uint64_t login_step_ms(const struct backend_login *b)
-{
-    uint64_t ms = login_patience_ms(b);
-    return ms == 0 || b->answered || !reach_has_more(b->reach) ? b->step_timeout_ms : ms;
+        stream_deadline(b->d.s, b->silent_ms);
 }
 
 static void login_enter(struct backend_login *b, enum login_state state)
 {
-    LOG(DEBUG, "backend_login", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
+    LOG(DEBUG, "backend_login", LOG_S("backend", b->d.backend->name), LOG_S("session", b->d.session_id),
         LOG_S("from", state_names[b->state]), LOG_S("to", state_names[state]));
     b->state = state;
     b->untagged = 0;
-    stream_deadline(b->s, login_step_ms(b));
+    stream_deadline(b->d.s, login_dialog_step_ms(&b->d));
     switch (state) {
     case DIALING:
         break;
@@ -800,13 +638,13 @@ static void login_enter(struct backend_login *b, enum login_state state)
         start_handshake(b);
         break;
     case ID:
-        stream_cork(b->s);
+        stream_cork(b->d.s);
         send_id(b);
         if (may_pipeline(b)) {
             memcpy(b->id_tag, b->tag, sizeof b->id_tag);
             login_enter(b, AUTH);
         }
-        stream_uncork(b->s);
+        stream_uncork(b->d.s);
         break;
     case AUTH:
         send_sign_in(b);
@@ -828,13 +666,13 @@ static void login_enter(struct backend_login *b, enum login_state state)
 /* One thing out of the unread bytes; false: it takes more. */
 static bool login_read_one(struct backend_login *b)
 {
-    struct span in = stream_peek(b->s);
+    struct span in = stream_peek(b->d.s);
     if (in.len == 0)
         return false;
     struct imap_line_item item;
     size_t used;
     enum imap_line_rc rc = imap_line_feed(&b->line, in.p, in.len, &used, &item);
-    stream_eat(b->s, used);
+    stream_eat(b->d.s, used);
     if (rc == LINE_BAD)
         protocol_error(b, item.why);
     else if (rc == LINE_TEXT && item.first)
@@ -847,14 +685,14 @@ static bool login_read_one(struct backend_login *b)
 /* The end came without a word of the backend's: what that mostly means in this state. */
 static const char *hint_of(const struct backend_login *b)
 {
-    bool plain = b->backend->address.scheme != ADDRESS_IMAPS && !stream_is_secure(b->s);
+    bool plain = b->d.backend->address.scheme != ADDRESS_IMAPS && !stream_is_secure(b->d.s);
 
     if (b->state == GREETING && plain)
         return "; it has not greeted: see whether this port speaks TLS from its first byte (imaps://), and whether the server "
                "takes connections from here";
     if (b->state == GREETING)
         return "; it has not greeted: see whether the server takes connections from here";
-    if ((b->state == AUTH || b->state == PROXYAUTH) && b->as == LOGIN_AS_MASTER)
+    if ((b->state == AUTH || b->state == PROXYAUTH) && b->d.as == LOGIN_AS_MASTER)
         return "; that was at a sign-in as master: see whether the user exists there (Dovecot hangs up without a word where it "
                "does not), and the server's own log";
     return "";
@@ -870,21 +708,21 @@ static void on_timeout(struct backend_login *b)
     uint64_t waited = b->silent_ms;
 
     b->silent_ms = 0;
-    if (b->state != GREETING || waited == 0 || reach_has_more(b->reach)) {
+    if (b->state != GREETING || waited == 0 || reach_has_more(b->d.reach)) {
         ended_without_a_word(b, "no answer in time");
         return;
     }
-    LOG(WARN, "no_greeting_yet", LOG_S("backend", b->backend->name), LOG_S("session", b->session_id),
+    LOG(WARN, "no_greeting_yet", LOG_S("backend", b->d.backend->name), LOG_S("session", b->d.session_id),
         LOG_U("ms", waited), LOG_S("hint", hint_of(b) + strlen("; ")));
-    stream_deadline(b->s, b->step_timeout_ms - waited);
+    stream_deadline(b->d.s, b->d.step_timeout_ms - waited);
 }
 
 static void login_broken(struct backend_login *b)
 {
-    if (b->state == SECURING && stream_error_is_tls(b->s))
-        login_finish(b, LOGIN_INSECURE, xstrdup(stream_error(b->s)));
+    if (b->state == SECURING && stream_error_is_tls(b->d.s))
+        login_finish(b, LOGIN_INSECURE, xstrdup(stream_error(b->d.s)));
     else
-        ended_without_a_word(b, stream_error(b->s));
+        ended_without_a_word(b, stream_error(b->d.s));
 }
 
 static void login_event(struct stream *s, enum stream_event ev, void *owner)
@@ -893,7 +731,7 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
     struct backend_login *b = owner;
     switch (ev) {
     case STREAM_DATA:
-        while (!b->ended && b->state != SECURING && login_read_one(b))
+        while (!b->d.ended && b->state != SECURING && login_read_one(b))
             ;
         break;
     case STREAM_SECURE:
@@ -912,29 +750,21 @@ static void login_event(struct stream *s, enum stream_event ev, void *owner)
     case STREAM_DRAINED:
         break;
     }
-    if (b->ended)
+    if (b->d.ended)
         conclude(b);
 }
 
 static void login_dialled(void *owner, enum dial_rc rc, struct stream *s, const char *detail)
 {
     struct backend_login *b = owner;
-    b->s = s;
+    b->d.s = s;
     if (rc == DIAL_OK) {
         stream_set_owner(s, login_event, b);
         login_enter(b, GREETING);
         return;
     }
-    login_finish(b, rc == DIAL_TLS_FAILED ? LOGIN_INSECURE : LOGIN_UNAVAILABLE, xstrdup(detail));
+    login_dialog_unreachable(&b->d, rc, detail);
     conclude(b);
-}
-
-/* Copied, since the configuration may change while the login goes on; who shows it is chosen when it is sent.
- */
-static void copy_master_password(struct backend_login *b)
-{
-    struct credential master = credential_of_password("", b->backend->master_password);
-    credential_copy(&b->credential, &master);
 }
 
 static void choose_own_id(struct backend_login *b, const struct login_request *r)
@@ -946,54 +776,20 @@ static void choose_own_id(struct backend_login *b, const struct login_request *r
         buf_add_span(&b->own_id, client ? r->client_id : span_of(neutral_id, sizeof(neutral_id)));
 }
 
-static void dial_with_header(struct backend_login *b, const struct login_request *r)
-{
-    struct buf header = {0};
-    if (r->backend->proxy_protocol != PROXY_PROTOCOL_NONE)
-        proxyproto_write(&header, r->backend->proxy_protocol == PROXY_PROTOCOL_V1 ? 1 : 2, r->ends);
-    b->reach = reach_start(b->loop,
-                           &(struct reach_request){.backend = r->backend,
-                                                   .policy = r->policy,
-                                                   .outage = r->outage,
-                                                   .user = r->user,
-                                                   .place = r->place,
-                                                   .first = buf_span(&header),
-                                                   .names_client = header.len > 0 && r->ends,
-                                                   .limits = r->limits,
-                                                   .connect_timeout_ms = r->connect_timeout_ms,
-                                                   .all_ms = r->connect_timeout_ms + r->step_timeout_ms},
-                           login_dialled, b);
-    buf_free(&header);
-}
-
 struct backend_login *backend_login_start(struct loop *l, const struct login_request *request,
                                           backend_login_fn fn, void *owner)
 {
     struct backend_login *b = xcalloc(1, sizeof(*b));
-    *b = (struct backend_login){.loop = l,
-                                .backend = request->backend,
-                                .policy = request->policy,
-                                .as = request->as,
-                                .user = xstrdup(request->user),
-                                .client_ip = xstrdup(request->client_ip),
-                                .session_id = xstrdup(request->session_id),
+    *b = (struct backend_login){.client_ip = xstrdup(request->client_ip),
                                 .site = xstrdup(request->site),
                                 .ttl = request->ttl,
                                 .client_port = request->client_port,
                                 .compress = request->compress,
                                 .pipelined = request->pipelined,
-                                .step_timeout_ms = request->step_timeout_ms,
-                                .fn = fn,
-                                .owner = owner,
-                                .began_ns = uv_hrtime(),
                                 .state = DIALING};
-    if (request->as == LOGIN_AS_USER)
-        credential_copy(&b->credential, &request->credential);
-    else if (request->as == LOGIN_AS_MASTER)
-        copy_master_password(b);
     choose_own_id(b, request);
     login_begin_anew(b);
-    dial_with_header(b, request);
+    login_dialog_begin(&b->d, l, request, NULL, login_dialled, b, fn, owner);
     return b;
 }
 

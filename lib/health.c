@@ -4,6 +4,7 @@
 #include "health.h"
 #include "log.h"
 #include "metrics.h"
+#include "pop3_login.h"
 #include "xalloc.h"
 
 enum { HEALTH_CONNECT_MS = 10 * 1000, HEALTH_STEP_MS = 10 * 1000 };
@@ -11,18 +12,21 @@ enum { HEALTH_CONNECT_MS = 10 * 1000, HEALTH_STEP_MS = 10 * 1000 };
 /* One place is looked at. */
 struct look {
     struct health *h;
-    char *place; /* owned */
-    struct backend_login *login;
+    char *place;                 /* owned */
+    struct backend_login *login; /* ... or: */
+    struct pop3_login *pop3;
     TAILQ_ENTRY(look) link;
 };
 
 struct health {
     struct loop *loop;
     const struct conf_backend *backend;
+    bool is_pop3;
     struct tls_policy *tls;
     health_fn fn;
     void *owner; /* borrowed, as the two above */
     struct outage outage;
+    int64_t told_dead;     /* so many addresses */
     struct timer *timer;   /* the next look; owned */
     struct loop_task task; /* something has become another: looks when the next look is due */
     uint64_t refused;      /* while the breaker is open */
@@ -31,10 +35,16 @@ struct health {
 
 /* ---- what the log is told ---- */
 
+static struct log_field health_protocol(const struct health *h)
+{
+    return LOG_SET("protocol", h->is_pop3 ? "pop3" : "");
+}
+
 static void health_say_open(struct health *h, const char *detail)
 {
     h->refused = 0;
-    LOG(ERROR, "breaker_open", LOG_S("backend", h->backend->name), LOG_S("detail", detail),
+    LOG(ERROR, "breaker_open", LOG_S("backend", h->backend->name), health_protocol(h),
+        LOG_S("detail", detail),
         LOG_S("effect", "logins are refused at once until an address answers, for which they are looked at"));
 }
 
@@ -43,12 +53,13 @@ static void health_on_event(void *owner, enum outage_event ev, const char *place
     struct health *h = owner;
     switch (ev) {
     case OUTAGE_DEAD:
-        LOG(WARN, "address_dead", LOG_S("backend", h->backend->name), LOG_S("address", place),
-            LOG_S("detail", detail),
+        LOG(WARN, "address_dead", LOG_S("backend", h->backend->name), health_protocol(h),
+            LOG_S("address", place), LOG_S("detail", detail),
             LOG_S("effect", "it is looked at from time to time, and used when no other is left"));
         break;
     case OUTAGE_ALIVE:
-        LOG(INFO, "address_alive", LOG_S("backend", h->backend->name), LOG_S("address", place));
+        LOG(INFO, "address_alive", LOG_S("backend", h->backend->name), health_protocol(h),
+            LOG_S("address", place));
         break;
     case OUTAGE_DOUBTED:
         break; /* a look will tell */
@@ -56,7 +67,7 @@ static void health_on_event(void *owner, enum outage_event ev, const char *place
         health_say_open(h, detail);
         break;
     case OUTAGE_CLOSED:
-        LOG(INFO, "breaker_closed", LOG_S("backend", h->backend->name),
+        LOG(INFO, "breaker_closed", LOG_S("backend", h->backend->name), health_protocol(h),
             LOG_U("ms", clock_boot_ms() - h->outage.opened_ms), LOG_U("refused", h->refused));
         break;
     }
@@ -71,6 +82,7 @@ static void look_end(struct look *k)
 {
     TAILQ_REMOVE(&k->h->looks, k, link);
     backend_login_cancel(&k->login);
+    pop3_login_cancel(&k->pop3);
     free(k->place);
     free(k);
 }
@@ -82,8 +94,9 @@ static void health_on_looked(void *owner, const struct login_result *r)
     struct health *h = k->h;
     struct stream *s = r->stream;
     k->login = NULL;
+    k->pop3 = NULL;
     if (r->rc == LOGIN_OK) {
-        stream_send(s, "z LOGOUT\r\n", 10);
+        stream_send(s, h->is_pop3 ? "QUIT\r\n" : "z LOGOUT\r\n", h->is_pop3 ? 6 : 10);
         stream_close(&s, true);
     }
     outage_looked(&h->outage, k->place);
@@ -97,25 +110,28 @@ static void look_at(struct health *h, const char *place)
     k->h = h;
     k->place = xstrdup(place);
     TAILQ_INSERT_TAIL(&h->looks, k, link);
-    k->login =
-        backend_login_start(h->loop,
-                            &(struct login_request){.backend = h->backend,
-                                                    .policy = h->tls,
-                                                    .outage = &h->outage,
-                                                    .place = k->place,
-                                                    .as = LOGIN_AS_NOBODY,
-                                                    .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
-                                                    .connect_timeout_ms = HEALTH_CONNECT_MS,
-                                                    .step_timeout_ms = HEALTH_STEP_MS},
-                            health_on_looked, k);
+    struct login_request request = {.backend = h->backend,
+                                    .policy = h->tls,
+                                    .outage = &h->outage,
+                                    .place = k->place,
+                                    .as = LOGIN_AS_NOBODY,
+                                    .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
+                                    .connect_timeout_ms = HEALTH_CONNECT_MS,
+                                    .step_timeout_ms = HEALTH_STEP_MS};
+    if (h->is_pop3)
+        k->pop3 = pop3_login_start(h->loop, &request, health_on_looked, k);
+    else
+        k->login = backend_login_start(h->loop, &request, health_on_looked, k);
 }
 
-static void health_tell_dead(const struct health *h)
+/* Those of IMAP and POP3 are one number. */
+static void health_tell_dead(struct health *h)
 {
-    uint64_t n = 0;
+    int64_t n = 0;
     for (size_t i = 0; i < h->outage.n; i++)
         n += !h->outage.places[i].doubted;
-    metric_set(METRIC_BACKEND_DEAD_ADDRESSES, n, h->backend->name, NULL);
+    metric_change(METRIC_BACKEND_DEAD_ADDRESSES, n - h->told_dead, h->backend->name, NULL);
+    h->told_dead = n;
 }
 
 static void health_look(struct health *h)
@@ -143,12 +159,13 @@ static void health_on_task(struct loop_task *task)
 
 /* ---- life ---- */
 
-struct health *health_new(struct loop *l, const struct conf_backend *backend, struct tls_policy *tls,
-                          health_fn fn, void *owner)
+struct health *health_new(struct loop *l, const struct conf_backend *backend, bool is_pop3,
+                          struct tls_policy *tls, health_fn fn, void *owner)
 {
     struct health *h = xcalloc(1, sizeof *h);
     *h = (struct health){.loop = l,
                          .backend = backend,
+                         .is_pop3 = is_pop3,
                          .tls = tls,
                          .fn = fn,
                          .owner = owner,

@@ -6,10 +6,12 @@
  *   format             Dovecot (pop3_uidl_format)    Cyrus (uidl_format)
  *   %08xu%08xv         %08Xu%08Xv, its default       dovecot
  *   %08xv%08xu         %08Xv%08Xu
- *   %v.%u              %v.%u                         cyrus
+ *   %v.%u              %v.%u                         cyrus, the default of 3.6
  *   %v-%u              %v-%u                         courier
  *   UID%u-%v           UID%u-%v
- *   %u                 %u                            uidonly, its default */
+ *   %u                 %u                            uidonly
+ *
+ * Courier's own look like UID%u-%v, but are of numbers that POP3 alone knows there: they fit no mailbox. */
 #ifndef IMAPFERRY_POP3_UIDL_H
 #define IMAPFERRY_POP3_UIDL_H
 

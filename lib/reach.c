@@ -437,11 +437,11 @@ static size_t reach_first_of(const char *user, size_t n)
 static void reach_take_addresses(struct reach *r, const struct reach_request *q)
 {
     const struct conf_backend *b = q->backend;
-    r->n = 1 + b->n_others;
+    r->n = q->address ? 1 : 1 + b->n_others;
     r->targets = xcalloc(r->n, sizeof *r->targets);
     size_t first = b->spread ? reach_first_of(q->user, r->n) : 0;
     for (size_t i = 0; i < r->n; i++) {
-        const struct address *a = backend_address(b, (first + i) % r->n);
+        const struct address *a = q->address ? q->address : backend_address(b, (first + i) % r->n);
         struct reach_target *t = &r->targets[i];
         struct sockaddr_storage at = {0};
         t->address = (struct address){

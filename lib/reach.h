@@ -19,9 +19,11 @@ struct reach;
 
 struct reach_request {
     const struct conf_backend *backend; /* borrowed for the call: a reload may change it */
-    struct tls_policy *policy;          /* NULL for schemes without TLS; it must live as long as the stream */
-    struct outage *outage;              /* borrowed as long as the reach; NULL: nothing is known or kept */
-    const char *user;                   /* for spread; may be NULL */
+    /* NULL: all addresses of the backend; else this alone, which speaks another protocol; borrowed for the call */
+    const struct address *address;
+    struct tls_policy *policy; /* NULL for schemes without TLS; it must live as long as the stream */
+    struct outage *outage;     /* borrowed as long as the reach; NULL: nothing is known or kept */
+    const char *user;          /* for spread; may be NULL */
     /* the only place to go to, as outage.h writes it, or the only one of the addresses as "host:port"; NULL: all */
     const char *place;
     struct span first; /* bytes that each connection begins with; copied */

@@ -16,6 +16,8 @@ struct known {
     const struct conf_backend *conf;
     struct tls_policy *tls; /* owned; NULL without TLS */
     struct health *health;  /* owned */
+    struct health *pop3;    /* owned; of its address of POP3 */
+    unsigned breakers;      /* of these, so many are open */
     struct caps_record record;
     bool told_unknown;
     struct caps_record told; /* what was logged last */
@@ -56,12 +58,13 @@ static void backends_on_breaker(void *owner, const struct conf_backend *backend)
 {
     struct backends *b = owner;
     struct known *k = backends_row_of(b, backend);
-    bool open = health_is_open(k->health);
-    metric_set(METRIC_BREAKERS_OPEN, open, backend->name, NULL);
-    metric_add(METRIC_BREAKER_OPENINGS, open, backend->name, NULL);
-    if (open)
+    unsigned was = k->breakers, open = health_is_open(k->health) + health_is_open(k->pop3);
+    k->breakers = open;
+    metric_set(METRIC_BREAKERS_OPEN, open > 0, backend->name, NULL);
+    metric_add(METRIC_BREAKER_OPENINGS, open > was, backend->name, NULL);
+    if (open > was)
         backends_count(b, k, TALLY_BREAKERS);
-    breakers_set(b->breakers, (size_t)(k - b->rows), backend->name, open);
+    breakers_set(b->breakers, (size_t)(k - b->rows), backend->name, open > 0);
 }
 
 /* So that these are there before anything happens. */
@@ -92,7 +95,8 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, bool firs
         backends_tell_none(k->conf->name);
         if (backend_has_tls(k->conf))
             ok = (k->tls = tls_policy_backend(k->conf, error)) != NULL;
-        k->health = health_new(l, k->conf, k->tls, backends_on_breaker, b);
+        k->health = health_new(l, k->conf, false, k->tls, backends_on_breaker, b);
+        k->pop3 = health_new(l, k->conf, true, k->tls, backends_on_breaker, b);
     }
     if (!ok)
         backends_free(&b);
@@ -110,6 +114,7 @@ void backends_free(struct backends **bp)
         store_forget(b->store, b);
     for (size_t i = 0; i < b->n; i++) {
         health_free(&b->rows[i].health);
+        health_free(&b->rows[i].pop3);
         tls_policy_free(&b->rows[i].tls);
     }
     breakers_free(&b->breakers);
@@ -132,15 +137,20 @@ void backends_renew(struct backends *b, const char *name, struct tls_policy **fr
         }
 }
 
-struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend)
+static struct health *backends_health(const struct known *k, bool pop3)
 {
-    return health_outage(backends_row_of(b, backend)->health);
+    return pop3 ? k->pop3 : k->health;
 }
 
-bool backends_refuses(struct backends *b, const struct conf_backend *backend)
+struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend, bool pop3)
+{
+    return health_outage(backends_health(backends_row_of(b, backend), pop3));
+}
+
+bool backends_refuses(struct backends *b, const struct conf_backend *backend, bool pop3)
 {
     struct known *k = backends_row_of(b, backend);
-    bool refuses = health_refuses(k->health);
+    bool refuses = health_refuses(backends_health(k, pop3));
     metric_add(METRIC_LOGINS_AT_ONCE, refuses, backend->name, NULL);
     if (refuses)
         backends_count(b, k, TALLY_REFUSED_AT_ONCE);
@@ -149,8 +159,10 @@ bool backends_refuses(struct backends *b, const struct conf_backend *backend)
 
 void backends_renewed(struct backends *b)
 {
-    for (size_t i = 0; i < b->n; i++)
+    for (size_t i = 0; i < b->n; i++) {
         health_again(b->rows[i].health);
+        health_again(b->rows[i].pop3);
+    }
     if (b->learner)
         learner_again(b->learner);
 }

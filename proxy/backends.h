@@ -6,7 +6,7 @@
  *
  * Which of its addresses don't answer each thread finds out for itself (lib/health.h). Where none does, the breaker
  * of the backend opens, and logins are refused at once; sessions that are open, and what goes on for them (prepare.h,
- * handover.h), are left alone. Openings, and logins that were refused so, are summed in the tally. */
+ * handover.h), are left alone. Its address of POP3 (option pop3) has a breaker of its own. Openings, and logins that were refused so, are summed in the tally. */
 #ifndef IMAPFERRY_BACKENDS_H
 #define IMAPFERRY_BACKENDS_H
 
@@ -41,9 +41,9 @@ struct tls_policy *backends_tls(const struct backends *b, const struct conf_back
  * the name. */
 void backends_renew(struct backends *b, const char *name, struct tls_policy **fresh);
 /* What is known of its addresses, for a login_request. */
-struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend);
+struct outage *backends_outage(const struct backends *b, const struct conf_backend *backend, bool pop3);
 /* Has none of them answered for a while? Then a login is refused at once, and is counted as that. */
-bool backends_refuses(struct backends *b, const struct conf_backend *backend);
+bool backends_refuses(struct backends *b, const struct conf_backend *backend, bool pop3);
 /* All of them were: passwords of masters may be others now, and addresses. */
 void backends_renewed(struct backends *b);
 /* IMAP4rev1 alone where nothing is known. */

@@ -480,13 +480,9 @@ static void routing_sign_in(struct session *s)
     const struct conf *c = s->proxy->conf;
     bool elsewhere = *l->at->auth_backend && !l->checked;
     const struct conf_backend *b = elsewhere ? conf_backend(c, l->at->auth_backend) : l->at;
+    enum login_as as = l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER;
     session_enter(s, IN_SIGNIN);
-    if (s->protocol->is_pop3) {
-        l->pop3 =
-            session_login_pop3(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
-        return;
-    }
-    if (backends_refuses(s->proxy->backends, b)) {
+    if (backends_refuses(s->proxy->backends, b, s->protocol->is_pop3)) {
         routing_on_signed_in(s,
                              &(struct login_result){.rc = LOGIN_UNAVAILABLE,
                                                     .code = "",
@@ -495,8 +491,10 @@ static void routing_sign_in(struct session *s)
                                                     .phase = "dialing"});
         return;
     }
-    l->dialog =
-        session_login_start(s, b, l->checked ? LOGIN_AS_MASTER : LOGIN_AS_USER, routing_on_signed_in, s);
+    if (s->protocol->is_pop3)
+        l->pop3 = session_login_pop3(s, b, as, routing_on_signed_in, s);
+    else
+        l->dialog = session_login_start(s, b, as, routing_on_signed_in, s);
 }
 
 void routing_backend_gone(struct session *s)

@@ -16,7 +16,7 @@ struct session_request {
     char *user; /* owned */
 };
 
-static void session_request(struct session *s, const struct conf_backend *at, enum login_as as,
+static void session_request(struct session *s, const struct conf_backend *at, enum login_as as, bool pop3,
                             struct session_request *r)
 {
     const struct conf *c = s->proxy->conf;
@@ -28,7 +28,7 @@ static void session_request(struct session *s, const struct conf_backend *at, en
     r->request = (struct login_request){
         .backend = at,
         .policy = backends_tls(s->proxy->backends, at),
-        .outage = backends_outage(s->proxy->backends, at),
+        .outage = backends_outage(s->proxy->backends, at, pop3),
         .as = as,
         .credential = credential,
         .user = r->user,
@@ -50,7 +50,7 @@ struct backend_login *session_login_start(struct session *s, const struct conf_b
                                           backend_login_fn fn, void *owner)
 {
     struct session_request r;
-    session_request(s, at, as, &r);
+    session_request(s, at, as, false, &r);
     struct backend_login *dialog = backend_login_start(s->proxy->loop, &r.request, fn, owner);
     free(r.user);
     return dialog;
@@ -60,7 +60,7 @@ struct pop3_login *session_login_pop3(struct session *s, const struct conf_backe
                                       backend_login_fn fn, void *owner)
 {
     struct session_request r;
-    session_request(s, at, as, &r);
+    session_request(s, at, as, true, &r);
     struct pop3_login *dialog = pop3_login_start(s->proxy->loop, &r.request, fn, owner);
     free(r.user);
     return dialog;

@@ -352,7 +352,7 @@ struct backends *backends_new(struct loop *l, const struct conf *conf, char **er
             backends_free(&b);
             return NULL;
         }
-        b->slots[i].health = health_new(l, c, b->slots[i].tls, NULL, NULL);
+        b->slots[i].health = health_new(l, c, false, b->slots[i].tls, NULL, NULL);
     }
     return b;
 }

@@ -162,8 +162,9 @@ void backend_login_cancel(struct backend_login **b)
     *b = NULL;
 }
 
-bool backends_refuses(struct backends *b, const struct conf_backend *backend)
+bool backends_refuses(struct backends *b, const struct conf_backend *backend, bool pop3)
 {
+    (void)pop3;
     (void)b, (void)backend;
     return f->refuses;
 }
