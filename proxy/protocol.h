@@ -29,9 +29,9 @@ struct protocol {
     void (*begin)(struct session *s);
 
     void (*client_event)(struct session *s, enum stream_event ev);
-    /* The client's connection is broken: is something under way that the session has to see the end of? NULL: never. Where it
-     * is, the session goes on, and nothing more reaches the client. */
-    bool (*outlives_client)(const struct session *s);
+    /* Is something under way that the session has to see the end of? NULL: never. Where it is, the session goes on, be the client's
+     * connection broken, and nothing more reaches it. */
+    bool (*has_to_finish)(const struct session *s);
     void (*backend_event)(struct session *s, enum stream_event ev);
     void (*timeout)(struct session *s);
     void (*flow)(struct session *s);

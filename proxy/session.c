@@ -341,3 +341,8 @@ void session_rest(struct session *s, enum session_end end)
 {
     s->protocol->rest(s, end);
 }
+
+bool session_has_to_finish(const struct session *s)
+{
+    return s->state == IN_RELAY && s->protocol->has_to_finish && s->protocol->has_to_finish(s);
+}

@@ -210,5 +210,7 @@ void session_go_on(struct session *s);
 void session_flow(struct session *s);
 /* In RELAY: as relay_rest(). */
 void session_rest(struct session *s, enum session_end end);
+/* Is something under way that it has to see the end of (protocol.h)? */
+bool session_has_to_finish(const struct session *s);
 
 #endif

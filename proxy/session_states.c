@@ -158,10 +158,9 @@ static uint64_t idle_timeout_ms(const struct session *s)
 
 static void client_relay(struct session *s, enum stream_event ev)
 {
-    const struct protocol *p = s->protocol;
     if (ev != STREAM_ERROR)
-        p->client_event(s, ev);
-    else if (!p->outlives_client || !p->outlives_client(s))
+        s->protocol->client_event(s, ev);
+    else if (!session_has_to_finish(s))
         session_close(s, END_CLIENT_BROKEN, stream_error(s->client));
 }
 

@@ -69,6 +69,8 @@ static void pop3_say_bye(struct session *s, enum session_end end, const char *te
     bool coded = *text == '[';
     const char *code = strncmp(text, "[UNAVAILABLE]", 13) == 0 ? "[SYS/TEMP] " : "";
     const char *said = coded ? strchr(text, ']') + 2 : text;
+    if (end == END_STARTTLS_PLAINTEXT)
+        said = "plaintext after STLS";
     if (end != END_IDLE)
         session_say(s, "-ERR %s%s", code, said);
 }
@@ -464,7 +466,7 @@ const struct protocol protocol_pop3 = {
     .challenge = pop3_challenge,
     .begin = pop3_begin,
     .client_event = pop3_relay_client_event,
-    .outlives_client = pop3_relay_outlives_client,
+    .has_to_finish = pop3_relay_has_to_finish,
     .backend_event = pop3_relay_backend_event,
     .timeout = pop3_relay_timeout,
     .flow = pop3_relay_flow,

@@ -8,6 +8,11 @@
  *   [SYS/TEMP]                  of all that is ours or the backend's, and will pass; of a limit, too
  *   [SYS/PERM]                  the backend says that an administrator is needed
  *
+ * CAPA lists what holds whatever the server, and so is the same before and after a move: TOP and UIDL, which each server has that
+ * is in use (one without them says -ERR, and clients go on as ever), and what the proxy does itself: RESP-CODES, AUTH-RESP-CODE,
+ * PIPELINING, and how it lets users in. EXPIRE and LOGIN-DELAY are rules of each server, which change with the move; of LANG and UTF8
+ * (RFC 6856) the commands do not pass. So nothing has to be learned of servers, unlike for IMAP.
+ *
  * A USER is always answered with +OK. Commands that come behind a PASS in one segment are kept until it was answered. */
 #ifndef IMAPFERRY_POP3_PREAUTH_H
 #define IMAPFERRY_POP3_PREAUTH_H

@@ -24,6 +24,9 @@ struct pop3_relay {
     enum pop3_phase phase;
     enum pop3_verb verb; /* under way */
     bool is_long;        /* ... its +OK has a body */
+    bool fetched;        /* messages were: the server may write \Seen at the end of the session */
+    bool marked;         /* messages may be, as deleted */
+    bool parting;        /* QUIT is ours */
     bool backend_shut;
     enum session_end rest;  /* no new command passes, and then this is the end */
     struct timer *patience; /* in a freeze: for the command under way; owned */
@@ -82,6 +85,8 @@ static void pop3_send_up(struct session *s, const struct pop3_cmd *c)
     r->phase = STATUS;
     r->verb = c->verb;
     r->is_long = pop3_is_long(c);
+    r->fetched = r->fetched || c->verb == POP3_RETR || c->verb == POP3_TOP;
+    r->marked = r->marked || c->verb == POP3_DELE;
     if (c->verb != POP3_NOOP && c->verb != POP3_QUIT && c->verb != POP3_STAT)
         busy_note(s->account);
     pop3_pass_up(s, buf_span(&line).p, line.len);
@@ -139,7 +144,7 @@ static void pop3_answered(struct session *s)
     if (r->patience)
         timer_stop(r->patience);
     if (r->verb == POP3_QUIT)
-        session_close(s, END_LOGOUT, NULL);
+        session_close(s, r->parting ? r->rest : END_LOGOUT, NULL);
 }
 
 /* The server says something that nobody has asked for: mostly that it ends. */
@@ -164,8 +169,14 @@ static void pop3_take_status(struct session *s, struct span line)
         session_close(s, END_BACKEND_PROTOCOL, "an answer that is none");
         return;
     }
+    if (r->parting) {
+        pop3_answered(s);
+        return;
+    }
     pop3_pass_down(s, line);
     pop3_pass_down(s, span_str("\r\n"));
+    if (st.ok && r->verb == POP3_RSET)
+        r->marked = false;
     if (st.ok && r->is_long) {
         r->phase = BODY;
         pop3_body_begin(&r->body);
@@ -229,15 +240,45 @@ void pop3_relay_flow(struct session *s)
         stream_resume(s->backend);
 }
 
+/* Nothing that is under way here changes anything. */
+static void pop3_on_impatience(void *owner)
+{
+    struct session *s = owner;
+    struct pop3_relay *r = s->pop3_relay;
+    session_close(s, r->rest, r->parting ? "no answer to QUIT in time" : "in the middle of an answer");
+}
+
+static void pop3_be_patient(struct session *s)
+{
+    struct pop3_relay *r = s->pop3_relay;
+    if (!r->patience)
+        r->patience = timer_new(s->proxy->loop, pop3_on_impatience, s);
+    timer_start(r->patience, PATIENCE_MS);
+}
+
+/* Between two commands. What the server writes of its own at the end has to be there before the account moves. */
+static void pop3_part(struct session *s, enum session_end end)
+{
+    struct pop3_relay *r = s->pop3_relay;
+    if (!r->fetched || r->marked || !s->reg.engaged || !registration_may_pass(s)) {
+        session_close(s, end, NULL);
+        return;
+    }
+    r->rest = end;
+    r->parting = true;
+    pop3_be_patient(s);
+    pop3_send_up(s, &(struct pop3_cmd){.verb = POP3_QUIT});
+}
+
 static void pop3_check_end(struct session *s)
 {
     struct pop3_relay *r = s->pop3_relay;
     if (s->state != IN_RELAY || r->phase != NOTHING)
         return;
     if (r->rest != END_NONE)
-        session_close(s, r->rest, NULL);
+        pop3_part(s, r->rest);
     else if (s->client_eof && stream_peek(s->client).len == 0)
-        session_close(s, END_CLIENT_GONE, NULL);
+        pop3_part(s, END_CLIENT_GONE);
 }
 
 void pop3_relay_settle(struct session *s)
@@ -256,31 +297,22 @@ bool pop3_relay_at_boundary(const struct session *s)
 }
 
 /* Many clients go without reading the answer to QUIT, which resets the connection. */
-bool pop3_relay_outlives_client(const struct session *s)
+bool pop3_relay_has_to_finish(const struct session *s)
 {
     return s->pop3_relay->phase != NOTHING && s->pop3_relay->verb == POP3_QUIT;
-}
-
-/* Nothing that is under way here changes anything. */
-static void pop3_on_impatience(void *owner)
-{
-    struct session *s = owner;
-    session_close(s, s->pop3_relay->rest, "in the middle of an answer");
 }
 
 void pop3_relay_rest(struct session *s, enum session_end end)
 {
     struct pop3_relay *r = s->pop3_relay;
-    if (r->rest == END_SHUTDOWN)
+    if (r->parting || r->rest == END_SHUTDOWN || r->rest == END_KICKED)
         return; /* a thaw does not take that back */
     bool was = r->rest == end;
     r->rest = end;
-    if (!r->patience)
-        r->patience = timer_new(s->proxy->loop, pop3_on_impatience, s);
-    if (end != END_FREEZE)
+    if (end != END_FREEZE && r->patience)
         timer_stop(r->patience);
-    else if (!was && r->phase != NOTHING && r->verb != POP3_QUIT)
-        timer_start(r->patience, PATIENCE_MS);
+    else if (end == END_FREEZE && !was && r->phase != NOTHING && r->verb != POP3_QUIT)
+        pop3_be_patient(s);
     pop3_relay_settle(s);
 }
 
@@ -310,7 +342,9 @@ static void pop3_backend_ended(struct session *s, enum stream_event ev)
 {
     if (s->state != IN_RELAY || (ev != STREAM_EOF && ev != STREAM_ERROR))
         return;
-    if (ev == STREAM_EOF)
+    if (s->pop3_relay->parting)
+        session_close(s, s->pop3_relay->rest, "the server closed without an answer to QUIT");
+    else if (ev == STREAM_EOF)
         session_close(s, END_BACKEND_GONE, NULL);
     else
         session_close(s, END_BACKEND_BROKEN, stream_error(s->backend));

@@ -14,6 +14,14 @@
  *               thaws the account. So it is where the client has gone meanwhile: the server deletes all the same
  *   any other   is waited for, PATIENCE_MS at most; then the session ends in the middle of the answer
  *
+ * A server may write of its own at the end of a session: Dovecot does so with \Seen of what was fetched, some milliseconds behind a
+ * connection that broke, and that may be behind the last look at the account. So the session of an account that is to move and has
+ * fetched something, of which nothing is marked as deleted, ends by a QUIT of ours, whose answer is waited for, PATIENCE_MS at most;
+ * the client hears nothing of it. Where something is marked, the flag may come too late for the new server.
+ *
+ * Nor does staff's kick cut a QUIT, nor a client that goes. What does: the loss of the lease, since the account may live elsewhere
+ * by then; the end of the proxy, once drain_time is over; and idle_timeout, counted from QUIT on.
+ *
  * Nothing passes in either direction without a valid lease (registration_may_pass()). A side is read only while the other
  * takes it. */
 #ifndef IMAPFERRY_POP3_RELAY_H
@@ -32,6 +40,6 @@ void pop3_relay_flow(struct session *s);
 void pop3_relay_settle(struct session *s);
 void pop3_relay_rest(struct session *s, enum session_end end);
 bool pop3_relay_at_boundary(const struct session *s);
-bool pop3_relay_outlives_client(const struct session *s);
+bool pop3_relay_has_to_finish(const struct session *s);
 
 #endif
