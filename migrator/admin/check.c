@@ -55,6 +55,10 @@ static void on_all(void *owner)
         check_side_drop(s);
         store_forget(c->store, s);
     }
+    if (check_pop3_pending(c))
+        check_line(c, c->rest, "pop3", CHECK_ERROR, "See whether a server is overloaded, and its log.",
+                   "not all was answered within %d seconds", CHECK_ALL_MS / 1000);
+    check_pop3_drop(c);
     naming_cancel(&c->naming);
     store_forget(c->store, c);
     loop_defer(c->loop, &c->task);
@@ -102,6 +106,7 @@ void check_free(struct check **cp)
         return;
     loop_undefer(c->loop, &c->task);
     naming_cancel(&c->naming);
+    check_pop3_free(c);
     free(c->as_key);
     for (size_t i = 0; i < c->n; i++) {
         struct side *s = &c->sides[i];

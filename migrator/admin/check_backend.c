@@ -389,7 +389,7 @@ static void side_start(struct side *s)
         SIDE_LINE(s, CHECK_OK, "", "is retired, and is not looked at");
         return;
     }
-    if (address_has_tls(&s->b->address) && !(s->tls = tls_policy_backend(s->b, &error)))
+    if (backend_has_tls(s->b) && !(s->tls = tls_policy_backend(s->b, &error)))
         SIDE_LINE(s, CHECK_ERROR, "See ca_file.", "%s", error);
     else
         check_ask(&s->first, s, LOGIN_AS_NOBODY, NULL, on_first);
@@ -403,6 +403,7 @@ void check_sides_start(struct check *c)
     for (size_t i = 0; i < c->n; i++)
         if (c->sides[i].b)
             side_start(&c->sides[i]);
+    check_pop3(c);
 }
 
 /* ---- which servers, and the end ---- */

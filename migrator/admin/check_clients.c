@@ -67,7 +67,7 @@ static void write_names(struct buf *out, const struct imap_caps *has, const stru
     imap_caps_write(out, &some);
 }
 
-static const struct side *side_of(const struct check *c, const char *name)
+const struct side *check_side_of(const struct check *c, const char *name)
 {
     for (size_t i = 0; i < c->n; i++)
         if (c->sides[i].b && strcmp(c->sides[i].b->name, name) == 0)
@@ -95,8 +95,8 @@ static void tell_shown(struct check *c, const struct side *from, const struct si
 
 void check_shown(struct check *c)
 {
-    const struct side *from = side_of(c, c->conf->migration.source),
-                      *to = side_of(c, c->conf->migration.target);
+    const struct side *from = check_side_of(c, c->conf->migration.source),
+                      *to = check_side_of(c, c->conf->migration.target);
 
     if (!from || !to)
         return;
@@ -162,20 +162,25 @@ static void check_pair_leads(struct check *c, const struct side *from, const str
 
 static void check_pair_of(struct check *c, const char *source, const char *target)
 {
-    const struct side *from = side_of(c, source), *to = side_of(c, target);
+    const struct side *from = check_side_of(c, source), *to = check_side_of(c, target);
 
     if (from && to)
         check_pair_leads(c, from, to);
 }
 
-void check_pairs(struct check *c)
+void check_each_pair(struct check *c, void (*fn)(struct check *c, const char *source, const char *target))
 {
     const struct conf *conf = c->conf;
     struct conf_pair own = c->user ? conf_pair_of(conf, c->user)
                                    : (struct conf_pair){conf->migration.source, conf->migration.target};
 
-    check_pair_of(c, own.source, own.target);
+    fn(c, own.source, own.target);
     for (size_t i = 0; i < conf->n_rules && !c->user; i++)
         if (strcmp(conf->rules[i].source, own.source) || strcmp(conf->rules[i].target, own.target))
-            check_pair_of(c, conf->rules[i].source, conf->rules[i].target);
+            fn(c, conf->rules[i].source, conf->rules[i].target);
+}
+
+void check_pairs(struct check *c)
+{
+    check_each_pair(c, check_pair_of);
 }

@@ -1,6 +1,6 @@
 /* What the files of check.h share: check.c begins and ends it, check_backend.c looks at servers, check_store.c at
  * Redis, check_clients.c at what clients meet, check_numbers.c at how servers are told numbers of mailboxes,
- * check_header.c at whether they expect a PROXY header, check_say.c writes the lines. */
+ * check_header.c at whether they expect a PROXY header, check_pop3.c at their UIDLs, check_say.c writes the lines. */
 #ifndef IMAPFERRY_CHECK_PRIV_H
 #define IMAPFERRY_CHECK_PRIV_H
 
@@ -76,6 +76,7 @@ struct check {
     uint64_t asked_ms,
         redis_ms; /* doctor: when Redis was asked for its time (clock_boot_ms()), and that time */
     struct recall *recall;
+    struct check_pop3 *pop3; /* owned; one a move whose servers are asked */
     size_t errors;
 };
 
@@ -137,6 +138,15 @@ void check_certificates(struct check *c);
 void check_tokens(struct side *s, const struct imap_caps *caps);
 /* Which capabilities clients are shown, and which they lose. */
 void check_shown(struct check *c);
+/* Do mail programs that read by POP3 download again? */
+void check_pop3(struct check *c);
+bool check_pop3_pending(const struct check *c);
+void check_pop3_drop(struct check *c);
+void check_pop3_free(struct check *c);
+/* Where accounts move: of one account the servers that it leaves and goes to, else all that the configuration names. */
+void check_each_pair(struct check *c, void (*fn)(struct check *c, const char *source, const char *target));
+/* NULL: none has the name, or it does not concern the account. */
+const struct side *check_side_of(const struct check *c, const char *name);
 /* Do two names lead to one server? */
 void check_pairs(struct check *c);
 

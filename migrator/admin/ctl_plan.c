@@ -315,7 +315,7 @@ static void ctl_plan_on_uidls(void *owner, const struct uidls_side sides[2])
 static struct uidls_side ctl_plan_inbox(const struct planner *g, unsigned side, const struct conf_backend *b)
 {
     const struct mailbox *inbox = mailboxes_find(g->mailboxes[side], "INBOX");
-    struct uidls_side s = {.backend = b};
+    struct uidls_side s = {.backend = b, .tls = backends_tls(g->m.backends, b)};
 
     if (inbox)
         s.numbers = (struct pop3_numbers){inbox->status.uidvalidity, inbox->status.uidnext};
@@ -328,7 +328,7 @@ static void ctl_plan_look_at_uidls(struct planner *g)
     struct uidls_side sides[2] = {ctl_plan_inbox(g, SOURCE, source), ctl_plan_inbox(g, TARGET, target)};
 
     if (backend_has_pop3(source) && backend_has_pop3(target))
-        g->uidls = uidls_start(&g->m, g->move.login, sides, ctl_plan_on_uidls, g);
+        g->uidls = uidls_start(g->m.loop, g->move.login, sides, ctl_plan_on_uidls, g);
     else
         show_plan(g);
 }

@@ -4,8 +4,6 @@
 #include "lib/pop3_login.h"
 #include "lib/xalloc.h"
 
-#include "migrator/site/backends.h"
-
 #include "uidls.h"
 
 enum {
@@ -15,8 +13,8 @@ enum {
 };
 
 struct uidls {
-    struct migrator *m; /* borrowed */
-    char *login;
+    struct loop *loop; /* borrowed */
+    char *login;       /* owned; NULL: check_user of each */
     struct uidls_side sides[2];
     unsigned at; /* the side that is looked at */
     struct pop3_login *dialog;
@@ -43,7 +41,7 @@ static void uidls_done(struct uidls *u, char *why)
     stream_close(&u->s, false);
     pop3_line_wipe(&u->line);
     u->at += !once_more;
-    u->of_check_user = once_more;
+    u->of_check_user = once_more || !u->login;
     uidls_next(u);
 }
 
@@ -120,13 +118,13 @@ static void uidls_next(struct uidls *u)
     u->line = (struct pop3_line){.max = POP3_STATUS_LINE};
     u->listing = false;
     struct login_request request = {.backend = b,
-                                    .policy = backends_tls(u->m->backends, b),
+                                    .policy = u->sides[u->at].tls,
                                     .as = LOGIN_AS_MASTER,
                                     .user = u->of_check_user ? b->check_user : u->login,
                                     .limits = {.high_water = 64 * 1024, .queue_max = 64 * 1024},
                                     .connect_timeout_ms = STEP_MS,
                                     .step_timeout_ms = STEP_MS};
-    u->dialog = pop3_login_start(u->m->loop, &request, uidls_on_signed_in, u);
+    u->dialog = pop3_login_start(u->loop, &request, uidls_on_signed_in, u);
 }
 
 static void uidls_on_end(void *owner)
@@ -135,13 +133,17 @@ static void uidls_on_end(void *owner)
     u->fn(u->owner, u->sides);
 }
 
-struct uidls *uidls_start(struct migrator *m, const char *login, const struct uidls_side sides[2],
-                          uidls_fn fn, void *owner)
+struct uidls *uidls_start(struct loop *l, const char *login, const struct uidls_side sides[2], uidls_fn fn,
+                          void *owner)
 {
     struct uidls *u = xcalloc(1, sizeof *u);
-    *u = (struct uidls){
-        .m = m, .login = xstrdup(login), .sides = {sides[0], sides[1]}, .fn = fn, .owner = owner};
-    u->soon = timer_new(m->loop, uidls_on_end, u);
+    *u = (struct uidls){.loop = l,
+                        .login = xstrdup(login),
+                        .sides = {sides[0], sides[1]},
+                        .of_check_user = !login,
+                        .fn = fn,
+                        .owner = owner};
+    u->soon = timer_new(l, uidls_on_end, u);
     uidls_next(u);
     return u;
 }
@@ -174,6 +176,11 @@ static char *uidls_say_unknown(const struct uidls_side *side)
             "not known: there is no message on %s to see by how it makes them (nor one of its check_user)",
             name);
     return xasprintf("%s makes them by no known format, so other ones are to be expected", name);
+}
+
+bool uidls_are_known(const struct uidls_side sides[2])
+{
+    return sides[0].format && sides[1].format;
 }
 
 char *uidls_say(const struct uidls_side sides[2], bool keeps, bool *same)
