@@ -8,8 +8,8 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 servers=$(dirname "$here")/build/servers
-cyrus="cyrus-imapd cyrus-common libsasl2-modules"
-courier="courier-imap courier-base courier-authlib"
+cyrus="cyrus-imapd cyrus-pop3d cyrus-common libsasl2-modules"
+courier="courier-imap courier-pop courier-base courier-authlib"
 courier_waits_for="gamin libgamin0" # in Debian 12; that of 13 needs no such thing
 apt="apt-get -q"
 
@@ -88,8 +88,8 @@ fetch_npm() {
 
 npm_lock=$here/view/npm/package-lock.json
 mkdir -p "$servers"
-[ -d "$servers/cyrus" ] || fetch cyrus $cyrus
-[ -d "$servers/courier" ] || fetch courier $courier $(known $courier_waits_for)
+[ -x "$servers/cyrus/usr/lib/cyrus/bin/pop3d" ] || fetch cyrus $cyrus
+[ -x "$servers/courier/usr/lib/courier/courier/courierpop3d" ] || fetch courier $courier $(known $courier_waits_for)
 [ -d "$servers/roundcube" ] || fetch_roundcube || { refresh; fetch_roundcube; } || { cat "$servers/roundcube.new/log" >&2; exit 1; }
 cmp -s "$npm_lock" "$servers/npm/package-lock.json" || fetch_npm
 if [ ! "$servers/private.so" -nt "$here/harness/private.c" ]; then

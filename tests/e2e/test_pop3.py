@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import poplib
+import signal
 import socket
 import struct
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 
 from fakes.fake_imap import FakeImap
 from fakes.fake_pop3 import FakePop3
-from harness import net
+from harness import mail, net
+from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.dovecot_conf import is_new
 from harness.ferry import backend
+from harness.relay import UP, Relay
 from harness.scene import Wire, assert_equal, connect, fill, new_user, port_of, small
 
 LISTEN = ("imap://127.0.0.1:0", "pop3://127.0.0.1:0")
@@ -130,6 +133,35 @@ def test_freeze_asks_an_open_session_to_end_and_deletes_nothing(site, pair):
     assert proxy.find("event=session_end why=freeze .*state=relay")
 
 
+@pytest.mark.writes_source
+def test_flags_that_the_server_writes_at_the_end_of_a_session_move_too(make_ferry, pair, authority):
+    """Dovecot writes \\Seen when the connection is gone; here it takes its time until it has to."""
+    old, new = pair
+    user, sent = new_user(), threading.Event()
+
+    def look(direction, data):
+        if direction == UP and data == b"QUIT\r\n":
+            sent.set()
+        return data
+    with contextlib.closing(Relay(("127.0.0.1", old.port["pop3"]), look)) as relay:
+        ferry = make_ferry({"old": backend(old, ca=authority.ca, pop3=f"pop3://127.0.0.1:{relay.port['imap']}"),
+                            "new": backend(new, ca=authority.ca, pop3=new.pop3_url("pop3s"), **new.doveadm_options())}, MANUAL)
+        append(old, user).logout()
+        proxy = ferry.proxy(listen=LISTEN)
+        ferry.migrator()
+        migrate(ferry, user)
+        with wire_of(proxy) as wire:
+            wire.send(b"USER %s\r\nPASS secret\r\nRETR 1\r\n" % user.encode())
+            wire.until(b".")
+            with old.stopped("pop3"):
+                flip(ferry, user)
+                net.wait_until("the end of the session", lambda: sent.is_set() or ferry.route(user)["state"] == "flipped")
+            assert wire.rest() == [b"-ERR [SYS/TEMP] Your mailboxes are being moved, please connect again"]
+        ferry.wait_state(user, "flipped")
+        assert_equal(old, new, user, 1)
+    assert proxy.find("event=session_end why=freeze .*state=relay")
+
+
 @pytest.mark.parametrize("mechanism", ["user", "plain", "plain in two"])
 def test_sign_in(site, pair, mechanism):
     user = new_user()
@@ -173,21 +205,46 @@ def fetch_new(proxy, user, folder):
     return 0
 
 
-def test_fetchmail_fetches_nothing_again(site, pair, tmp_path):
+def fetch_over_a_flip(ferry, sides, folder):
+    """How many a client fetches before it, behind it, and when one more has come."""
     user = new_user()
-    fill(pair[0], user, small(messages=8))
-    ferry = site()
+    fill_inbox(sides[0], user)
     proxy = ferry.proxy(listen=LISTEN)
     ferry.migrator()
-    assert fetch_new(proxy, user, str(tmp_path)) > 0
-    assert fetch_new(proxy, user, str(tmp_path)) == 0
+    before = fetch_new(proxy, user, folder)
+    assert before == 3 and fetch_new(proxy, user, folder) == 0
     migrate(ferry, user)
+    inbox = next(x for x in ferry.ctl("user", user, "--report")[1]["report"]["mailboxes"] if x["name"] == "INBOX")
+    assert inbox["tier"] == "T0", inbox["tier_why"]
+    said = ferry.ctl("plan", user)[1]["uidls"]
     flip(ferry, user)
     ferry.wait_state(user, "flipped")
-    assert fetch_new(proxy, user, str(tmp_path)) == 0
-    pair[1].deliver(user, b"Subject: fresh\r\n\r\nx\r\n")
-    assert fetch_new(proxy, user, str(tmp_path)) == 1
+    behind = fetch_new(proxy, user, folder)
+    append(sides[1], user).logout()
+    assert fetch_new(proxy, user, folder) == 1
     assert ferry.where(user) == set() and proxy.find("event=login .*backend=new .*protocol=pop3")
+    return behind, said
+
+
+def append(server, user, count=1):
+    m = mail.connect(server, user, "secret")
+    for n in range(count):
+        assert m.append("INBOX", None, None, b"Subject: message %d\r\n\r\nx\r\n" % n)[0] == "OK"
+    return m
+
+
+def fill_inbox(server, user):
+    """With a gap among the UIDs."""
+    m = append(server, user, 4)
+    m.select("INBOX")
+    m.store("2", "+FLAGS", "\\Deleted")
+    m.expunge()
+    m.logout()
+    net.wait_next_second()
+
+
+def test_fetchmail_fetches_nothing_again(site, pair, tmp_path):
+    assert fetch_over_a_flip(site(), pair, str(tmp_path))[0] == 0
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +252,39 @@ def other(cert):
     """One that makes UIDLs by another format."""
     with Dovecot("other", mail="mdbox", cert=cert, pop3="%v.%u" if not is_new() else "%{uidvalidity}.%{uid}", doveadm=True) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def cyruses():
+    """Of each format that uidl_format has; what nobody asks for is not started."""
+    with contextlib.ExitStack() as stack:
+        made = {}
+
+        def make(uidl, number=1):
+            if (uidl, number) not in made:
+                made[uidl, number] = stack.enter_context(Cyrus(f"cyrus{len(made)}", pop3=uidl))
+            return made[uidl, number]
+        yield make
+
+
+def speaking_pop3(server, authority):
+    if isinstance(server, Dovecot):
+        return backend(server, ca=authority.ca, pop3=server.pop3_url("pop3s"), **server.doveadm_options())
+    return backend(server, "imap", pop3=server.pop3_url())
+
+
+CYRUS = {"to_cyrus": lambda pair, other, make: (pair[0], make("dovecot")),
+         "from_cyrus": lambda pair, other, make: (make(""), other),
+         "between_two": lambda pair, other, make: (make(""), make("", 2))}
+
+
+@pytest.mark.parametrize("which", CYRUS)
+def test_fetchmail_fetches_nothing_again_behind_a_cyrus(make_ferry, pair, other, cyruses, authority, tmp_path, which):
+    sides = CYRUS[which](pair, other, cyruses)
+    ferry = make_ferry({name: speaking_pop3(server, authority) for name, server in zip(("old", "new"), sides)},
+                       dict(MANUAL, migrator={"command_timeout": "20s", "job_lease": "10s"}))
+    behind, said = fetch_over_a_flip(ferry, sides, str(tmp_path))
+    assert behind == 0 and said["same"], said
 
 
 def test_plan_says_whether_clients_would_download_again(make_ferry, pair, other, authority):
@@ -212,6 +302,25 @@ def test_plan_says_whether_clients_would_download_again(make_ferry, pair, other,
         "same": False, "text": "not known: there is no message on new to see by how it makes them (nor one of its check_user)"}
     assert said[1] == {"same": True, "text": "the same (%08xu%08xv on both)"}
     assert not said[3]["same"] and "%08xu%08xv on old, and %v.%u on new" in said[3]["text"], said[3]
+
+
+def test_doctor_says_whether_servers_make_them_alike(make_ferry, pair, other, authority):
+    user, checker = new_user(), new_user("check")
+    append(pair[0], checker).logout()
+    append(pair[0], user).logout()
+    said = []
+    for new in (pair[1], other):
+        ferry = make_ferry({"old": backend(pair[0], ca=authority.ca, pop3=pair[0].pop3_url("pop3s"), check_user=checker),
+                            "new": backend(new, ca=authority.ca, pop3=new.pop3_url("pop3+starttls"), check_user=checker, **new.doveadm_options())},
+                           MANUAL, init=not said)
+        said += [x for x in ferry.ctl("doctor")[1]["checks"] if x["of"] == "pop3"]
+        append(new, checker).logout()
+        said += [x for x in ferry.ctl("doctor")[1]["checks"] if x["of"] == "pop3"]
+        said += [x for x in ferry.ctl("check", user)[1]["checks"] if x["of"] == "pop3"]
+    levels, texts = [x["level"] for x in said], [x["text"] for x in said]
+    assert levels == ["warning", "ok", "ok", "warning", "warning", "warning"], said
+    assert all("no message on new" in x for x in (texts[0], texts[3])) and "(%08xu%08xv on both)" in texts[1] and texts[1] == texts[2], said
+    assert "%08xu%08xv on old, and %v.%u on new" in texts[4] and all(x["advice"] for x in said if x["level"] != "ok"), said
 
 
 # ---- on fakes
@@ -289,6 +398,26 @@ def test_wrong_password_and_a_store_that_is_gone(faked):
         assert wire.read_line().startswith(b"+OK")
         assert wire.read_line().startswith(b"-ERR [SYS/TEMP]")
     ferry.redis.start()
+
+
+def test_server_that_is_away_is_not_waited_for_by_everybody(make_ferry, fakes):
+    """As by IMAP: each login but the first ones is refused at once; and IMAP goes on, whose address is another."""
+    with contextlib.closing(Relay(("127.0.0.1", fakes.pop3["old"].port))) as relay:
+        made = fakes.backends()
+        made["old"]["pop3"] = f"pop3://127.0.0.1:{relay.port['imap']}"
+        ferry = make_ferry(made, {"migration": {"trigger": "manual"}})
+        proxy = ferry.proxy(listen=LISTEN)
+        relay.refuse()
+        for n in range(5):
+            assert refused_by(proxy, f"user{n}").startswith(b"-ERR [SYS/TEMP] ")
+        proxy.wait("event=breaker_open backend=old protocol=pop3 ")
+        assert refused_by(proxy, "ann").startswith(b"-ERR [SYS/TEMP] ")
+        with connect(proxy) as wire:
+            assert wire.login("ann").startswith(b"l1 OK")
+        with contextlib.closing(Relay(("127.0.0.1", fakes.pop3["old"].port), port=relay.number)):
+            proxy.wait("event=breaker_closed backend=old protocol=pop3 ms=.* refused=1", timeout=30)
+            pop3(proxy, "ann").quit()
+    assert fakes.pop3["old"].lines.count(b"QUIT") == 2 and b"PASS secret" not in fakes.pop3["old"].lines[:2]
 
 
 def test_server_out_of_reach(faked, fakes):
@@ -387,6 +516,25 @@ def test_freeze_waits_for_a_quit_whose_client_is_gone(mixed, fakes):
     assert server.ends == [[1]] and proxy.find("event=session_end why=logout")
 
 
+@pytest.mark.parametrize("how", ["kick", "stop"])
+def test_quit_that_is_under_way_is_not_cut(faked, fakes, how):
+    ferry, proxy = faked(proxy={"drain_time": "20s"})
+    server = fakes.pop3["old"]
+    with begin(proxy, "ann", server, "QUIT") as wire:
+        idle = pop3(proxy, "ann")
+        if how == "kick":
+            assert ferry.ctl("kick", "ann")[0] == 0
+        else:
+            proxy.signal(signal.SIGTERM)
+        proxy.wait("event=session_end why=(kicked|shutdown) .*user=ann")
+        idle.close()
+        assert ferry.where("ann") == {"old"}
+        server.go_on.set()
+        assert wire.rest() == [b"+OK"]
+    proxy.wait("event=session_end why=logout .*user=ann")
+    assert server.ends == [[1]]
+
+
 def test_quit_that_outlasts_the_freeze(mixed, fakes):
     """No flip while nobody knows what it has deleted."""
     ferry, proxy, user = mixed(freeze_budget="1s")
@@ -411,9 +559,9 @@ def test_freeze_does_not_wait_long_for_a_client_that_only_reads(mixed, fakes):
 
 # ---- hostile servers
 
-def refused_by(proxy):
+def refused_by(proxy, user="ann"):
     with wire_of(proxy) as wire:
-        wire.send(b"USER ann\r\nPASS secret\r\n")
+        wire.send(b"USER %s\r\nPASS secret\r\n" % user.encode())
         assert wire.read_line().startswith(b"+OK")
         return wire.read_line()
 
@@ -524,7 +672,7 @@ def test_stls(make_ferry, fakes, authority):
         wire.send(b"USER ann\r\n")
         assert wire.read_line() == b"-ERR Signing in needs TLS"
         wire.send(b"STLS\r\nUSER evil\r\nPASS evil\r\n")
-        assert wire.rest() == [b"-ERR plaintext after STARTTLS"]
+        assert wire.rest() == [b"-ERR plaintext after STLS"]
     with wire_of(proxy, 0) as wire:
         wire.line(b"CAPA")
         shown = wire.until(b".")

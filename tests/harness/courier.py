@@ -2,7 +2,8 @@
 
     with Courier("old", cert=authority.issue("old")) as old: ...
 
-Its separator is "." and its prefix "INBOX.", always. There is no master user. With gamin=False each APPEND and SELECT
+Its separator is "." and its prefix "INBOX.", always. There is no master user. With pop3=True there is POP3
+too. With gamin=False each APPEND and SELECT
 waits 1.2 s, as on many a real one, where Courier is one that asks it (Debian 12's: asks_gamin()).
 """
 import contextlib
@@ -33,8 +34,10 @@ class Courier(Unpacked):
     tree = "courier"
 
     def __init__(self, name, cert=None, users=None, anybody=True, capability=CAPABILITY, gamin=True, extra=None,
-                 folder=None):
+                 folder=None, pop3=False):
         super().__init__(name, ".", "INBOX.", users, anybody, folder)
+        if pop3:
+            self.port["pop3"] = net.free_port()
         self._cert, self._gamin = cert, gamin and asks_gamin()
         self._passwords = None
         self.folder_of_owner("mail")
@@ -88,10 +91,14 @@ class Courier(Unpacked):
         login = [self.program("usr", "lib", "courier", "courier", "imaplogin"), self.program("usr", "bin", "imapd"),
                  "Maildir"]
         self._listen("imap", login, environment)
+        if "pop3" in self.port:
+            place = self.program("usr", "lib", "courier", "courier")
+            self._listen("pop3", [os.path.join(place, "courierpop3login"), os.path.join(place, "courierpop3d"), "Maildir"],
+                         dict(environment, POP3_STARTTLS="NO", MAILDIRPATH="Maildir"))
         if self._cert:
             self._listen("imaps", [self._settings["COURIERTLS"], "-server", "-tcpd", "-user=courier", *login],
                          dict(environment, IMAP_TLS="1", IMAP_STARTTLS="NO"))
-        self.wait_listening("imap", *(["imaps"] if self._cert else []))
+        self.wait_listening("imap", *(["imaps"] if self._cert else []), *(["pop3"] if "pop3" in self.port else []))
 
     def _listen(self, port, command, environment):
         no_ident = ["-noidentlookup"] if asks_gamin() else []  # newer ones have no such lookup

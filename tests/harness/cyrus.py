@@ -66,12 +66,16 @@ class Cyrus(Unpacked):
     tree = "cyrus"
 
     def __init__(self, name, separator="/", prefix="", cert=None, users=None, anybody=True, autocreate=(),
-                 special_use=True, extra="", folder=None, lmtp=False):
-        """lmtp: mail servers deliver at port["lmtp"]; who has no INBOX gets one."""
+                 special_use=True, extra="", folder=None, lmtp=False, pop3=None):
+        """lmtp: mail servers deliver at port["lmtp"]; who has no INBOX gets one. pop3: uidl_format, "" for Cyrus's own; None: no
+        POP3."""
         super().__init__(name, separator, prefix, users, anybody, folder)
         if lmtp:
             self.port["lmtp"] = net.free_port()
             extra += "\nautocreate_post: yes\n"
+        if pop3 is not None:
+            self.port["pop3"], self.port["pop3s"] = net.free_port(), net.free_port()
+            extra += f"\nuidl_format: {pop3}\n" if pop3 else ""
         if (separator, prefix) not in (("/", ""), ("/", "INBOX/"), (".", "INBOX."), (".", "")):
             raise ValueError("Cyrus has no such names")
         for where in ("conf", "spool", "conf/proc", "conf/socket", "conf/log", "conf/msg", "conf/db", "conf/lock"):
@@ -114,6 +118,11 @@ class Cyrus(Unpacked):
         lines = [f'    imap cmd="{imapd}" listen="127.0.0.1:{self.port["imap"]}" prefork=1 maxchild=500']
         if self._cert:
             lines.append(f'    imaps cmd="{imapd} -s" listen="127.0.0.1:{self.port["imaps"]}" prefork=0 maxchild=500')
+        if "pop3" in self.port:
+            pop3d = f"{self._bin('pop3d')} -C {self._imapd_conf}"
+            lines.append(f'    pop3 cmd="{pop3d}" listen="127.0.0.1:{self.port["pop3"]}" prefork=0 maxchild=100')
+            if self._cert:
+                lines.append(f'    pop3s cmd="{pop3d} -s" listen="127.0.0.1:{self.port["pop3s"]}" prefork=0 maxchild=100')
         if "lmtp" in self.port:
             lmtpd = f"{self._bin('lmtpd')} -C {self._imapd_conf} -a"
             lines.append(f'    lmtp cmd="{lmtpd}" listen="127.0.0.1:{self.port["lmtp"]}" prefork=0 maxchild=100')
@@ -126,7 +135,8 @@ class Cyrus(Unpacked):
         environment = dict(self.environment(), CYRUS_USER=self.owner.pw_name)
         self.run([self._bin("master"), "-C", self._imapd_conf, "-M", self._cyrus_conf,
                   "-p", self.place("conf", "master.pid")], environment, as_owner=True)
-        self.wait_listening("imap", *(["imaps"] if self._cert else []), *(["lmtp"] if "lmtp" in self.port else []))
+        with_tls = ["imaps", "pop3s"] if self._cert else []
+        self.wait_listening("imap", *(x for x in (*with_tls, "pop3", "lmtp") if x in self.port))
 
     def _answer(self, connection):
         """The protocol of saslauthd: name, password, service, realm, each behind its length."""

@@ -10,6 +10,7 @@ import grp
 import hashlib
 import os
 import pwd
+import signal
 import subprocess
 
 from . import dovecot_conf, leaks, net
@@ -66,6 +67,24 @@ class Dovecot:
     def url(self, scheme="imaps", host="127.0.0.1"):
         """As the option address of a backend wants it; imap+starttls uses the port of imap."""
         return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
+
+    @contextlib.contextmanager
+    def stopped(self, service):
+        """Its processes stand still that serve users by this protocol ("pop3", "imap")."""
+        found = []
+        for number in (x for x in os.listdir("/proc") if x.isdigit()):
+            with contextlib.suppress(OSError), open(f"/proc/{number}/stat", "rb") as stat, open(f"/proc/{number}/cmdline", "rb") as line:
+                is_mine = int(stat.read().rpartition(b")")[2].split()[1]) == self._process.pid
+                if is_mine and line.read().split(b"\0")[0].split(b" ")[0] == f"dovecot/{service}".encode():
+                    found.append(int(number))
+        assert found, f"no process of dovecot/{service}"
+        for number in found:
+            os.kill(number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for number in found:
+                os.kill(number, signal.SIGCONT)
 
     def pop3_url(self, scheme="pop3", host="127.0.0.1"):
         """As the option pop3 of a backend wants it."""

@@ -68,6 +68,10 @@ class Unpacked:
         """As the option address of a backend wants it; imap+starttls uses the port of imap."""
         return f"{scheme}://{host}:{self.port['imaps' if scheme == 'imaps' else 'imap']}"
 
+    def pop3_url(self, scheme="pop3", host="127.0.0.1"):
+        """As the option pop3 of a backend wants it; pop3+starttls uses the port of pop3."""
+        return f"{scheme}://{host}:{self.port['pop3s' if scheme == 'pop3s' else 'pop3']}"
+
     def add_user(self, user, password):
         self.users[user] = password
 
