@@ -226,7 +226,7 @@ def fixture_group(papers, redis_program):
 class Load:
     """Users who come and go, until it is told to end; what they were answered."""
 
-    def __init__(self, proxies, users, threads=4):
+    def __init__(self, proxies, users, threads=2):
         self.answers, self.odd = collections.Counter(), []
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(proxies[i % len(proxies)], users[i::threads])) for i in range(threads)]
