@@ -21,21 +21,7 @@ done
 [ $# -gt 0 ] || set -- "make demo ONCE=1" "make check"
 [ "$(id -u)" = 0 ] || { echo "check-fresh has to run as root: it makes file systems" >&2; exit 1; }
 
-target() { # label; where this machine has Debian's packages from
-    apt-get indextargets --format '$(REPO_URI)|$(ORIGIN)|$(LABEL)' 'Created-By: Packages' |
-        awk -F'|' -v label="$1" '$2 == "Debian" && $3 == label { print $1; exit }'
-}
-
-make_base() { # suite
-    base=$work/$1.tar
-    [ -z "$(find "$base" -mtime -7 2>/dev/null)" ] || return 0
-    echo "debootstrap: $1"
-    rm -rf "$work/$1.base"
-    debootstrap --variant=minbase "$1" "$work/$1.base" "$(target Debian)" >"$work/$1.log" 2>&1 || { cat "$work/$1.log"; exit 1; }
-    tar -C "$work/$1.base" -cf "$base.new" .
-    mv "$base.new" "$base"
-    rm -rf "$work/$1.base"
-}
+. "$here/tests/bare.sh"
 
 # Where that asks another registry, or trusts other certificates, than npm does by itself.
 set_up_npm() { # home
@@ -49,13 +35,8 @@ set_up_npm() { # home
 }
 
 # How this machine reaches its packages, and no more of it.
-set_up_apt() { # suite root
-    echo "deb $(target Debian) $1 main" >"$2/etc/apt/sources.list"
-    echo "deb $(target Debian) $1-updates main" >>"$2/etc/apt/sources.list"
-    if [ -n "$(target Debian-Security)" ]; then
-        echo "deb $(target Debian-Security) $1-security main" >>"$2/etc/apt/sources.list"
-    fi
-    apt-config dump | grep -E '^Acquire::(http|https|ftp)?:*(Proxy|Check|Retries)' >"$2/etc/apt/apt.conf.d/99fresh" || true
+set_up() { # suite root
+    set_up_apt "$1" "$2"
     cp /etc/resolv.conf "$2/etc/resolv.conf"
     grep -v -e localhost -e "$(hostname)" /etc/hosts >"$2/etc/hosts" || true # the mirror's, where it stands there
     printf '127.0.0.1 localhost fresh\n::1 localhost\n' >>"$2/etc/hosts"
@@ -117,7 +98,7 @@ try() { # suite command...
     rm -rf "$root"
     mkdir -p "$root"
     tar -C "$root" -xf "$work/$suite.tar"
-    set_up_apt "$suite" "$root"
+    set_up "$suite" "$root"
     cat_try >"$root/root/try"
     cat_inside >"$work/inside"
     echo "==== $suite"
@@ -135,7 +116,7 @@ git -C "$work/clone" checkout -q --detach "$(git -C "$here" rev-parse HEAD)"
 trap 'rm -rf "$work/clone"' EXIT
 failed=0
 for suite in $suites; do
-    make_base "$suite"
+    make_base "$suite" "$work"
     try "$suite" "$@" || failed=1
 done
 exit $failed
