@@ -34,6 +34,7 @@
 # make install          DESTDIR= PREFIX= ETC= (of /etc) UNIT= (of systemd's units)
 # make deb              a Debian package, for the Debian that this runs on, in build/deb (see conf/debian)
 # make check-deb        that on bare Debian 12 and 13: install, upgrade under load, remove, purge (root; tests/deb.sh); ONLY=trixie
+# make check-docker     the images of docker/ built, and each service of its compose file run, by buildah and podman (root; tests/docker.sh)
 # make clean
 #
 # SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san, SAN=thread with TSan into build/tsan;
@@ -390,9 +391,13 @@ check-deb:
 	@sh tests/deps.sh ensure fresh
 	@sh tests/fresh.sh $(if $(ONLY),--only '$(ONLY)') "sh tests/deb.sh"
 
+check-docker:
+	@sh tests/deps.sh ensure docker
+	@sh tests/docker.sh
+
 clean:
 	rm -rf build
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deb check-deb deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deb check-deb check-docker deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-view bench-wire

@@ -1,4 +1,4 @@
-# Bare Debian systems, and this machine's way to Debian's packages, which they get and no more: read by the scripts that need them.
+# Bare Debian systems, and this machine's way to Debian's packages, which they get and no more: read by fresh.sh and docker.sh.
 
 target() { # label; where this machine has Debian's packages from
     apt-get indextargets --format '$(REPO_URI)|$(ORIGIN)|$(LABEL)' 'Created-By: Packages' |

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What imapferry needs on Debian, in one apt call.
 #   deps.sh install [WHAT]   installs all, or what is for: build (the programs), demo, bench, proxies (of make
-#                            bench-proxy), model (of the cut-over), fuzz, fresh (bare machines, see fresh.sh), deb (the package)
+#                            bench-proxy), model (of the cut-over), fuzz, fresh (bare machines, see fresh.sh), deb (the package), docker
 #   deps.sh ensure [WHAT]    the same, only if something is missing
 #   deps.sh missing [WHAT]   says what is missing
 # Nothing it installs is left running or enabled: a policy forbids starts during the install, and units of the
@@ -20,8 +20,9 @@ browsers="chromium fonts-dejavu-core"
 model="spin gcc libc6-dev python3"
 fresh="debootstrap git util-linux"
 deb="build-essential debhelper lintian pkgconf"
+docker="buildah podman runc docker-compose debootstrap util-linux iproute2 python3 python3-yaml"
 
-wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh, deb or all
+wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh, deb, docker or all
     case $1 in
     build) echo $build ;;
     demo) echo $build $servers ;;
@@ -31,6 +32,7 @@ wanted_for() { # build, demo, bench, proxies, model, fuzz, fresh, deb or all
     fuzz) echo $(fuzz_packages) ;;
     fresh) echo $fresh ;;
     deb) echo $build $deb ;;
+    docker) echo $docker ;;
     *) echo $build $servers $checks $bench $clients $browsers $(node_packages) $(valkey_packages) ;;
     esac
 }
@@ -61,12 +63,19 @@ missing_programs() { # name...
     done
 }
 
+missing_modules() { # name...
+    for module; do
+        /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"
+    done
+}
+
 missing() {
     case $1 in
     model) missing_programs spin gcc python3; return ;;
     fuzz) has_libfuzzer || echo libFuzzer; return ;;
     proxies) missing_programs nginx haproxy perdition; return ;;
     fresh) missing_programs debootstrap git unshare; return ;;
+    docker) missing_programs buildah podman runc docker-compose debootstrap unshare ip; missing_modules yaml; return ;;
     deb) missing_programs dh dpkg-buildpackage lintian g++ ;;
     esac
     for lib in libuv libssl libcrypto hiredis libconfuse jansson zlib libcurl libsystemd libmicrohttpd; do
@@ -87,9 +96,8 @@ missing() {
         [ -e /usr/lib/postfix/sbin/master ] || echo postfix
         [ -e /usr/lib/dovecot/lmtp ] || echo "dovecot's lmtp"
     fi
-    for module in $modules; do
-        /usr/bin/python3 -c "import $module" 2>/dev/null || echo "python module $module"
-    done
+    # shellcheck disable=SC2086
+    missing_modules $modules
 }
 
 policy=/usr/sbin/policy-rc.d

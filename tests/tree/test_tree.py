@@ -129,13 +129,17 @@ INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENTRYPOINT", "CMD", "USER", "WORKDIR", "
                 "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "ADD", "SHELL"}
 
 
-def dockerfile_steps():
-    text = re.sub(r"^\s*#.*\n", "", read("docker", "Dockerfile"), flags=re.M).replace("\\\n", " ")
+DOCKERFILES = {"docker/Dockerfile": "", "docker/demo/Dockerfile": "docker/demo"}  # each with its context
+
+
+def dockerfile_steps(name):
+    text = re.sub(r"^\s*#.*\n", "", read(name), flags=re.M).replace("\\\n", " ")
     return [line.split(None, 1) for line in text.splitlines() if line.strip()]
 
 
-def test_dockerfile():
-    steps = dockerfile_steps()
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_dockerfile(dockerfile):
+    steps = dockerfile_steps(dockerfile)
     assert steps[0][0] in ("FROM", "ARG")
     stages = set()
     for step in steps:
@@ -154,7 +158,7 @@ def test_dockerfile():
                 assert stage[0] in stages, rest
             else:
                 for source in sources:
-                    assert os.path.exists(os.path.join(ROOT, source)), rest
+                    assert os.path.exists(os.path.join(ROOT, DOCKERFILES[dockerfile], source)), rest
         elif name == "RUN":
             assert run("sh", "-n", "-c", rest).stderr == "", rest
         elif name in ("ENTRYPOINT", "CMD"):
@@ -168,26 +172,63 @@ def test_image_has_the_libraries_that_the_programs_are_built_with():
     assert not {x for x in built_with if not re.search(rf"\b{x}[\d.]", image)}
 
 
+def compose_file():
+    return yaml.safe_load(read("docker", "compose.yaml"))
+
+
 def test_compose_file():
-    compose = yaml.safe_load(read("docker", "compose.yaml"))
+    compose = compose_file()
     services = compose["services"]
-    assert {"redis", "proxy1", "proxy2", "migrator1", "migrator2"} <= set(services)
-    volumes = set(compose.get("volumes") or {})
+    assert set(services) == {"redis", "setup", "old", "new", "proxy1", "proxy2", "migrator1", "migrator2", "prometheus"}
+    built = {s["image"] for s in services.values() if "build" in s}
+    used = set()
     for name, service in services.items():
-        assert ("image" in service) or ("build" in service), name
         if "build" in service:
-            context = os.path.join(ROOT, "docker", service["build"]["context"])
-            assert os.path.exists(os.path.join(context, service["build"]["dockerfile"])), name
-        for needed in service.get("depends_on", []):
-            assert needed in services, f"{name}: {needed}"
+            dockerfile = os.path.join("docker", service["build"]["context"], service["build"]["dockerfile"])
+            assert os.path.normpath(dockerfile) in DOCKERFILES, name
+        assert service["image"] in built or re.search(r":v?\d", service["image"]), f"{name}: {service['image']} of no version"
+        for needed, how in service.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert has_health_check(services[needed]), f"{name}: {needed}"
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert source in volumes or source.startswith(("./", "/")), f"{name}: {volume}"
-        command = service.get("command")
-        if isinstance(command, list) and command and command[0].startswith("imapferry"):
-            assert command[0] in PROGRAMS, command
-            assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
-            section = command[0].removeprefix("imapferry-")
-            port = re.search(rf'^{section} {{$.*?^    metrics_listen = "http://127.0.0.1:(\d+)"$', read("conf", "imapferry.conf"), re.M | re.S)
-            assert service["environment"]["READY_PORT"] == port.group(1), name
-    assert sum("hostname" in s for s in services.values()) == len({s.get("hostname") for s in services.values()} - {None})
+            used.add(source)
+            assert source in compose["volumes"] or os.path.exists(os.path.join(ROOT, "docker", source)), f"{name}: {volume}"
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), f"{name}: {port} is open to everybody, with the demo's password"
+    assert set(compose["volumes"]) <= used
+    ports = [p.rsplit(":", 1)[0] for s in services.values() for p in s.get("ports", [])]
+    assert len(ports) == len(set(ports))
+
+
+def has_health_check(service):
+    file = {"imapferry": "docker/Dockerfile", "imapferry-demo": "docker/demo/Dockerfile"}.get(service["image"])
+    return "healthcheck" in service or (file and "HEALTHCHECK" in dict(dockerfile_steps(file)))
+
+
+def test_compose_file_runs_our_programs_without_rights():
+    ours = {n: s for n, s in compose_file()["services"].items() if s["image"] == "imapferry"}
+    conf = read("docker", "etc", "imapferry.conf")
+    for name, service in ours.items():
+        program_, *arguments = service["command"]
+        assert program_ in PROGRAMS and arguments == ["-c", "/etc/imapferry/imapferry.conf"], name
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+        section = program_.removeprefix("imapferry-")
+        port = re.search(rf'^{section} {{$.*?^    metrics_listen = "http://0.0.0.0:(\d+)"$', conf, re.M | re.S)
+        assert service["environment"]["READY_PORT"] == port.group(1), name
+        assert any(v.endswith(":/masters:ro") for v in service["volumes"]) == (section == "migrator"), f"{name}: masters' passwords"
+    assert len({s["hostname"] for s in ours.values()}) == len(ours)
+    targets = yaml.safe_load(read("docker", "prometheus.yml"))["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert sorted(targets) == sorted(f"{n}:{s['environment']['READY_PORT']}" for n, s in ours.items())
+
+
+def test_configuration_of_the_compose_file():
+    """Every file that it names lies in a volume; what a program says of it is about those alone."""
+    said = run(program("imapferryctl"), "-c", "docker/etc/imapferry.conf", "--print-conf")
+    assert said.returncode == 0, said.stderr
+    volumes = ("/certs/", "/masters/")
+    assert all(path.startswith(volumes) for path in re.findall(r'_(?:file|cert|key) = "([^"]+)"', read("docker", "etc", "imapferry.conf")))
+
+
+def test_context_of_the_image_leaves_out_what_is_built():
+    assert {"build", ".git"} <= set(read(".dockerignore").split())
