@@ -8,6 +8,7 @@
  *   - The Host of a request is an IP address, "localhost" or one of admin.names, so that no name of somebody else leads a
  *     visitor's browser here (DNS rebinding). Requests that a browser makes for another site are refused as well.
  *   - Wrong tokens are put off, by network, and keep nobody out who has a right one (refusals.h).
+ *   - A right one may not ask without end either (allowance.h).
  *   - Each change needs a reason, and stands in the audit with it and the token's name.
  * The page, its files and openapi.json hold nothing of the site and are given to everybody who can connect. */
 #ifndef IMAPFERRY_API_H

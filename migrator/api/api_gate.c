@@ -102,6 +102,12 @@ static void gate_refuse(struct api *a, struct http_request *r, bool shown)
                shown ? "there is no such token" : "a token is needed: \"Authorization: Bearer TOKEN\"");
 }
 
+static void gate_slow_down(struct http_request *r, const char *name)
+{
+    http_add_header(r, "Retry-After", "1");
+    api_refuse(r, 429, "the token of %s asks more than %d times a second", name, ALLOWANCE_PER_SECOND);
+}
+
 bool api_gate(struct api *a, struct http_request *r, enum token_role role, struct api_who *_who)
 {
     struct span token = http_request_bearer(r);
@@ -115,6 +121,8 @@ bool api_gate(struct api *a, struct http_request *r, enum token_role role, struc
             gate_refuse(a, r, token.len > 0);
     } else if (who.role < role) {
         api_refuse(r, 403, "the token of %s may look, and change nothing", who.name);
+    } else if (!allowance_take(&a->allowance, who.name, clock_boot_ms())) {
+        gate_slow_down(r, who.name);
     } else {
         *_who = who;
         return true;

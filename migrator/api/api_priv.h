@@ -1,5 +1,5 @@
 /* For api.c and api_*.c alone: api_answer.c how answers look, api_gate.c who may ask, api_body.c what is asked for,
- * api_calls.c the table of calls, api_live.c events as they come, api_page.c the page's files, api.c the start and the end. */
+ * api_calls.c the table of calls, api_live.c events as they come, api_look.c looks that take long, api_page.c the page's files, api.c the start and the end. */
 #ifndef IMAPFERRY_API_PRIV_H
 #define IMAPFERRY_API_PRIV_H
 
@@ -10,10 +10,12 @@
 
 #include "migrator/admin/actions.h"
 
+#include "allowance.h"
 #include "api.h"
 #include "refusals.h"
 
 struct api_live;
+struct api_look;
 struct api_route;
 struct api_file;
 
@@ -24,9 +26,11 @@ struct api {
     struct tokens *tokens, *fresh; /* owned; fresh: NULL but within a reload */
     struct store *store;           /* borrowed; NULL: not started */
     struct api_live *live;
+    struct api_look *look;
     struct api_route *routes; /* owned; of the table of calls */
     struct api_file *files;   /* owned; of the page */
     struct refusals refusals;
+    struct allowance allowance;
     size_t running;         /* actions */
     api_stopped_fn stopped; /* NULL: told */
     void *stopped_owner;
@@ -71,6 +75,7 @@ enum {
     TAKES_COUNT = 1 << 8,
     TAKES_SINCE = 1 << 9,
     TAKES_WAVE = 1 << 10,
+    TAKES_LOOK = 1 << 11, /* "what", as word of the action; it changes nothing, and needs no reason */
 };
 struct api_body {
     struct action action;           /* its strings are borrowed of the request or of json */
@@ -94,6 +99,13 @@ struct api_live *api_live_new(struct api *a);
 void api_live_route(struct api_live *l);
 /* Ends all streams; answers that come late are dropped. NULL is fine. */
 void api_live_free(struct api_live **l);
+
+/* ---- api_look.c */
+
+struct api_look *api_look_new(struct api *a);
+void api_look_route(struct api_look *l);
+/* Gives up what is under way, soon. NULL is fine. */
+void api_look_free(struct api_look **l);
 
 /* ---- api_page.c */
 
