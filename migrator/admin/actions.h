@@ -58,6 +58,12 @@ enum action_rc {
 #define ACTION_NOT_KEPT                                                                                      \
     "but the replicas of Redis have not confirmed it, and a failover would undo it: say it again"
 
+/* How far one is that goes through all accounts (retire, direct); set given_up to have it end soon, as one that failed. */
+struct action_look {
+    uint64_t accounts;
+    bool given_up;
+};
+
 struct action {
     enum action_verb verb;
     const char *login; /* whom it is about, as a user would type it; "" = all (audit), none */
@@ -83,6 +89,7 @@ struct action {
     unsigned count;                /* page, events, history: how many at most, 0: as many as is usual */
     uint64_t since_ms;             /* history: by Redis' clock */
     const char *wave;              /* pause, resume: of this wave alone; "" = of all */
+    struct action_look *look;      /* borrowed until the end; NULL: nobody asks */
 };
 
 struct action_result {

@@ -39,6 +39,9 @@ void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE
 /* rc is neither ROUTE_OK nor about this verb: ends with what it means. */
 void run_end_failed(struct run *r, enum route_rc rc, const char *detail);
 
+/* So many accounts more were looked at. False: nobody wants to know more. */
+bool run_looks(struct run *r, size_t n);
+
 /* Goes on where the account is there on that backend, or nobody knows (noted); else ends. */
 typedef void (*force_fn)(struct run *r);
 void force_look(struct run *r, const char *to, force_fn go_on);

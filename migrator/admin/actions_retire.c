@@ -344,7 +344,10 @@ static void retire_on_users(void *owner, const struct span *users, size_t n)
 {
     struct retire *t = owner;
 
-    route_retire(t->run->store, t->run->action.to, t->what, users, n, retire_on_rows, t);
+    if (!run_looks(t->run, strcmp(t->what, "sessions") ? n : 0))
+        retire_fail(t, ROUTE_DOWN);
+    else
+        route_retire(t->run->store, t->run->action.to, t->what, users, n, retire_on_rows, t);
 }
 
 /* Those of the list that live there as long as they have no record. */

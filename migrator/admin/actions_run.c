@@ -98,3 +98,10 @@ void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
         break;
     }
 }
+
+bool run_looks(struct run *r, size_t n)
+{
+    if (r->action.look)
+        r->action.look->accounts += n;
+    return !r->action.look || !r->action.look->given_up;
+}

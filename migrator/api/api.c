@@ -45,8 +45,10 @@ struct api *api_new(struct loop *l, const struct conf *conf, char **error)
         return NULL;
     }
     a->live = api_live_new(a);
+    a->look = api_look_new(a);
     api_calls_route(a);
     api_live_route(a->live);
+    api_look_route(a->look);
     api_page_route(a);
     return a;
 }
@@ -79,6 +81,7 @@ void api_stop(struct api *a, api_stopped_fn fn, void *owner)
 {
     http_server_free(&a->server);
     api_live_free(&a->live);
+    api_look_free(&a->look);
     a->stopped = fn;
     a->stopped_owner = owner;
     if (a->running == 0)
@@ -94,6 +97,7 @@ void api_free(struct api **ap)
         return;
     http_server_free(&a->server);
     api_live_free(&a->live);
+    api_look_free(&a->look);
     loop_undefer(a->loop, &a->task);
     if (a->running > 0)
         return; /* the process ends before their answers */

@@ -100,7 +100,8 @@ static const char **body_text_of(struct action *a, unsigned takes, const char *n
         bool taken;
         size_t max;
     } texts[] = {
-        {"reason", &a->reason, true, API_REASON_MAX},
+        {"reason", &a->reason, !(takes & TAKES_LOOK), API_REASON_MAX},
+        {"what", &a->word, takes & TAKES_LOOK, API_NAME_MAX},
         {"user", &a->login, takes & TAKES_USER, API_NAME_MAX},
         {"to", &a->to, takes & TAKES_TO, API_NAME_MAX},
         {"state", &a->state, takes & TAKES_STATE, API_NAME_MAX},
@@ -165,7 +166,7 @@ static bool body_read_object(struct http_request *r, unsigned takes, struct api_
             return false;
         }
     }
-    if (strspn(b->action.reason, " ") == strlen(b->action.reason)) {
+    if (!(takes & TAKES_LOOK) && strspn(b->action.reason, " ") == strlen(b->action.reason)) {
         api_refuse(r, 400, "a \"reason\" is needed: it stands in the audit");
         return false;
     }

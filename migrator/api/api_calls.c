@@ -33,6 +33,7 @@ static const struct call_row {
     {"POST", "/api/v1/account/hold", TOKEN_OPERATOR, ACTION_HOLD, .takes = TAKES_USER},
     {"POST", "/api/v1/account/release", TOKEN_OPERATOR, ACTION_RELEASE, .takes = TAKES_USER},
     {"POST", "/api/v1/account/retry", TOKEN_OPERATOR, ACTION_RETRY, .takes = TAKES_USER},
+    {"POST", "/api/v1/account/kick", TOKEN_OPERATOR, ACTION_KICK, .takes = TAKES_USER},
     {"POST", "/api/v1/account/waive", TOKEN_OPERATOR, ACTION_WAIVE, .takes = TAKES_USER | TAKES_KEYS},
     {"POST", "/api/v1/account/forget", TOKEN_OPERATOR, ACTION_FORGET, .takes = TAKES_USER},
     {"POST", "/api/v1/retry", TOKEN_OPERATOR, ACTION_RETRY, .takes = TAKES_STATE | TAKES_WORD, .all = true},

@@ -109,7 +109,10 @@ function takeEvent(text) {
     if (line.startsWith("data:")) data += line.slice(5).trim();
   }
   if (!name || !data) return;
-  const value = JSON.parse(data);
+  takePart(name, JSON.parse(data));
+}
+
+function takePart(name, value) {
   if (value.error) {
     notice("store", value.error, "bad");
     return;
@@ -121,6 +124,13 @@ function takeEvent(text) {
   drawSoon();
 }
 
+/* What the stream would tell, once: where there are too many who watch. */
+async function look() {
+  const parts = { status: "status", groups: "groups", events: "events?count=40" };
+  for (const state of ["copying", "preparing", "freezing", "flipping"]) parts[state] = `accounts?${query({ state, count: 40 })}`;
+  for (const [name, path] of Object.entries(parts)) takePart(name, await ask(`api/v1/${path}`).catch((e) => e.data));
+}
+
 async function listen() {
   const mine = (listening = new AbortController());
   let wait = 1000;
@@ -128,6 +138,12 @@ async function listen() {
     try {
       const answer = await fetch("api/v1/live", { headers: { Authorization: `Bearer ${token}` }, signal: mine.signal, cache: "no-store", credentials: "omit" });
       if (answer.status === 401) return leave("the token is no longer known");
+      if (answer.status === 503) {
+        setLive("off", "too many watch: looked at now and then");
+        await look();
+        await new Promise((done) => setTimeout(done, 10000));
+        continue;
+      }
       if (answer.ok) {
         const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
         let text = "";
@@ -159,6 +175,22 @@ function setLive(kind, text) {
 
 /* ---- in and out ---- */
 
+/* Who comes next at this screen finds nothing of what the one before was shown. */
+function forget() {
+  for (const id of ["list", "account", "problems", "problems-sum", "numbers", "bar", "graphs", "brake", "waves", "jobs", "jobs-sum", "servers", "look", "look-ask", "events", "said", "name", "ask-title", "ask-what", "ask-more"]) {
+    $(id).replaceChildren();
+    delete $(id).dataset.key;
+  }
+  $("search-name").value = $("ask-reason").value = "";
+  drawing++; /* what is on its way is not drawn any more */
+  looking++;
+  Object.assign(seen, { status: null, groups: null, events: null, copying: [], preparing: [], freezing: [], flipping: [] });
+  points = [];
+  notices.clear();
+  $("notices").replaceChildren();
+  document.title = "imapferry";
+}
+
 function leave(why) {
   if (listening) listening.abort();
   token = "";
@@ -166,7 +198,7 @@ function leave(why) {
   sessionStorage.removeItem("token");
   if ($("ask").open) $("ask").close();
   for (const id of ["overview", "list", "account", "search", "who"]) $(id).hidden = true;
-  $("notices").replaceChildren();
+  forget();
   $("enter").hidden = false;
   $("enter-error").textContent = why || "";
   $("token").value = "";
@@ -182,6 +214,8 @@ async function enter() {
   $("name").textContent = me.role === "operator" ? me.name : `${me.name} (looks only)`;
   listen();
   drawHistory();
+  drawLookAsk();
+  drawLookSoon();
   route();
 }
 
@@ -480,8 +514,8 @@ function drawServers() {
   if (!s) return;
   const open = (name) => s.breakers.filter((b) => b.backend === name);
   const names = [...new Set([...(me?.backends || []), ...Object.keys(s.backends)])];
-  const health = (name) => (open(name).length ? make("span", { class: "bad" }, `does not answer ${count(open(name).length, "proxy")}`.replace("proxys", "proxies")) : "answers");
-  const alive = (x, quiet) => (x.silent ? make("span", { class: "bad" }, "silent since ", when(quiet)) : "works");
+  const health = (name) => (open(name).length ? make("span", { class: "bad" }, `does not answer ${count(open(name).length, "proxy")}`.replace("proxys", "proxies")) : s.proxies.some((p) => !p.silent) ? "answers" : make("span", { class: "quiet" }, "not known: no proxy works"));
+  const alive = (x, quiet) => (x.silent ? make("span", { class: "bad" }, "silent, last heard ", when(quiet)) : "works");
   replaceIfOther($("servers"), JSON.stringify([s.backends, s.breakers, s.migrators.map((m) => [m.migrator, m.silent, m.rests, m.jobs]), s.proxies.map((p) => [p.proxy, p.silent]), s.store.durability, names]), [
     table("", ["Server", "Accounts", "Health"], names.map((n) => [nameOf(n), number(s.backends[n] || 0), health(n)])),
     make("br"),
@@ -504,6 +538,48 @@ function drawEvents() {
     make("time", { datetime: e.time, title: moment(e.time).toLocaleString() }, moment(e.time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })),
     make("span", { class: "what" }, e.user ? accountLink(e) : "", e.user ? " " : "", KINDS[e.kind] || chip(e.state), e.kind === "state" && (e.state === "flipped" || e.state === "settled") ? ` on ${visible(e.backend)}` : "")))
     : [make("li", { class: "quiet" }, "Nothing has changed of late.")]);
+}
+
+/* ---- looks that take long: one at a time in a migrator, begun by operators */
+
+const LEVELS = { error: "blocked", warning: "backoff", ok: "settled" };
+const LOOKS = { retire: (l) => `May ${l.backend} be switched off?`, "without-proxy": () => "Who would notice if there were no proxy?", doctor: () => "Is all well?" };
+
+async function askLook(what, to) {
+  try {
+    drawLook(await ask("api/v1/look", to ? { what, to } : { what }));
+  } catch (e) {
+    say(visible(e.message));
+  }
+  drawLookSoon();
+}
+
+function drawLookAsk() {
+  const server = make("select", { id: "look-server", "aria-label": "Server" }, me.backends.map((b) => make("option", { value: b, selected: b === me.source }, visible(b))));
+  $("look-ask").replaceChildren(...(mayChange() ? [button("Doctor", () => askLook("doctor")), button("Without proxy", () => askLook("without-proxy")),
+    make("span", { class: "pair" }, server, button("May it retire?", () => askLook("retire", server.value)))] : []));
+}
+
+let looking = 0;
+function drawLookSoon() {
+  const mine = ++looking;
+  const again = async () => {
+    const l = await ask("api/v1/look").catch(() => null);
+    if (mine !== looking || !me) return;
+    if (l) drawLook(l);
+    if (!l || l.running) setTimeout(() => mine === looking && me && again(), 2000);
+  };
+  again();
+}
+
+function drawLook(l) {
+  const head = !l.what ? "Nobody has looked since this migrator started."
+    : l.running ? `${LOOKS[l.what](l)} ${l.what === "doctor" ? "Servers are asked." : `${number(l.looked_at)} accounts looked at so far.`}` : "";
+  const level = (c) => make("span", { class: `chip ${LEVELS[c.level]}` }, c.level);
+  replaceIfOther($("look"), JSON.stringify(l), head ? [make("p", { class: "quiet", role: "status" }, visible(head))] : [
+    make("p", { role: "status" }, make("b", {}, visible(LOOKS[l.what](l))), " ", make("span", { class: l.verdict === "good" ? null : "bad" }, visible(l.result)), make("span", { class: "quiet" }, " · ", visible(l.who), " ", when(l.ended))),
+    table("", ["Level", "Of", "What was found"], l.checks.map((c) => [level(c), visible(c.of), make("div", {}, visible(c.text), c.advice ? make("div", { class: "quiet" }, visible(c.advice)) : null)])),
+    l.more ? make("p", { class: "quiet" }, `and ${number(l.more)} more: imapferryctl tells all of them`) : ""]);
 }
 
 let soon = 0;
@@ -598,7 +674,7 @@ async function showAccount(user) {
   await Promise.all([
     ask(userPath("", user)).then((a) => { title.replaceChildren(nameOf(a.user)); drawAccount(facts, a); }).catch((e) => (e.status === 404 && e.data.user ? drawUnknown(facts, e.data) : drawFailure(facts, e))),
     ask(userPath("/report", user)).then((r) => drawReport(report, r, user)).catch((e) => drawFailure(report, e, "Mailboxes")),
-    ask(userPath("/sessions", user)).then((s) => drawSessions(sessions, s)).catch((e) => drawFailure(sessions, e, "Sessions")),
+    ask(userPath("/sessions", user)).then((s) => drawSessions(sessions, s, user)).catch((e) => drawFailure(sessions, e, "Sessions")),
     ask(userPath("/audit", user)).then((t) => drawTimeline(timeline, t)).catch((e) => drawFailure(timeline, e, "Timeline")),
   ]);
 }
@@ -630,10 +706,11 @@ function drawAccount(box, a) {
 }
 
 function findingLine(f, user, mailbox) {
-  const key = f.uid ? `${mailbox || f.mailbox}:${f.uid}` : mailbox || f.mailbox ? `${mailbox || f.mailbox}:${f.kind}` : f.kind;
+  const key = f.key || (f.uid ? `${mailbox || f.mailbox}:${f.uid}` : mailbox || f.mailbox ? `${mailbox || f.mailbox}:${f.kind}` : f.kind);
+  const one = !/[\u0000-\u001f\u007f]/.test(key); /* a key a line, and a name must not make two of it */
   return make("li", {}, f.waived ? "waived: " : f.blocks ? make("b", { class: "bad" }, "blocks: ") : "", f.kind.replaceAll("_", " "),
     f.mailbox && !mailbox ? [" in ", nameOf(f.mailbox)] : null, f.uid ? ` UID ${f.uid}` : "", ": ", visible(f.detail), " ",
-    f.blocks && !f.waived && mayChange() ? button("Waive", () => askFor(waiveSpec(user, [key])), "plain") : null);
+    f.blocks && !f.waived && one && mayChange() ? button("Waive", () => askFor(waiveSpec(user, [key])), "plain") : null);
 }
 
 function mailboxRow(m, user) {
@@ -656,11 +733,15 @@ function drawReport(box, data, user) {
     if (r.more_mailboxes || list.length > 500) box.append(make("p", { class: "quiet" }, `and ${number((r.more_mailboxes || 0) + Math.max(0, list.length - 500))} more mailboxes`));
   }
   const waivers = data.waivers || [];
-  if (waivers.length) box.append(make("h3", {}, "Waived"), make("ul", { class: "findings" }, waivers.map((w) => make("li", {}, nameOf(w.key), ` ${visible(w.who)}: ${visible(w.why)} `, when(w.when)))));
+  if (waivers.length) box.append(make("h3", {}, "Waived"), make("ul", { class: "findings" }, waivers.map((w) => make("li", {}, nameOf(w.key), ` ${visible(w.who)}: ${visible(w.why)} `, when(w.when), " ",
+    mayChange() && !/[\u0000-\u001f\u007f]/.test(w.key) ? button("Take back", () => askFor({ title: "Take a waiver back", yes: "Take back", path: "api/v1/account/waive", body: { user, keys: [w.key], remove: true }, after: () => showAccount(user),
+      what: `The next pass over ${visible(user)} stops at ${visible(w.key)} again. What has been switched over stays where it is.` }), "plain") : null))));
 }
 
-function drawSessions(box, data) {
-  box.replaceChildren(make("h2", {}, "Sessions"), data.sessions.length
+function drawSessions(box, data, user) {
+  const kick = () => askFor({ title: `End the sessions of ${visible(user)}`, yes: "End them", danger: true, path: "api/v1/account/kick", body: { user }, after: () => showAccount(user),
+    what: `${count(data.sessions.length, "session")} of the account end at once, at all proxies. Mail programs come back by themselves, and what they were doing is begun again.` });
+  box.replaceChildren(make("div", { class: "row" }, make("h2", {}, "Sessions"), mayChange() && data.sessions.length ? button("End them", kick, "danger") : null), data.sessions.length
     ? table("", ["From", "Proxy", "On", "State", "Since"], data.sessions.map((s) => [nameOf(s.address), nameOf(s.proxy.replace(/-[^-]*$/, "")), visible(s.backend), visible(s.mode), when(s.since)]))
     : make("p", { class: "quiet" }, "Nobody is signed in."));
 }

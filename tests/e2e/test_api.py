@@ -1,4 +1,5 @@
 """The HTTP API: who may ask, what is asked wrongly, what changes, and whether it is what openapi.json says."""
+import contextlib
 import http.client
 import itertools
 import json
@@ -7,6 +8,7 @@ import re
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -81,6 +83,17 @@ def test_wrong_tokens_are_put_off_and_keep_nobody_out(api):
     log = "\n".join(x for x in api.migrator.lines if x)
     assert log.count("event=api_refused") == 10 and wrong not in log and api.tokens["read"] not in log
     assert api.raw("GET", "/")[0] == 200, "the page itself holds nothing"
+
+
+def test_one_token_does_not_ask_without_end(api):
+    host, port = api.host.split(":")
+    text = f"GET /api/v1/me HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.tokens['read']}\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as s:
+        threading.Thread(target=s.sendall, args=(((text + "\r\n") * 1999 + text + "Connection: close\r\n\r\n").encode(),), daemon=True).start()
+        said = b"".join(iter(lambda: s.recv(65536), b""))
+    heard, put_off = said.count(b"HTTP/1.1 200 "), said.count(b"HTTP/1.1 429 ")
+    assert heard >= 600 and put_off > 0 and heard + put_off == 2000 and b"Retry-After: 1" in said, (heard, put_off)
+    assert api.call("status")[0] == 200, "of another token"
 
 
 @pytest.mark.parametrize("host,status", [("localhost:8025", 200), ("127.0.0.1", 200), ("[::1]:8025", 200), ("LOCALHOST", 200),
@@ -327,7 +340,7 @@ def test_the_description_is_served(api):
 def test_each_call_of_the_program_is_described():
     source = os.path.join(os.path.dirname(__file__), "..", "..", "migrator", "api")
     found = set()
-    for name in ("api_calls.c", "api_live.c"):
+    for name in ("api_calls.c", "api_live.c", "api_look.c"):
         with open(os.path.join(source, name), encoding="utf-8") as f:
             found |= set(re.findall(r'"(GET|POST)", "(/api/v1/[^"]+)"', f.read()))
     assert found == {(method, path) for method, path, _ in DESCRIPTION.operations()}
@@ -353,6 +366,59 @@ def test_answers_are_as_described(api, method, path):
     assert seen == {200} or 400 in seen, "something was wrong"
 
 
+# ---- looks that take long
+
+def looked(api, seconds=30):
+    """The last look, once it has ended."""
+    until = time.monotonic() + seconds
+    while True:
+        status, answer = api.call("look", role="read")
+        assert status == 200 and time.monotonic() < until, answer
+        if not answer["running"]:
+            return answer
+
+
+def test_one_look_at_a_time_and_by_operators(api):
+    """So nobody has a migrator go through all accounts again and again."""
+    redis = api.ferry.redis.client()
+    for i in range(30):
+        redis.hset(f"imapferry:route:user{i}@example.org", mapping={"backend": "old", "state": "blocked", "epoch": "1", "generation": "1", "reason": "cannot: x"})
+    assert api.call("look", role="read")[1]["what"] is None
+    status, answer = api.call("look", {"what": "retire", "to": "old"}, role="read")
+    assert status == 403 and "look" in answer["error"] and api.call("look")[1]["what"] is None
+    for body in ({"what": "x"}, {"what": "retire"}, {"what": "retire", "to": "none"}, {"what": "doctor", "reason": "x"}, {}):
+        assert api.call("look", body)[0] == 400, body
+    redis.client_pause(2000)
+    status, answer = api.call("look", {"what": "retire", "to": "old"})
+    assert status == 200 and answer["running"] and answer["verdict"] is None and answer["who"] == "token operator-name"
+    status, answer = api.call("look", {"what": "without-proxy"})
+    assert status == 409 and "operator-name" in answer["error"] and "retire" in answer["error"]
+    answer = looked(api)
+    assert (answer["verdict"], answer["backend"], answer["looked_at"]) == ("bad", "old", 30) and "must stay" in answer["result"], answer
+    status, said = api.ferry.ctl("retire", "old")
+    assert status == 4 and [c["text"] for c in said["checks"]] == [c["text"] for c in answer["checks"]]
+    api.migrator.wait(r"event=api_look .*what=retire verdict=bad")
+    assert api.call("look", {"what": "without-proxy"})[0] == 200
+    answer = looked(api)
+    assert answer["what"] == "without-proxy" and answer["verdict"] == "bad" and any("30 accounts" in c["text"] for c in answer["checks"]), answer
+    assert not list(DESCRIPTION.faults(answer, {"$ref": "#/components/schemas/Look"}))
+
+
+def test_a_doctor_by_the_api(api):
+    assert api.call("look", {"what": "doctor"})[0] == 200
+    answer = looked(api, 60)
+    found = {(c["of"], c["level"]) for c in answer["checks"]}
+    assert answer["verdict"] == "bad" and {("old", "error"), ("new", "error"), ("clock", "ok"), ("proxies", "error")} <= found, answer
+    assert api.call("look", {"what": "doctor"})[0] == 200
+
+
+@pytest.mark.parametrize("what", ["retire", "doctor"])
+def test_a_look_holds_up_no_stop(api, what):
+    api.ferry.redis.client().client_pause(1500)
+    assert api.call("look", {"what": what, "to": "old"})[0] == 200
+    api.migrator.stop()
+
+
 # ---- what strangers can take
 
 def test_a_large_body_is_refused(api):
@@ -369,6 +435,48 @@ def test_slow_ones_hold_up_nobody(api):
     assert api.call("status")[0] == 200
     for s in slow:
         s.close()
+
+
+def test_those_who_say_nothing_keep_nobody_out(api):
+    """Whoever can connect could take all places, from the same address as staff behind a tunnel."""
+    host, port = api.host.split(":")
+    held = [socket.create_connection((host, int(port))) for _ in range(100)]
+    for s in held[::2]:
+        s.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost:")
+    assert api.call("status")[0] == 200
+    connections = [api.connect() for _ in range(40)]
+    for c in connections:  # and they keep theirs for as long as nobody needs the places
+        assert api.raw("GET", "/", connection=c)[0] == 200
+    assert api.call("status")[0] == 200
+    for s in held + connections:
+        s.close()
+
+
+NONSENSE = [
+    b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+    b"GET http://evil.example/api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /api/v1/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST /api/v1/pause HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00", b"\x00" * 4000, b"GET " + b"/" * 40000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 500]
+
+
+def test_nonsense_harms_nobody(api):
+    """Also of one who closes its side, or resets, and reads nothing."""
+    host, port = api.host.split(":")
+    held = []
+    for text in NONSENSE * 3:
+        s = socket.create_connection((host, int(port)), timeout=20)
+        with contextlib.suppress(OSError):
+            s.sendall(text)
+            s.shutdown(socket.SHUT_WR)
+        held.append(s)
+        assert api.call("status")[0] == 200
+    assert not api.call("status")[1]["paused"]
+    for s in held:
+        s.close()
+    api.migrator.stop()
 
 
 def test_each_answer_tells_browsers_to_be_careful(api):

@@ -1,8 +1,10 @@
 """The page, in a real Chromium: what it shows of a large site, what it changes, and that names are text. Pictures of it are kept
 in build/page/."""
+import json
+
 import pytest
 
-from harness import crowded
+from harness import crowded, net
 from harness.api import Api
 from harness.browser import Browser
 from harness.ferry import standing
@@ -111,6 +113,12 @@ def test_how_it_looks(open_page, name, how):
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_no_server_is_said_to_answer_where_nobody_asks(open_page):
+    browser = drawn(open_page())
+    assert "not known: no proxy works" in browser.text("#servers") and "answers" not in browser.text("#servers")
+    assert "last heard" in browser.text("#servers")
+
+
 def test_what_needs_somebody_comes_first(crowd, open_page):
     browser = drawn(open_page())
     groups = {(g["state"], g["reason"]): g["accounts"] for g in crowd.call("groups")[1]["groups"]}
@@ -161,6 +169,14 @@ def test_staff_change_an_account(crowd, open_page):
     do(browser, "she has it on paper")
     browser.hear("#account", "she has it on paper")
     assert [w["key"] for w in crowd.call("account/report", user=user)[1]["waivers"]] == ["INBOX:7/51"]
+    browser.click("#account .findings >> text=Take back")
+    do(browser, "she lost it")
+    browser.hear("#account", "she lost it")
+    assert crowd.call("account/report", user=user)[1]["waivers"] == []
+    browser.click("#account >> text=End them")
+    assert "come back by themselves" in browser.text("#ask-what")
+    do(browser, "a phone that loops")
+    assert crowd.call("account/audit", user=user)[1]["audit"][0]["what"] == "kick"
     moved = next(crowded.name_of(i) for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == "settled")
     browser.fill("#search-name", moved)
     browser.press("Enter")
@@ -254,3 +270,75 @@ def test_what_a_call_costs_does_not_grow_with_the_site(crowd, path, query):
     assert crowd.call(path, **query)[0] == 200
     done = {name: c["calls"] for name, c in redis.info("commandstats").items()}
     assert sum(done.values()) < ACCOUNTS / 5, done
+
+
+def test_a_mailbox_is_one_key(crowd, open_page):
+    """Keys stand a line each: a name with a line feed in it would have staff waive what they did not see."""
+    user = [crowded.name_of(i) for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == "blocked"][1]
+    report = crowded.report(0)
+    report["mailboxes"] = [dict(report["mailboxes"][0], name=name, findings=[dict({"kind": "refused", "uid": 7, "blocks": True, "waived": False, "detail": "no"}, **more)])
+                           for name, more in (("x\ntoo_large\ny", {}), ("a&AAo-b", {"key": "a&AAo-b:7"}))]
+    crowd.ferry.redis.client().set(f"imapferry:report:{user}", json.dumps(report))
+    browser = open_page(at=f"#account?user={user}")
+    browser.hear("#account", "x\u27e8U+000A\u27e9too_large")
+    browser.click("#account .findings >> text=Waive")
+    assert browser.evaluate("document.querySelector('#ask-keys').value") == "a&AAo-b:7"
+    browser.press("Escape")
+    assert browser.evaluate("[...document.querySelectorAll('#account .findings button')].length") == 1
+
+
+def test_who_signs_out_leaves_nothing_on_the_screen(crowd, open_page):
+    browser = drawn(open_page())
+    user = crowded.hard_one(ACCOUNTS)
+    browser.evaluate(f"location.hash = 'account?user={user}'")
+    browser.hear("#account", "pilot group")
+    browser.click("#leave")
+    browser.wait("#enter")
+    assert user not in browser.evaluate("document.documentElement.textContent + document.title") and "example.org" not in browser.evaluate("document.body.textContent")
+    browser.fill("#token", crowd.tokens["read"])
+    browser.click("#enter-form button")
+    browser.hear("#live", "live")
+    browser.hear("#notices", "Migrations are paused")
+
+
+def test_looks_that_take_long(crowd, open_page):
+    browser = drawn(open_page())
+    browser.hear("#look", "Nobody has looked")
+    browser.click("#look-ask >> text=May it retire?")
+    browser.hear("#look", "old must stay")
+    assert "still there" in browser.text("#look table") and "token operator-name" in browser.text("#look")
+    no_violation(browser)
+    reader = drawn(open_page("read", width=390, height=844))
+    reader.hear("#look", "old must stay")
+    assert reader.evaluate("document.querySelectorAll('#look-ask button').length") == 0
+    assert reader.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_more_who_watch_than_there_is_room_for(crowd, open_page):
+    """They see what there is, now and then, and are told so."""
+    streams = []
+
+    def all_are_taken():
+        """Those of browsers that have gone are noticed by and by."""
+        c = crowd.connect()
+        c.request("GET", "/api/v1/live", headers={"Authorization": "Bearer " + crowd.tokens["read"]})
+        if c.getresponse().status == 200:
+            streams.append(c)
+        else:
+            c.close()
+        return len(streams) == 16
+    try:
+        net.wait_until("all streams are taken", all_are_taken)
+        browser = Browser()
+        try:
+            browser.open(crowd.address)
+            browser.fill("#token", crowd.tokens["read"])
+            browser.click("#enter-form button")
+            browser.hear("#live", "too many watch")
+            drawn(browser)
+        finally:
+            browser.forgive()
+            browser.close()
+    finally:
+        for c in streams:
+            c.close()
