@@ -11,8 +11,7 @@ static struct conf_place admin_place(const char *option)
     return (struct conf_place){"admin", NULL, option, 0};
 }
 
-/* Nobody but this host is at it. */
-static bool admin_is_loopback(const char *host)
+bool conf_is_loopback(const char *host)
 {
     struct in_addr four;
     struct in6_addr six;
@@ -38,7 +37,7 @@ static bool admin_check_listen(const struct conf_admin *a, const struct conf_sou
 {
     bool ok = true;
 
-    if (at->scheme == ADDRESS_HTTP && !admin_is_loopback(at->host))
+    if (at->scheme == ADDRESS_HTTP && !conf_is_loopback(at->host))
         ok = conf_fail(
             src, admin_place("listen"),
             "\"%s\" is not on this host alone, so tokens would be read on their way: expected https://, or "

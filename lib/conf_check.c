@@ -725,10 +725,13 @@ static bool check_hooks(const struct conf *c, const struct conf_source *src, enu
 
     if (role != CONF_MIGRATOR)
         return true;
-    bool ok = conf_check_hook(src, "hook_freeze", &m->hook_freeze);
-    ok = conf_check_hook(src, "hook_flip", &m->hook_flip) && ok;
-    ok = conf_check_hook(src, "hook_settle", &m->hook_settle) && ok;
-    return conf_check_hook(src, "hook_kick", &m->hook_kick) && ok;
+    bool ok = conf_check_hook(src, place("migration", NULL, "hook_freeze"), &m->hook_freeze);
+    ok = conf_check_hook(src, place("migration", NULL, "hook_flip"), &m->hook_flip) && ok;
+    ok = conf_check_hook(src, place("migration", NULL, "hook_settle"), &m->hook_settle) && ok;
+    ok = conf_check_hook(src, place("migration", NULL, "hook_kick"), &m->hook_kick) && ok;
+    for (size_t i = 0; i < c->n_backends; i++)
+        ok = conf_check_provision(c, &c->backends[i], src) && ok;
+    return ok;
 }
 
 static bool check_migration(struct conf *c, const struct conf_source *src)

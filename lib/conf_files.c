@@ -60,8 +60,10 @@ static void files_of_backend(const struct conf_backend *b, enum conf_role role, 
     files_tell(b->ca_file, fn, owner);
     if (role == CONF_MIGRATOR || by_master)
         files_tell(b->master_password_file, fn, owner);
-    if (role == CONF_MIGRATOR)
+    if (role == CONF_MIGRATOR) {
         files_tell(b->doveadm_key_file, fn, owner);
+        files_of_hook(&b->provision, fn, owner);
+    }
 }
 
 static void files_of_wave(const struct conf_wave *w, conf_file_fn fn, void *owner)

@@ -1,4 +1,4 @@
-/* hook_freeze, hook_flip, hook_settle, hook_kick, and other URLs: what they may be. A URL may hold a password, so it stands
+/* hook_freeze, hook_flip, hook_settle, hook_kick, provision, and other URLs: what they may be. A URL may hold a password, so it stands
  * in no message. */
 #include <errno.h>
 #include <stdlib.h>
@@ -97,9 +97,8 @@ static bool check_program(const struct conf_source *src, struct conf_place at, c
     return ok;
 }
 
-bool conf_check_hook(const struct conf_source *src, const char *option, const struct conf_list *hook)
+bool conf_check_hook(const struct conf_source *src, struct conf_place at, const struct conf_list *hook)
 {
-    struct conf_place at = {"migration", NULL, option, 0};
     const char *fault;
 
     if (hook->n == 0)
@@ -114,4 +113,52 @@ bool conf_check_hook(const struct conf_source *src, const char *option, const st
     if (hook->n == 2 && access(hook->items[1], R_OK))
         return conf_fail(src, at, "\"%s\" cannot be read: %s", hook->items[1], strerror(errno));
     return true;
+}
+
+/* What is sent there goes over no network, or by TLS. */
+static bool is_private(const char *url)
+{
+    const char *s = behind_scheme(url);
+    size_t n = strcspn(s, "/?");
+    const char *at = memrchr(s, '@', n);
+
+    if (!strncasecmp(url, "https://", 8))
+        return true;
+    if (at) {
+        n -= (size_t)(at + 1 - s);
+        s = at + 1;
+    }
+    bool six = *s == '[';
+    char *host = xspandup(span_of(s + six, strcspn(s + six, six ? "]" : ":/?")));
+    bool is = conf_is_loopback(host);
+    free(host);
+    return is;
+}
+
+static bool check_provision_password(const struct conf *c, const struct conf_backend *b,
+                                     const struct conf_source *src)
+{
+    struct conf_place at = {"backend", b->name, "provision_password", 0};
+
+    if (!b->provision_password)
+        return true;
+    if (b->provision.n == 0)
+        return conf_fail(src, at, "there is no provision to be given it");
+    if (c->seal.private_key_files.n == 0)
+        return conf_fail(
+            src, at,
+            "it needs private_key_files in the section seal, and the proxies public_key_file; see "
+            "\"imapferryctl seal-key\"");
+    if (conf_hook_is_url(&b->provision) && !is_private(b->provision.items[0]))
+        return conf_fail(
+            src, at,
+            "passwords would be read on their way: the URL of provision has to be https://, or of this host");
+    return true;
+}
+
+bool conf_check_provision(const struct conf *c, const struct conf_backend *b, const struct conf_source *src)
+{
+    bool ok = conf_check_hook(src, (struct conf_place){"backend", b->name, "provision", 0}, &b->provision);
+
+    return check_provision_password(c, b, src) && ok;
 }

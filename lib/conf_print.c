@@ -44,7 +44,7 @@ static void write_masked(struct buf *out, const char *s)
 
 static void write_text(struct buf *out, const struct option *o, const char *s)
 {
-    bool is_url = !strcmp(o->name, "url") || !strncmp(o->name, "hook_", 5);
+    bool is_url = !strcmp(o->name, "url") || !strncmp(o->name, "hook_", 5) || !strcmp(o->name, "provision");
 
     if (is_url)
         write_masked(out, s);

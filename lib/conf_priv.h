@@ -69,8 +69,13 @@ bool conf_check_delivery(struct conf *c, const struct conf_source *src) MUST_CHE
 bool conf_check_lmtp(const struct conf *c, const struct conf_source *src) MUST_CHECK;
 
 /* Checks a hook: it has to be a program that is there, or a URL and a file of CAs. */
-bool conf_check_hook(const struct conf_source *src, const char *option,
+bool conf_check_hook(const struct conf_source *src, struct conf_place at,
                      const struct conf_list *hook) MUST_CHECK;
+/* Checks how accounts are made on a server. */
+bool conf_check_provision(const struct conf *c, const struct conf_backend *b,
+                          const struct conf_source *src) MUST_CHECK;
+/* Is it this machine by a name that nobody else can give? */
+bool conf_is_loopback(const char *host);
 
 /* Why a URL of http or https can't be used; NULL: it can. A fixed text. */
 const char *conf_url_fault(const char *url);

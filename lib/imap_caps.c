@@ -106,6 +106,7 @@ static const struct cap_row rows[] = {
     {"XLIST", CAP_XLIST, HIDE},
     {"ANNOTATEMORE", CAP_ANNOTATEMORE, HIDE},
     {"X-REPLICATION", CAP_X_REPLICATION, HIDE},
+    {"IMAPSIEVE=*", CAP_IMAPSIEVE, HIDE}, /* of its own ManageSieve */
     {"ANNOTATE-*", CAP_NONE, HIDE},
     {"LOGIN-REFERRALS", CAP_NONE, HIDE},
     {"MAILBOX-REFERRALS", CAP_NONE, HIDE},

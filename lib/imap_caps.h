@@ -80,6 +80,7 @@ enum imap_cap {
     CAP_XLIST,
     CAP_ANNOTATEMORE,
     CAP_X_REPLICATION, /* SYNCGET and SYNCAPPLY of Cyrus */
+    CAP_IMAPSIEVE,     /* Sieve scripts are run for what comes by IMAP (RFC 6785) */
     CAP_COUNT
 };
 

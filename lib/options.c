@@ -267,6 +267,24 @@ const struct option options[] = {
      .text =
          "How mail is delivered to this server, as the mail server that asks writes it: for Postfix \"transport:nexthop\", such as "
          "\"lmtp:inet:old.example.org:24\" or \"smtp:[old.example.org]:25\". The section socketmap answers it."},
+    {"backend", "provision", OPTION_LIST, offsetof(struct conf_backend, provision), .def = "",
+     .example = "{\"/etc/imapferry/provision.sh\", \"%u\"}",
+     .text =
+         "A program or URL like that of hook_freeze, with the event provision, that makes an account on this server before anything "
+         "is copied there; where it is there already, it has to leave it so, and succeed. It is run at the beginning of each "
+         "attempt, so it may run twice for one account, or at two migrators at once. Where it fails, the account stays where it "
+         "is and is tried again later. A program that ends with status 77, or a URL that answers 401, can do nothing without "
+         "the user's password: the account waits for the next login."},
+    {"backend", "provision_password", OPTION_BOOL, offsetof(struct conf_backend, provision_password),
+     .def = "false",
+     .text =
+         "Give provision what the user has last signed in with, as far as proxies could seal it (section seal): on the standard input of a "
+         "program the mechanism in a line (PLAIN for any password, OAUTHBEARER or XOAUTH2 for a token, none where nothing is "
+         "at hand), and behind PLAIN the password in another one; to a URL as mechanism and password. A token itself is never "
+         "given. No server tells an application's password from the user's own: say true only where users have one password."},
+    {"backend", "provision_timeout", OPTION_DURATION, offsetof(struct conf_backend, provision_timeout_ms),
+     .def = "1m", .min = S, .max = 30 * M, .reload = RELOAD_YES,
+     .text = "How long provision may take; then it is killed, with all that it started, and has failed."},
     {"backend", "retired", OPTION_BOOL, offsetof(struct conf_backend, retired), .def = "false",
      .reload = RELOAD_YES,
      .text =

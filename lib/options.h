@@ -82,8 +82,11 @@ struct conf_backend {
     char *doveadm_key_file;                                 /* "" = there is none */
     /* read from the file by conf_load() where the program needs it; wiped by conf_free() */
     char *doveadm_key;
-    enum tell_numbers numbers; /* how it is told the numbers of its mailboxes */
-    char *delivery;            /* how a mail server delivers there, "" = not told */
+    enum tell_numbers numbers;  /* how it is told the numbers of its mailboxes */
+    char *delivery;             /* how a mail server delivers there, "" = not told */
+    struct conf_list provision; /* a program or a URL: makes accounts there; none: they are there */
+    bool provision_password;    /* it is given the user's password */
+    uint64_t provision_timeout_ms;
 };
 
 static inline bool backend_has_pop3(const struct conf_backend *b)

@@ -51,6 +51,10 @@ static const struct {
     [WHY_HOOK] =
         {"hook", THEN_AGAIN,
          "Tried again by itself. What hook_freeze runs or asks has said why, see the reason and the migrator's log."},
+    [WHY_PROVISION] =
+        {"provision", THEN_AGAIN,
+         "Tried again by itself. What provision of the new server runs or asks has said why, see the reason and the migrator's log; "
+         "where it says that all went well, see whether the account is there."},
     [WHY_UIDVALIDITY] =
         {"uidvalidity", THEN_PERSON,
          "Mail programs would take wrong messages for known ones. Delete the named mailbox on the "

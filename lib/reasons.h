@@ -21,6 +21,7 @@ enum why {
     WHY_SAME_ACCOUNT,   /* another account has the same mail */
     WHY_QUOTA,          /* the target has not the room */
     WHY_HOOK,           /* a command or URL of the site failed */
+    WHY_PROVISION,      /* the account could not be made at the target */
     WHY_UIDVALIDITY,    /* equal UIDVALIDITYs with different UIDs */
     WHY_BYPASS,         /* the source was changed past the proxies while all sessions rested */
     WHY_SESSIONS,       /* the user's sessions did not come to rest */

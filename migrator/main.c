@@ -520,6 +520,8 @@ static enum sandbox_kind sandbox_kind_of(const struct conf *c)
     bool programs = is_program(&m->hook_freeze) || is_program(&m->hook_flip) || is_program(&m->hook_settle) ||
                     is_program(&m->hook_kick);
 
+    for (size_t i = 0; i < c->n_backends; i++)
+        programs = programs || is_program(&c->backends[i].provision);
     return !c->migrator.sandbox ? SANDBOX_NONE : programs ? SANDBOX_HOOKS : SANDBOX_TIGHT;
 }
 

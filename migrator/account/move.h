@@ -26,6 +26,7 @@ struct move {
     uint64_t touch_ms; /* of the route at the claim */
     bool calm;         /* no command is under way at the target for which nobody waits any more */
     bool force, now;   /* of the route at the claim */
+    bool provisions;   /* the account is made at the target first (provision.h) */
     bool viewed;       /* clients see the account by its records (the route had a view at the claim) */
     bool condstore;    /* of both servers, as the last lists of a pass have shown */
     bool back;         /* to where the names and numbers come from that clients see */

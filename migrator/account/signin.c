@@ -2,6 +2,7 @@
 
 #include "lib/xalloc.h"
 
+#include "provision.h"
 #include "signin.h"
 
 struct signin {
@@ -11,6 +12,16 @@ struct signin {
     struct loop_task task; /* tells that no password is needed */
 };
 
+static bool signin_has_master(const struct conf_backend *b)
+{
+    return b->master_user && *b->master_user;
+}
+
+bool signin_is_by_masters(const struct move *move)
+{
+    return signin_has_master(move->source) && signin_has_master(move->target);
+}
+
 static void signin_finish(struct signin *s, enum signin_rc rc, const struct credential *credential,
                           const char *why)
 {
@@ -19,6 +30,12 @@ static void signin_finish(struct signin *s, enum signin_rc rc, const struct cred
 
     signin_cancel(&s);
     fn(owner, rc, credential, why);
+}
+
+/* There is none that can be used: who signs in as master goes on without. */
+static void signin_without(struct signin *s, const char *why)
+{
+    signin_finish(s, signin_is_by_masters(s->move) ? SIGNIN_OK : SIGNIN_NONE, NULL, why);
 }
 
 /* By what it was sealed for it is known what it is. False: *why, where one trial tells more than the others (it has
@@ -54,7 +71,7 @@ static void open_sealed(struct signin *s, struct span sealed)
     } else {
         struct buf text = {0};
         buf_printf(&text, "the password or token that the proxy sealed can't be opened: %s", why);
-        signin_finish(s, SIGNIN_NONE, NULL, buf_str(&text));
+        signin_without(s, buf_str(&text));
         buf_free(&text);
     }
     buf_wipe(&secret);
@@ -80,18 +97,11 @@ static void on_sealed(void *owner, enum route_rc rc, const struct span *rows, si
     if (rc != ROUTE_OK)
         signin_finish(s, SIGNIN_DOWN, NULL, "Redis does not answer");
     else if (n == 0)
-        signin_finish(s, SIGNIN_NONE, NULL,
-                      "no password or token of the user is at hand; the next login brings one");
+        signin_without(s, "no password or token of the user is at hand; the next login brings one");
     else if (!s->move->m->seal)
-        signin_finish(s, SIGNIN_NONE, NULL,
-                      "no key to open the user's password or token with (seal: private_key_files)");
+        signin_without(s, "no key to open the user's password or token with (seal: private_key_files)");
     else
         open_sealed(s, rows[0]);
-}
-
-static bool signin_has_master(const struct conf_backend *b)
-{
-    return b->master_user && *b->master_user;
 }
 
 static void none_needed(struct loop_task *task)
@@ -107,7 +117,7 @@ struct signin *signin_start(struct move *move, signin_fn fn, void *owner)
     s->fn = fn;
     s->owner = owner;
     s->task.fn = none_needed;
-    if (signin_has_master(move->source) && signin_has_master(move->target))
+    if (signin_is_by_masters(move) && !provision_wants_password(move))
         loop_defer(move->m->loop, &s->task);
     else
         route_secret_read(move->m->store, move->user, on_sealed, s);

@@ -9,10 +9,12 @@
 #include "move.h"
 
 enum signin_rc {
-    SIGNIN_OK,   /* with the user's credential, NULL where both backends have a master_user */
+    SIGNIN_OK, /* with the user's credential; NULL where both backends have a master_user, and there is none or it is of no use */
     SIGNIN_NONE, /* there is none that can be used: why */
     SIGNIN_DOWN, /* Redis does not answer */
 };
+/* Have both backends a master_user, so that no password of the user's is needed? */
+bool signin_is_by_masters(const struct move *move);
 /* All borrowed. */
 typedef void (*signin_fn)(void *owner, enum signin_rc rc, const struct credential *credential,
                           const char *why);

@@ -120,6 +120,17 @@ static void check_on_stored(void *owner, bool stored)
     check_ended(s->c);
 }
 
+/* What a copy sets off there. */
+static void check_events(struct side *s, const struct imap_caps *caps)
+{
+    if (check_is_target(s->c, s->b) && imap_caps_has(caps, CAP_IMAPSIEVE))
+        SIDE_LINE(
+            s, CHECK_WARNING,
+            "Let no script there act on APPEND while accounts are moved, or only in mailboxes that are excluded: it could forward, "
+            "answer or move mail of years ago.",
+            "it may run Sieve scripts on messages that come by IMAP (IMAPSIEVE), as copies do");
+}
+
 /* What a user may be shown of it, and where it goes. */
 static void check_learned(struct side *s, const struct imap_caps *caps, enum caps_by by)
 {
@@ -131,6 +142,7 @@ static void check_learned(struct side *s, const struct imap_caps *caps, enum cap
     buf_free(&words);
     if (s->c->doctor && check_is_target(s->c, s->b))
         check_quotas(s, caps);
+    check_events(s, caps);
     caps_record_take(&s->caps, caps, by, clock_wall_ms());
     if (!s->c->store || store_state(s->c->store) != STORE_UP)
         return;
@@ -242,11 +254,16 @@ static void on_account(void *owner, const struct login_result *r)
     } else if (r->rc == LOGIN_REFUSED || strcmp(r->phase, "sign_in") == 0 ||
                strcmp(r->phase, "proxyauth") == 0) {
         s->exists = json_false();
-        SIDE_LINE(
-            s, CHECK_ERROR,
-            "The user is not there, or master_user is wrong: \"check\" with a name that is there for sure tells which. Create the "
-            "account there before it is moved.",
-            "%s can't be signed in for: %s", login, r->detail);
+        if (s->b->provision.n > 0 && check_is_target(s->c, s->b))
+            SIDE_LINE(s, CHECK_WARNING,
+                      "provision is run before anything is copied, and has to make the account.",
+                      "%s can't be signed in for yet: %s", login, r->detail);
+        else
+            SIDE_LINE(
+                s, CHECK_ERROR,
+                "The user is not there, or master_user is wrong: \"check\" with a name that is there for sure tells which. Create the "
+                "account there before it is moved.",
+                "%s can't be signed in for: %s", login, r->detail);
     } else {
         SIDE_LINE(s, CHECK_ERROR, "See the server, and what \"imapferryctl check\" says of it.",
                   "no sign-in (%s): %s", r->phase, r->detail);

@@ -502,12 +502,12 @@ static void write_and_wait(struct cutover_run *c)
 
 /* ---- HOOK */
 
-static void cutover_on_hook(void *owner, const char *error)
+static void cutover_on_hook(void *owner, enum hook_rc rc, const char *error)
 {
     struct cutover_run *c = owner;
 
     c->hook = NULL;
-    if (error) {
+    if (rc != HOOK_DONE) {
         struct buf text = {0};
         buf_printf(&text, "hook_freeze %s", error);
         abort_with(c, WHY_HOOK, buf_str(&text));
@@ -531,7 +531,7 @@ static void start_hook(struct cutover_run *c)
     const struct conf_list *command = &c->move->m->conf->migration.hook_freeze;
 
     if (command->n == 0) {
-        cutover_on_hook(c, NULL);
+        cutover_on_hook(c, HOOK_DONE, NULL);
         return;
     }
     c->hook = hook_start(c->move->m->loop,

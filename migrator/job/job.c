@@ -11,6 +11,7 @@
 #include "cutover.h"
 #include "job.h"
 #include "migrator/account/baggage.h"
+#include "migrator/account/provision.h"
 #include "migrator/account/signin.h"
 #include "migrator/account/tiers.h"
 #include "migrator/late/errand.h"
@@ -35,6 +36,7 @@ enum {
 enum job_state {
     CLAIM,
     SIGN_IN,
+    PROVISION,
     RECORDS_READ,
     COPY,
     READY,
@@ -49,9 +51,9 @@ enum job_state {
     GIVE_UP
 };
 
-static const char *const state_names[] = {"claim",   "sign_in", "records", "copy",   "ready",
-                                          "policy",  "watch",   "turn",    "quiet",  "recopy",
-                                          "cutover", "rest",    "settle",  "give_up"};
+static const char *const state_names[] = {"claim",  "sign_in", "provision", "records", "copy",
+                                          "ready",  "policy",  "watch",     "turn",    "quiet",
+                                          "recopy", "cutover", "rest",      "settle",  "give_up"};
 
 struct job {
     struct migrator *m;
@@ -63,6 +65,8 @@ struct job {
     enum job_state state;
     struct timer *retry;
     struct signin *signin;
+    struct credential credential; /* for PROVISION; owned */
+    struct provision *provision;
     struct pass *pass;
     struct watch *watch;
     struct cutover_run *cutover;
@@ -96,6 +100,8 @@ static void on_cutover(void *owner, const struct cutover_result *r);
 static void stop_work(struct job *j)
 {
     signin_cancel(&j->signin);
+    credential_wipe(&j->credential);
+    provision_cancel(&j->provision);
     pass_cancel(&j->pass);
     watch_free(&j->watch);
     cutover_free(&j->cutover);
@@ -301,6 +307,7 @@ static const char *job_take_route(struct job *j, const struct route *r)
     v->viewed = r->view && *r->view;
     v->source = conf_backend(j->m->conf, r->source);
     v->target = conf_backend(j->m->conf, r->target);
+    v->provisions = v->target && provision_is_due(v->target, r);
     v->login = account_login(v->user);
     v->progress = progress_new(j->m->store, &v->job, job_lost, j);
     if (!v->login)
@@ -351,7 +358,7 @@ static void job_on_claimed(void *owner, enum route_rc rc, const struct route *r)
     }
 }
 
-/* ---- SIGN_IN, RECORDS */
+/* ---- SIGN_IN, PROVISION, RECORDS */
 
 /* With other rules about messages, what was equal need not be. */
 static uint64_t terms_of(const struct job *j)
@@ -383,13 +390,35 @@ static void job_on_signin(void *owner, enum signin_rc rc, const struct credentia
         .m = j->m,
         .user = j->move.user,
         .login = j->move.login,
-        .credential = credential,
+        .credential = signin_is_by_masters(&j->move) ? NULL : credential,
         .source = j->move.source,
         .target = j->move.target,
+        .provisioned = j->move.provisions,
         .until_ms = &j->move.until_ms,
     });
     j->move.records = records_new(j->m->store, &j->move.job, j->move.back, terms_of(j));
-    job_enter(j, RECORDS_READ);
+    if (j->move.provisions && credential)
+        credential_copy(&j->credential, credential);
+    job_enter(j, j->move.provisions ? PROVISION : RECORDS_READ);
+}
+
+static void job_on_provision(void *owner, enum provision_rc rc, const char *why)
+{
+    struct job *j = owner;
+
+    j->provision = NULL;
+    if (rc == PROVISION_DONE)
+        job_enter(j, RECORDS_READ);
+    else
+        job_give_up(j, rc == PROVISION_WANTS_LOGIN ? WHY_CREDENTIALS : WHY_PROVISION, why);
+}
+
+static void job_start_provision(struct job *j)
+{
+    struct credential *c = &j->credential;
+
+    j->provision = provision_start(&j->move, c->mechanism ? c : NULL, job_on_provision, j);
+    credential_wipe(c);
 }
 
 static void job_on_records(void *owner, enum route_rc rc)
@@ -785,14 +814,14 @@ static uint64_t settled_ms(const struct job *j)
     return (broke > from ? broke : from) + (j->move.touch_ms > term ? j->move.touch_ms : term);
 }
 
-static void on_kicked(void *owner, const char *error)
+static void on_kicked(void *owner, enum hook_rc rc, const char *error)
 {
     struct job *j = owner;
 
     j->kick = NULL;
-    if (!error)
+    if (rc == HOOK_DONE)
         j->kicking = KICK_DONE;
-    if (error)
+    else
         LOG(WARN, "kick_failed", LOG_S("user", j->move.user), LOG_S("error", error));
     job_run(j);
 }
@@ -904,6 +933,9 @@ static void job_run(struct job *j)
         break;
     case SIGN_IN:
         j->signin = signin_start(v, job_on_signin, j);
+        break;
+    case PROVISION:
+        job_start_provision(j);
         break;
     case RECORDS_READ:
         records_read(v->records, job_on_records, j);

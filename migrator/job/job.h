@@ -4,7 +4,9 @@
  * |---------|---------------------|------------------------------------------|------------------------------|
  * | CLAIM   | queued, or found    | route_claim: a token, a new epoch        | SIGN_IN; READY (forced);     |
  * |         | without an owner    | (after two deaths: blocked)              | CUTOVER (flipping); end      |
- * | SIGN_IN | copying             | master or the sealed password; a crew    | RECORDS; GIVE_UP             |
+ * | SIGN_IN | copying             | master or the sealed password; a crew    | PROVISION; RECORDS; GIVE_UP  |
+ * | PROVISION| copying            | has the site make the account at the     | RECORDS; GIVE_UP             |
+ * |         |                     | target                                   |                              |
  * | RECORDS | copying             | reads the view records                   | COPY                         |
  * | COPY    | copying             | passes, until one is short               | READY; GIVE_UP               |
  * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |

@@ -69,9 +69,9 @@ static void tell_done(struct errand *e)
     route_hook_done(e->all->m->store, e->name, errand_on_done, e);
 }
 
-static void errand_on_hook(void *owner, const char *error)
+static void errand_on_hook(void *owner, enum hook_rc rc, const char *error)
 {
-    (void)error; /* it is in the log */
+    (void)rc, (void)error; /* it is in the log */
     tell_done(owner);
 }
 

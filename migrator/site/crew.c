@@ -37,7 +37,7 @@ struct crew {
     struct credential credential; /* the user's; owned. None where both sides have a master */
     const struct conf_backend *backend[2];
     const uint64_t *until_ms; /* borrowed */
-    bool quiet;
+    bool quiet, provisioned;
     crew_fn fn;
     void *owner;
     unsigned wanted, limit; /* limit: as many as the servers let us have */
@@ -116,21 +116,46 @@ static bool crew_token_is_refused(const struct crew *c, const struct imapc *conn
            c->credential.mechanism->kind == SASL_TOKEN;
 }
 
+/* Whatever made the account, the server does not know it, or not by this password. */
+static bool crew_is_provisioned_in_vain(const struct crew *c, enum half half, const struct imapc *conn)
+{
+    bool token = !uses_master(c->backend[half]) && crew_token_is_refused(c, conn);
+
+    return c->provisioned && half == TARGET && imapc_login_rc(conn) == LOGIN_REFUSED && !token;
+}
+
+static enum why crew_why_of(const struct crew *c, enum half half, const struct imapc *conn)
+{
+    enum why why = why_of(c, imapc_login_rc(conn));
+
+    if (crew_is_provisioned_in_vain(c, half, conn))
+        return WHY_PROVISION;
+    return why == WHY_CREDENTIALS && uses_master(c->backend[half]) ? WHY_REFUSED : why;
+}
+
+static const char *crew_what_failed(const struct crew *c, enum half half, const struct imapc *conn)
+{
+    bool master = uses_master(c->backend[half]);
+
+    if (c->why == WHY_PROVISION)
+        return master
+                   ? "provision said that all went well, and the sign-in as master for the user is refused: "
+                   : "provision said that all went well, and the user's password is refused: ";
+    if (c->why == WHY_REFUSED && master)
+        return "the sign-in as master for the user: ";
+    return !master && crew_token_is_refused(c, conn) ? "the user's token is refused, so it may have expired: "
+                                                     : "";
+}
+
 static void crew_note_failure(struct crew_slot *s, enum half half)
 {
     struct crew *c = s->crew;
     struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
-    bool master = uses_master(c->backend[half]);
 
     free(c->error);
-    c->why = why_of(c, imapc_login_rc(conn));
-    if (master && c->why == WHY_CREDENTIALS)
-        c->why = WHY_REFUSED;
-    const char *what = c->why == WHY_REFUSED && master ? "the sign-in as master for the user: "
-                       : !master && crew_token_is_refused(c, conn)
-                           ? "the user's token is refused, so it may have expired: "
-                           : "";
-    c->error = xasprintf("%s: %s%s", c->backend[half]->name, what, imapc_error(conn));
+    c->why = crew_why_of(c, half, conn);
+    c->error =
+        xasprintf("%s: %s%s", c->backend[half]->name, crew_what_failed(c, half, conn), imapc_error(conn));
     LOG(WARN, "lane_failed", LOG_S("user", c->user), LOG_S("why", why_word(c->why)),
         LOG_S("detail", c->error));
 }
@@ -464,6 +489,7 @@ struct crew *crew_new(const struct crew_request *request)
     c->backend[TARGET] = request->target;
     c->until_ms = request->until_ms;
     c->quiet = request->quiet;
+    c->provisioned = request->provisioned;
     c->limit = CREW_MAX;
     c->linger = timer_new(c->m->loop, on_linger, c);
     c->task.fn = crew_settle;

@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +18,10 @@
 enum {
     SAID_MAX = 1000, /* bytes of standard error that are kept */
     TRIES = 4,
-    RETRY_MS = 1000, /* before the second try; four times as long before each further one */
+    RETRY_MS = 1000,  /* before the second try; four times as long before each further one */
+    WANTS_LOGIN = 77, /* EX_NOPERM of sysexits.h */
+    DYING_MS = 2000,  /* that a killed program has to be gone */
+    REAP_STEPS = 20,  /* of 1 ms, the same for one that nobody waits for */
 };
 
 struct hook {
@@ -31,11 +36,13 @@ struct hook {
     uv_pipe_t err;
     unsigned handles; /* that are not closed yet */
     bool running, eof, late;
+    bool stuck; /* killed, and not gone */
     int64_t status;
     int signal;
     char said[SAID_MAX], block[4096];
     size_t n_said;
-    int error; /* of the start */
+    int error;      /* of the start */
+    char *password; /* that it was given; owned, NULL: none */
 };
 
 /* ---- arguments */
@@ -111,6 +118,65 @@ static void free_texts(char **texts)
     free(texts);
 }
 
+/* ---- the password */
+
+static const char hidden[] = "(what it says is not shown, since the password is in it)";
+
+/* Of what was cut off, the beginning may be there. */
+static bool hook_tells_password(const struct hook *h, struct span said)
+{
+    size_t len = h->password ? strlen(h->password) : 0;
+
+    if (len == 0)
+        return false;
+    if (memmem(said.p, said.len, h->password, len))
+        return true;
+    for (size_t n = 1; said.len >= SAID_MAX && n < len; n++)
+        if (!memcmp(said.p + said.len - n, h->password, n))
+            return true;
+    return false;
+}
+
+static struct span hook_shown(const struct hook *h, struct span said)
+{
+    return hook_tells_password(h, said) ? span_str(hidden) : said;
+}
+
+/* A pipe that has all of it and is written to no more, or an error of libuv's. */
+static int make_input(const struct hook_call *c)
+{
+    struct buf text = {0};
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return uv_translate_sys_error(errno);
+    buf_printf(&text, "%s\n", c->mechanism);
+    if (c->password.len > 0) {
+        buf_add(&text, c->password.p, c->password.len);
+        buf_add_str(&text, "\n");
+    }
+    fcntl(ends[1], F_SETFL, O_NONBLOCK);
+    ssize_t n = write(ends[1], buf_str(&text), text.len);
+    bool whole = n >= 0 && (size_t)n == text.len;
+    buf_wipe(&text);
+    close(ends[1]);
+    if (whole)
+        return ends[0];
+    close(ends[0]);
+    return UV_E2BIG;
+}
+
+static int hook_set_input(uv_stdio_container_t *to, const struct hook_call *c)
+{
+    int fd = c->mechanism ? make_input(c) : 0;
+
+    if (!c->mechanism || fd < 0)
+        return fd;
+    to->flags = UV_INHERIT_FD;
+    to->data.fd = fd;
+    return 0;
+}
+
 /* ---- the end */
 
 static void hook_release(struct hook *h)
@@ -118,6 +184,9 @@ static void hook_release(struct hook *h)
     if (h->handles > 0)
         return;
     loop_undefer(h->loop, &h->task);
+    if (h->password)
+        explicit_bzero(h->password, strlen(h->password));
+    free(h->password);
     free(h->event);
     free(h);
 }
@@ -133,7 +202,7 @@ static void hook_on_closed(uv_handle_t *handle)
 static void hook_close_all(struct hook *h)
 {
     timer_free(&h->deadline);
-    if (!uv_is_closing((uv_handle_t *)&h->process))
+    if (h->process.type == UV_PROCESS && !uv_is_closing((uv_handle_t *)&h->process))
         uv_close((uv_handle_t *)&h->process, hook_on_closed);
     if (!uv_is_closing((uv_handle_t *)&h->err))
         uv_close((uv_handle_t *)&h->err, hook_on_closed);
@@ -150,18 +219,28 @@ static void hook_write_error(const struct hook *h, struct buf *out)
     if (h->error)
         buf_printf(out, "could not be started: %s", uv_strerror(h->error));
     else if (h->late)
-        buf_add_str(out, "took too long");
+        buf_add_str(out, h->stuck ? "took too long, and could not be killed" : "took too long");
     else if (h->signal)
         buf_printf(out, "was ended by signal %d", h->signal);
     else if (h->status)
         buf_printf(out, "ended with status %d", (int)h->status);
     else
         return;
-    if (h->n_said > 0) {
-        const char *feed = memchr(h->said, '\n', h->n_said);
+    struct span said = hook_shown(h, span_of(h->said, h->n_said));
+    if (said.len > 0) {
+        const uint8_t *feed = memchr(said.p, '\n', said.len);
         buf_add_str(out, ": ");
-        imap_write_text(out, span_of(h->said, feed ? (size_t)(feed - h->said) : h->n_said));
+        imap_write_text(out, span_of(said.p, feed ? (size_t)(feed - said.p) : said.len));
     }
+}
+
+static enum hook_rc hook_result(const struct hook *h)
+{
+    bool ended = !h->error && !h->late && !h->signal;
+
+    if (ended && h->status == 0)
+        return HOOK_DONE;
+    return ended && h->status == WANTS_LOGIN ? HOOK_WANTS_LOGIN : HOOK_FAILED;
 }
 
 static void hook_tell(struct hook *h)
@@ -172,11 +251,13 @@ static void hook_tell(struct hook *h)
 
     hook_write_error(h, &error);
     if (h->n_said > 0)
-        LOG(INFO, "hook_said", LOG_S("event_of", h->event), LOG_SPAN("text", span_of(h->said, h->n_said)));
+        LOG(INFO, "hook_said", LOG_S("event_of", h->event),
+            LOG_SPAN("text", hook_shown(h, span_of(h->said, h->n_said))));
+    enum hook_rc rc = hook_result(h);
     h->fn = NULL;
     hook_close_all(h);
     if (fn)
-        fn(owner, error.len ? buf_str(&error) : NULL);
+        fn(owner, rc, error.len ? buf_str(&error) : NULL);
     buf_free(&error);
 }
 
@@ -227,12 +308,15 @@ static void hook_on_deadline(void *owner)
 {
     struct hook *h = owner;
 
-    if (h->running) {
+    if (h->running && !h->late) {
         h->late = true;
         kill_all(h);
-    } else {
-        hook_end_if_over(h);
+        timer_start(h->deadline, DYING_MS);
+        return;
     }
+    h->stuck = h->running;
+    h->running = false;
+    hook_end_if_over(h);
 }
 
 static void on_no_start(struct loop_task *task)
@@ -256,12 +340,18 @@ static void start_program(struct hook *h, const struct hook_call *call)
 
     h->task.fn = on_no_start;
     h->deadline = timer_new(h->loop, hook_on_deadline, h);
-    h->handles = 2;
+    h->handles = 1;
     h->process.data = h->err.data = h;
     uv_pipe_init(&h->loop->uv, &h->err, 0);
     stdio[2].flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE;
     stdio[2].data.stream = (uv_stream_t *)&h->err;
-    h->error = uv_spawn(&h->loop->uv, &h->process, &spawn);
+    h->error = hook_set_input(&stdio[0], call);
+    if (!h->error) {
+        h->handles++;
+        h->error = uv_spawn(&h->loop->uv, &h->process, &spawn);
+    }
+    if (stdio[0].flags == UV_INHERIT_FD)
+        close(stdio[0].data.fd);
     free_texts(argv);
     free_texts(env);
     if (h->error) {
@@ -273,7 +363,7 @@ static void start_program(struct hook *h, const struct hook_call *call)
     timer_start(h->deadline, call->timeout_ms);
 }
 
-static void on_http(void *owner, const char *error)
+static void on_http(void *owner, enum hook_rc rc, const char *error)
 {
     struct hook *h = owner;
     hook_fn fn = h->fn;
@@ -281,7 +371,7 @@ static void on_http(void *owner, const char *error)
 
     h->http = NULL;
     hook_release(h);
-    fn(whose, error);
+    fn(whose, rc, error);
 }
 
 struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn, void *owner)
@@ -292,11 +382,22 @@ struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn
     h->fn = fn;
     h->owner = owner;
     h->event = xstrdup(call->event);
-    if (conf_hook_is_url(call->command))
+    if (conf_hook_is_url(call->command)) {
         h->http = hook_http_start(l, call, on_http, h);
-    else
-        start_program(h, call);
+        return h;
+    }
+    h->password = call->password.len ? xspandup(call->password) : NULL;
+    start_program(h, call);
     return h;
+}
+
+/* A handle that is closed reaps nobody, and what was killed is gone within a moment. */
+static void hook_reap(const struct hook *h)
+{
+    const struct timespec step = {.tv_nsec = 1000000};
+
+    for (int i = 0; i < REAP_STEPS && waitpid(h->process.pid, NULL, WNOHANG) == 0; i++)
+        nanosleep(&step, NULL);
 }
 
 void hook_cancel(struct hook **hp)
@@ -315,7 +416,7 @@ void hook_cancel(struct hook **hp)
     h->fn = NULL;
     loop_undefer(h->loop, &h->task);
     if (h->running)
-        waitpid(h->process.pid, NULL, WNOHANG);
+        hook_reap(h);
     hook_close_all(h);
 }
 
@@ -350,7 +451,7 @@ static void hook_entry_free(struct hooks_entry *e)
     free(e);
 }
 
-static void on_entry(void *owner, const char *error)
+static void on_entry(void *owner, enum hook_rc rc, const char *error)
 {
     struct hooks_entry *e = owner;
 
@@ -362,7 +463,7 @@ static void on_entry(void *owner, const char *error)
         hook_fn fn = e->fn;
         void *whose = e->owner;
         hook_entry_free(e);
-        fn(whose, error);
+        fn(whose, rc, error);
         return;
     }
     timer_start(e->retry, e->retry_ms);

@@ -3,7 +3,8 @@
  *
  *   {"event": "freeze", "user": LOGIN NAME, "account": KEY, "source": BACKEND, "target": BACKEND}
  *
- * What counts as success, and what as a failure with which reason, says http_post.h. */
+ * and, where the call has a mechanism, "mechanism" and "password" (null: none, or it is no UTF-8). An answer of 401 is
+ * HOOK_WANTS_LOGIN. What counts as success, and what as a failure with which reason, says http_post.h. */
 #ifndef IMAPFERRY_HOOK_HTTP_H
 #define IMAPFERRY_HOOK_HTTP_H
 

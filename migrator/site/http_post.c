@@ -24,6 +24,7 @@ struct http_post {
     CURLM *multi;
     CURL *easy;
     struct curl_slist *headers;
+    char *body;                     /* owned */
     struct timer *deadline, *timer; /* ours, and curl's */
     uint64_t ends_ms;               /* clock_boot_ms() of the deadline */
     unsigned timeout_ms;
@@ -71,6 +72,8 @@ static void http_post_free(struct http_post *h)
     for (struct curl_slist *line = h->headers; line; line = line->next)
         explicit_bzero(line->data, strlen(line->data));
     curl_slist_free_all(h->headers);
+    explicit_bzero(h->body, strlen(h->body));
+    free(h->body);
     while ((s = TAILQ_FIRST(&h->socks)))
         http_post_unwatch(s);
     timer_free(&h->deadline);
@@ -79,11 +82,18 @@ static void http_post_free(struct http_post *h)
     free(h);
 }
 
-static void http_post_write_error(const struct http_post *h, struct buf *out)
+static long http_post_status(const struct http_post *h)
 {
     long status = 0;
 
     curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static void http_post_write_error(const struct http_post *h, struct buf *out)
+{
+    long status = http_post_status(h);
+
     if (h->late)
         buf_add_str(out, "took too long");
     else if (h->too_long)
@@ -121,8 +131,10 @@ static void http_post_tell(struct loop_task *task)
     struct buf answer = h->answer;
 
     http_post_write_error(h, &error);
-    struct http_post_answer told = {
-        .error = error.len ? buf_str(&error) : NULL, .lost = http_post_is_lost(h), .date_s = h->date_s};
+    struct http_post_answer told = {.error = error.len ? buf_str(&error) : NULL,
+                                    .status = http_post_status(h),
+                                    .lost = http_post_is_lost(h),
+                                    .date_s = h->date_s};
     h->answer = (struct buf){0};
     http_post_free(h);
     told.body = buf_span(&answer);
@@ -357,7 +369,8 @@ struct http_post *http_post_start(struct loop *l, const struct http_post_request
     if (!h->easy || !h->multi)
         abort(); /* out of memory */
     set_options(h, request);
-    curl_easy_setopt(h->easy, CURLOPT_COPYPOSTFIELDS, request->body);
+    h->body = xstrdup(request->body);
+    curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, h->body);
     set_multi(h);
     timer_start(h->deadline, request->timeout_ms);
     if (curl_multi_add_handle(h->multi, h->easy) != CURLM_OK) {

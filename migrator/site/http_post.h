@@ -17,7 +17,7 @@ struct http_post_request {
     const char *url;
     const char *ca_file;       /* NULL: the system's CAs */
     const char *authorization; /* the whole header field; NULL: none. It is wiped at the end */
-    const char *body;
+    const char *body;          /* its copy is wiped at the end */
     uint64_t
         timeout_ms; /* for all of it. Nothing is sent later, also by a process that was stopped meanwhile */
 };
@@ -27,6 +27,7 @@ struct http_post_answer {
     const char *error; /* for people; NULL = it succeeded */
     struct span body;  /* also of some failures */
     uint64_t date_s;   /* what the server's clock said, in seconds since 1970; 0: not known */
+    long status;       /* of HTTP; 0: there was no answer */
     bool lost; /* it was sent, or a part of it, and there is no answer: what came of it is not known */
 };
 /* answer is borrowed. */

@@ -19,6 +19,7 @@ class Listener:
 
     def __init__(self, cert=None):
         self.asked, self.answers, self.over = [], [], threading.Event()
+        self.text = b"said the server\nand more\n"
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -48,7 +49,7 @@ class Listener:
         request.send_response(status)
         if 300 <= status < 400:
             request.send_header("Location", self.url + "/elsewhere")
-        text = b"" if status == 204 else b"said the server\nand more\n"
+        text = b"" if status == 204 else self.text
         request.send_header("Content-Length", str(len(text)))
         request.end_headers()
         request.wfile.write(text)

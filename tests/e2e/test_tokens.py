@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import json
+import os
 import re
 import subprocess
 
@@ -123,6 +124,23 @@ def test_migrator_works_by_the_token(site, servers, provider, mechanism):
     ferry.wait_state(user, "flipped")
     assert_equal(servers[0], servers[1], user, 10)
     assert not [x for d in (proxy, migrator) for x in d.lines if token in x]
+
+
+def test_token_is_nobodys_password(site, servers, provider):
+    """A program that makes accounts is told that there is one, and not which."""
+    user = new_user("made")
+    fill(servers[0], user, small(messages=3))
+    ferry = site(True, True)
+    path = os.path.join(ferry.folder, "provision")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\ncat >$0.said\n")
+    os.chmod(path, 0o755)
+    ferry.backends["new"].update(provision=[path], provision_password=True)
+    sign_in(ferry.proxy(), user, provider.issue(user)).close()
+    ferry.migrator()
+    ferry.wait_state(user, "flipped")
+    with open(path + ".said", encoding="utf-8") as f:
+        assert f.read() == "OAUTHBEARER\n"
 
 
 def test_token_expires_before_the_move(site, servers, provider):

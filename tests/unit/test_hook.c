@@ -1,8 +1,11 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/loop.h"
@@ -12,7 +15,9 @@ struct world {
     struct loop *loop;
     struct timer *tick;
     bool done;
+    enum hook_rc rc;
     char *error;
+    const char *mechanism, *password; /* of the next run() */
 };
 
 static void on_tick(void *owner)
@@ -41,11 +46,13 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void on_hook(void *owner, const char *error)
+static void on_hook(void *owner, enum hook_rc rc, const char *error)
 {
     struct world *w = owner;
 
     w->done = true;
+    w->rc = rc;
+    assert_int_equal(rc == HOOK_DONE, error == NULL);
     free(w->error);
     w->error = error ? xstrdup(error) : NULL;
 }
@@ -75,6 +82,8 @@ static const char *run(struct world *w, const char *script, uint64_t timeout_ms)
     struct hook_call call = call_of(&command);
 
     call.timeout_ms = timeout_ms;
+    call.mechanism = w->mechanism;
+    call.password = span_str(w->password ? w->password : "");
     w->done = false;
     hook_start(w->loop, &call, on_hook, w);
     assert_false(w->done);
@@ -112,6 +121,51 @@ static void test_ends(void **state)
     assert_string_equal(run(w, "sleep 5 & exit 0", 5000), ""); /* what it leaves behind is not waited for */
 }
 
+static void test_wants_login(void **state)
+{
+    struct world *w = *state;
+
+    assert_string_equal(run(w, "exit 77", 5000), "ended with status 77");
+    assert_int_equal(w->rc, HOOK_WANTS_LOGIN);
+    assert_string_equal(run(w, "exit 78", 5000), "ended with status 78");
+    assert_int_equal(w->rc, HOOK_FAILED);
+}
+
+/* One line, or two, and the end; nothing at all where no mechanism is told. A program may leave it unread. */
+static void test_input(void **state)
+{
+    struct world *w = *state;
+    char *longest = xcalloc(1, 4097);
+
+    assert_string_equal(run(w, "cat | wc -c | grep -qx 0", 5000), "");
+    w->mechanism = "none";
+    assert_string_equal(run(w, "test \"$(cat; echo .)\" = \"$(printf 'none\\n.')\"", 5000), "");
+    w->mechanism = "PLAIN";
+    w->password = " b\\n\303\274$x' ";
+    assert_string_equal(run(w, "cat | cmp - <<'E'\nPLAIN\n b\\n\303\274$x' \nE\n", 5000), "");
+    assert_string_equal(run(w, "exit 0", 5000), "");
+    memset(longest, 'x', 4096);
+    w->password = longest;
+    assert_string_equal(run(w, "wc -c | grep -qx 4103", 5000), "");
+    free(longest);
+}
+
+/* What it says may be a trace of its shell. */
+static void test_password_is_not_quoted(void **state)
+{
+    static const char hidden[] =
+        "ended with status 1: (what it says is not shown, since the password is in it)";
+    struct world *w = *state;
+
+    w->mechanism = "PLAIN";
+    w->password = "opensesame";
+    assert_string_equal(run(w, "echo no >&2; read m; read p; echo \"got $p\" >&2; exit 1", 5000), hidden);
+    /* cut off in the middle of it */
+    assert_string_equal(run(w, "read m; read p; printf '%0995d%%s' 0 $p >&2; exit 1", 5000), hidden);
+    assert_null(strstr(run(w, "printf '%0995d%%s' 0 closed >&2; exit 1", 5000), "not shown"));
+    assert_string_equal(run(w, "echo open >&2; exit 1", 5000), "ended with status 1: open");
+}
+
 static void test_no_program(void **state)
 {
     struct world *w = *state;
@@ -123,6 +177,54 @@ static void test_no_program(void **state)
     while (!w->done)
         turn(w);
     assert_string_equal(w->error, "could not be started: no such file or directory");
+}
+
+/* The first child of this process; 0: there is none. */
+static int child_of_ours(void)
+{
+    FILE *f = fopen("/proc/thread-self/children", "r");
+    int pid = 0;
+
+    assert_non_null(f);
+    if (fscanf(f, "%d", &pid) != 1)
+        pid = 0;
+    fclose(f);
+    return pid;
+}
+
+/* As a process that waits for a dead disk: nobody hears of its end, since another one traces it. */
+static void test_that_can_not_be_killed(void **state)
+{
+    struct world *w = *state;
+    char *items[] = {(char *)(uintptr_t) "/bin/sleep", (char *)(uintptr_t) "60"};
+    struct conf_list command = {.items = items, .n = 2};
+    struct hook_call call = call_of(&command);
+    int ends[2], pid;
+    char byte;
+
+    call.timeout_ms = 200;
+    hook_start(w->loop, &call, on_hook, w);
+    pid = child_of_ours();
+    assert_true(pid > 0);
+    assert_int_equal(pipe(ends), 0);
+    pid_t tracer = fork();
+    if (tracer == 0) {
+        bool good = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+        while (write(ends[1], good ? "y" : "n", 1) == 1)
+            for (;;)
+                pause();
+        _exit(0);
+    }
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    while (!w->done)
+        turn(w);
+    assert_int_equal(byte, 'y');
+    assert_string_equal(w->error, "took too long, and could not be killed");
+    kill(tracer, SIGKILL);
+    assert_int_equal(waitpid(tracer, NULL, 0), tracer);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void test_cancel(void **state)
@@ -141,6 +243,7 @@ static void test_cancel(void **state)
     for (int i = 0; i < 5; i++)
         turn(w);
     assert_false(w->done);
+    assert_int_equal(child_of_ours(), 0);
 }
 
 /* A server that takes connections and says nothing. */
@@ -183,8 +286,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_expand),
         TEST(test_ends),
+        TEST(test_wants_login),
+        TEST(test_input),
+        TEST(test_password_is_not_quoted),
         TEST(test_no_program),
         TEST(test_cancel),
+        TEST(test_that_can_not_be_killed),
         TEST(test_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
