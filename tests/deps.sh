@@ -12,7 +12,8 @@ build="gcc make pkg-config libuv1-dev libssl-dev libhiredis-dev libconfuse-dev l
        libsystemd-dev libmicrohttpd-dev uthash-dev"
 servers="redis-server dovecot-imapd dovecot-pop3d openssl python3 python3-redis"
 checks="clang clang-format libcmocka-dev valgrind python3-pytest python3-pytest-xdist python3-pytest-timeout python3-yaml iproute2 fail2ban
-        mandoc groff-base zsh fish python3-pyte prometheus systemd postfix dovecot-lmtpd"
+        mandoc groff-base zsh fish python3-pyte prometheus systemd postfix dovecot-lmtpd
+        dovecot-managesieved sieve-connect"
 bench="isync interimap"
 proxies="nginx-light libnginx-mod-mail haproxy perdition"
 clients="offlineimap3 neomutt fetchmail"
@@ -91,10 +92,11 @@ missing() {
     if [ "$1" = all ]; then
         modules="redis pytest xdist pytest_timeout yaml pyte"
         [ -e /usr/include/cmocka.h ] || echo cmocka.h
-        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt chromium node npm mandoc groff zsh fish promtool systemd-analyze
+        missing_programs clang clang-format valgrind ip fail2ban-regex offlineimap neomutt chromium node npm mandoc groff zsh fish promtool systemd-analyze sieve-connect
         [ -z "$(valkey_packages)" ] || missing_programs valkey-server
         [ -e /usr/lib/postfix/sbin/master ] || echo postfix
         [ -e /usr/lib/dovecot/lmtp ] || echo "dovecot's lmtp"
+        [ -e /usr/lib/dovecot/managesieve ] || echo "dovecot's managesieve"
     fi
     # shellcheck disable=SC2086
     missing_modules $modules

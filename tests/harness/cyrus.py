@@ -31,8 +31,6 @@ sasl_mech_list: PLAIN LOGIN
 sasl_auto_transition: no
 allowplaintext: yes
 failedloginpause: 0
-autocreate_quota: 0
-autocreate_users: anyone
 {autocreate}
 {special_use}
 specialuse_protect: none
@@ -66,9 +64,9 @@ class Cyrus(Unpacked):
     tree = "cyrus"
 
     def __init__(self, name, separator="/", prefix="", cert=None, users=None, anybody=True, autocreate=(),
-                 special_use=True, extra="", folder=None, lmtp=False, pop3=None):
+                 special_use=True, extra="", folder=None, lmtp=False, pop3=None, makes_inboxes=True):
         """lmtp: mail servers deliver at port["lmtp"]; who has no INBOX gets one. pop3: uidl_format, "" for Cyrus's own; None: no
-        POP3."""
+        POP3. makes_inboxes: who signs in gets one."""
         super().__init__(name, separator, prefix, users, anybody, folder)
         if lmtp:
             self.port["lmtp"] = net.free_port()
@@ -85,7 +83,7 @@ class Cyrus(Unpacked):
         self._imapd_conf = self.write("imapd.conf", IMAPD_CONF.format(
             folder=self.folder, owner=self.owner.pw_name, admins=self._admins(), extra=extra,
             slash="yes" if separator == "/" else "no", no_prefix="no" if prefix else "yes", 
-            autocreate=f"autocreate_inbox_folders: {' | '.join(autocreate)}" if autocreate else "",
+            autocreate=self._autocreate(autocreate) if makes_inboxes else "",
             special_use=self._special_use() if special_use else "", tls=self._tls()))
         self._cyrus_conf = self.write("cyrus.conf", CYRUS_CONF.format(
             imapd_conf=self._imapd_conf, recover=self._bin("ctl_cyrusdb"), services=self._services()))
@@ -99,6 +97,11 @@ class Cyrus(Unpacked):
         """The file for administrators, with our master."""
         with open(os.path.join(dovecot_conf.CONF, "cyrus-numbers.conf"), encoding="utf-8") as f:
             return f.read().replace(": imapferry", f": {MASTER_USER}")
+
+    @staticmethod
+    def _autocreate(folders):
+        names = f"autocreate_inbox_folders: {' | '.join(folders)}" if folders else ""
+        return f"autocreate_quota: 0\nautocreate_users: anyone\n{names}"
 
     @staticmethod
     def _special_use():

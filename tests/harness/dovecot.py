@@ -26,10 +26,11 @@ SPECIAL_USE = {"Drafts": "\\Drafts", "Sent": "\\Sent", "Trash": "\\Trash", "Junk
 class Dovecot:
     def __init__(self, name, separator="/", prefix="", mail="maildir", cert=None, capability="", trusted="",
                  master_separator="*", users=None, anybody=True, fsync="never", special_use=True, extra="", folder=None, doveadm=False, header=False, lmtp=False,
-                 provider=None, pop3=None):
+                 provider=None, pop3=None, listed=False, sieve=None):
         """mail: maildir, mdbox or sdbox. extra: of dovecot_conf.extra(). doveadm: its HTTP API listens, see doveadm_options().
         header: there are ports that want a PROXY header too, see header_url(). lmtp: mail servers deliver at port["lmtp"].
-        provider: of tokens (provider.py). pop3: the format of UIDLs, "" for Dovecot's own; None: no POP3."""
+        provider: of tokens (provider.py). pop3: the format of UIDLs, "" for Dovecot's own; None: no POP3. listed: who is not in
+        users_file is nobody; its folder's group is Dovecot's. sieve: ManageSieve at port["sieve"]; "imap": for what comes by IMAP, too."""
         self.name, self.separator, self.prefix = name, separator, prefix
         self.is_maildir = mail == "maildir"
         self.folder = folder or net.temp_folder(name)
@@ -44,6 +45,10 @@ class Dovecot:
             self.port["header"], self.port["headers"] = net.free_port(), net.free_port()
             extra = dovecot_conf.behind_proxies(self.port["header"], self.port["headers"], tls=bool(cert)) + extra
         self._pop3 = pop3
+        self._listed, self._sieve = listed, sieve
+        self.users_file = os.path.join(self.folder, "accounts" if listed else "", "users")
+        if sieve is not None:
+            self.port["sieve"] = net.free_port()
         if pop3 is not None:
             self.port["pop3"], self.port["pop3s"] = net.free_port(), net.free_port()
         self._process = None
@@ -101,7 +106,7 @@ class Dovecot:
                 "doveadm_key_file": os.path.join(self.folder, "doveadm.key")}
 
     def _write_users(self, users):
-        self._write("users", "".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
+        self._write(self.users_file, "".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
         self._write("masters", f"{MASTER_USER}:{{PLAIN}}{MASTER_PASSWORD}\n")
 
     def set_users(self, users):
@@ -137,7 +142,14 @@ class Dovecot:
             os.chown(mail, self._mail.pw_uid, self._mail.pw_gid)
         values = dict(self._settings, folder=self.folder, internal_user=internal, internal_group=group,
                       login_user=login, mail_uid=self._mail.pw_uid, mail_gid=self._mail.pw_gid,
-                      separator=self.separator, prefix=self.prefix, chroot=chroot, **self.port)
+                      separator=self.separator, prefix=self.prefix, chroot=chroot, users=self.users_file, listed=self._listed,
+                      **self.port)
+        if self._listed:
+            os.makedirs(os.path.dirname(self.users_file), exist_ok=True)
+            os.chown(os.path.dirname(self.users_file), -1, grp.getgrnam(group).gr_gid)
+            os.chmod(os.path.dirname(self.users_file), 0o2750)
+        if self._sieve is not None:
+            values["extra"] += dovecot_conf.sieve(self.port["sieve"], self._sieve == "imap", chroot)
         if self._pop3 is not None:
             values["extra"] += dovecot_conf.pop3(self.port["pop3"], self.port["pop3s"], self._pop3, chroot)
         self.config = os.path.join(self.folder, "dovecot.conf")

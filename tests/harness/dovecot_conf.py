@@ -78,13 +78,10 @@ passdb {{
 }}
 passdb {{
   driver = passwd-file
-  args = scheme=PLAIN {folder}/users
+  args = scheme=PLAIN {users}
 }}
 {open_passdb}
-userdb {{
-  driver = static
-  args = uid={mail_uid} gid={mail_gid} home={folder}/mail/%{{sha256;truncate=64:user}} allow_all_users=yes
-}}
+{userdb}
 """ + TAIL
 
 NEW = """
@@ -103,11 +100,20 @@ passdb masters {{
 }}
 passdb users {{
   driver = passwd-file
-  passwd_file_path = {folder}/users
+  passwd_file_path = {users}
   default_password_scheme = plain
 }}
 {open_passdb}
-userdb all {{
+{userdb}
+""" + TAIL
+
+# Everybody is there, or who stands in the file of users, which may tell more of them.
+USERDBS = {
+    False: ("""userdb {{
+  driver = static
+  args = uid={mail_uid} gid={mail_gid} home={folder}/mail/%{{sha256;truncate=64:user}} allow_all_users=yes
+}}
+""", """userdb all {{
   driver = static
   userdb_static_allow_all_users = yes
   fields {{
@@ -116,7 +122,23 @@ userdb all {{
     home = {folder}/mail/%{{user | sha256 | hexlify | substr(0, 16)}}
   }}
 }}
-""" + TAIL
+"""),
+    True: ("""userdb {{
+  driver = passwd-file
+  args = {users}
+  default_fields = uid={mail_uid} gid={mail_gid} home={folder}/mail/%{{sha256;truncate=64:user}}
+}}
+""", """userdb users {{
+  driver = passwd-file
+  passwd_file_path = {users}
+  fields {{
+    uid = {mail_uid}
+    gid = {mail_gid}
+    home = {folder}/mail/%{{user | sha256 | hexlify | substr(0, 16)}}
+  }}
+}}
+"""),
+}
 
 # Name -> for 2.3, for 2.4; with the values that extra() is given.
 EXTRAS = {
@@ -169,6 +191,58 @@ acl_driver = vfile
 quota "User quota" {{
   storage_size = {limit}
 }}
+"""),
+    "quota": ("""mail_plugins = quota
+protocol imap {{
+  mail_plugins = quota imap_quota
+}}
+plugin {{
+  quota = count:User quota
+  quota_vsizes = yes
+}}
+""", """mail_plugins = quota
+protocol imap {{
+  mail_plugins {{
+    imap_quota = yes
+  }}
+}}
+quota "User quota" {{
+}}
+"""),
+    # Scripts may act on what comes by IMAP, too, and the server says so.
+    "sieve": ("""protocols = imap sieve
+service managesieve-login {{
+  {chroot}
+  inet_listener sieve {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+protocol imap {{
+  mail_plugins = {imap_sieve}
+}}
+plugin {{
+  sieve = file:~/sieve;active=~/.dovecot.sieve
+  imapsieve_url = sieve://127.0.0.1:{port}
+}}
+""", """protocols = imap sieve
+service managesieve-login {{
+  {chroot}
+  inet_listener sieve {{
+    listen = 127.0.0.1
+    port = {port}
+  }}
+}}
+protocol imap {{
+  mail_plugins {{
+    imap_sieve = {imap_sieve}
+  }}
+}}
+sieve_script personal {{
+  path = ~/sieve
+  active_path = ~/.dovecot.sieve
+}}
+imapsieve_url = sieve://127.0.0.1:{port}
 """),
     "lmtp": ("protocols = imap lmtp\nservice lmtp {{\n  inet_listener lmtp {{\n    address = 127.0.0.1\n    port = {port}\n  }}\n}}\n",
              "protocols = imap lmtp\nservice lmtp {{\n  inet_listener lmtp {{\n    listen = 127.0.0.1\n    port = {port}\n  }}\n}}\n"),
@@ -280,6 +354,12 @@ def tokens(url, write):
     return TOKENS % write("provider.conf.ext", PROVIDER % url)
 
 
+def sieve(port, imap, chroot):
+    """ManageSieve at that port. imap: what comes by IMAP sets scripts off."""
+    word = ("yes" if imap else "no") if is_new() else "imap_sieve" if imap else ""
+    return extra("sieve", port=port, imap_sieve=word, chroot=chroot.strip())
+
+
 def ssl_files(cert, key):
     if is_new():
         return f"ssl_server_cert_file = {cert}\nssl_server_key_file = {key}"
@@ -297,4 +377,5 @@ def text(**values):
     requests = _unlimited()
     # To load a process anew for each login takes more than the login.
     sessions = "restart_request_count = 100" if is_new() else "service_count = 100"
-    return (NEW if is_new() else OLD).format(version=version(), requests=requests, sessions=sessions, **values)
+    userdb = USERDBS[values.pop("listed")][is_new()].format(**values)
+    return (NEW if is_new() else OLD).format(version=version(), requests=requests, sessions=sessions, userdb=userdb, **values)
