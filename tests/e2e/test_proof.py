@@ -146,9 +146,9 @@ def test_a_disk_that_takes_none_stops_the_move_and_nothing_else(site, tmp_path):
     shutil.move(proofs, tmp_path / "proofs")
     try:
         site.stays(user, "^journal: .*the proof can't be kept: .*No such file")
-    finally:
+        assert not site.ferry.route(user).get("proof") and not [e for e in site.ferry.ctl("audit", user)[1]["audit"] if e["what"] == "flip"]
+    finally:  # and then it goes by itself, soon
         shutil.move(tmp_path / "proofs", proofs)
-    assert not site.ferry.route(user).get("proof") and not [e for e in site.ferry.ctl("audit", user)[1]["audit"] if e["what"] == "flip"]
     site.wait(user, "flipped")
     proof_of(site, user, tmp_path)
 
