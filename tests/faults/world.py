@@ -213,8 +213,15 @@ class World:
         try:
             net.wait_until("cut-over of all accounts", all_moved, timeout, step=0.1)
         except TimeoutError as e:
-            raise RuntimeError(f"{e}: {self.ask(users, 'HMGET', 'state', 'reason')}") from None
+            raise RuntimeError(f"{e}: {self._left_over(users)}") from None
         return helped
+
+    def _left_over(self, users):
+        """Those that did not move: why, and for which sessions they wait."""
+        states = self.ask(users, "HMGET", "state", "reason")
+        client = self.redis.client()
+        return {user: (found, client.hgetall(f"imapferry:sessions:{user}"))
+                for user, found in states.items() if not found or found[0] not in ("flipped", "settled")}
 
     def tiers(self, users):
         """How many mailboxes keep their numbers in which way."""
