@@ -2,8 +2,9 @@
  * scripts.
  *
  * At each connect the script "hello" compares the store's id with the one that this process read first, and
- * the server's run_id with the one on record. Another run_id means a restart or a failover; it raises
- * "generation" and opens a quarantine. A store that is missing (never made by `imapferryctl init`, or
+ * the server's run_id, and whose replica it was before it was promoted, with those on record. Others mean a
+ * restart or a failover, which gives a new "generation" (the time in ms, so that two servers give none twice)
+ * and opens a quarantine. A store that is missing (never made by `imapferryctl init`, or
  * emptied), or that has another id, is STORE_FOREIGN: nothing works on it, since an empty Redis must never
  * mean "everybody is on the old server". */
 #ifndef IMAPFERRY_STORE_H

@@ -162,11 +162,15 @@ static void accounts_kick(struct account *a)
     }
 }
 
-/* An answer may have told more already. */
+/* An answer may have told more already. What the store's own generation says is never old, whatever a server said that
+ * was its master for a while. */
 static bool accounts_is_old(const struct account *a, const struct event *e)
 {
-    return a->known &&
-           (e->generation < a->generation || (e->generation == a->generation && e->epoch < a->epoch));
+    if (!a->known)
+        return false;
+    if (e->generation == a->generation)
+        return e->epoch < a->epoch;
+    return e->generation < a->generation && e->generation != store_generation(a->proxy->store);
 }
 
 static void state_event(struct account *a, const struct event *e)

@@ -108,22 +108,34 @@ end
 
 local function server_run_id() return string.match(call('INFO', 'server'), 'run_id:(%w+)') or '' end
 
--- Another run_id is a restart or a failover: writes may be lost that somebody was told of.
+-- Whose replica this server was before it was made the master last: zeros where it always was.
+local function server_promoted() return string.match(call('INFO', 'replication'), 'master_replid2:(%w+)') or '' end
+
+-- Another run_id is a restart or a failover. A server that was the master, and is made that again before it has heard of the
+-- one in between, finds its own: it was promoted since. '': a store of the version before, which noted none.
+local function is_same_server()
+    return S.run_id == server_run_id() and (S.promoted == '' or S.promoted == server_promoted())
+end
+
+-- Writes may be lost that somebody was told of. The new number is greater than any that another server can have given
+-- meanwhile, so that nobody takes what that one said for later, or for the same: it is the time.
 local function compare_server()
-    local run = server_run_id()
-    if run == S.run_id then return end
-    S.run_id, S.generation = run, S.generation + 1
-    call('HSET', STORE, 'run_id', run, 'generation', stamp())
+    if is_same_server() then
+        if S.promoted == '' then call('HSET', STORE, 'promoted', server_promoted()) end
+        return
+    end
+    S.run_id, S.generation = server_run_id(), math.max(S.generation + 1, now())
+    call('HSET', STORE, 'run_id', S.run_id, 'promoted', server_promoted(), 'generation', stamp())
     quarantine(now(), math.max(S.quarantine, S.longest))
     event(NOBODY, 'generation')
 end
 
 local function whole_store()
     local f = call('HMGET', STORE, 'id', 'generation', 'run_id', 'quarantine_until', 'quarantine', 'longest',
-                   'quarantine_of', 'quarantine_from', 'series', 'audit_keep')
+                   'quarantine_of', 'quarantine_from', 'series', 'audit_keep', 'promoted')
     return {id = f[1] or '', generation = number(f[2]), run_id = f[3] or '', quarantine_until = number(f[4]),
             quarantine = number(f[5]), longest = number(f[6]), quarantine_of = number(f[7]), quarantine_from = number(f[8]),
-            series = f[9] or '', audit_keep = number(f[10])}
+            series = f[9] or '', audit_keep = number(f[10]), promoted = f[11] or ''}
 end
 
 local function look_at_store() S = whole_store() end

@@ -12,5 +12,5 @@ if ARGV[1] ~= '' and ARGV[1] ~= S.id then return {'foreign', S.id} end
 local source = call('HGET', STORE, 'source') or ''
 if arg(2) ~= '' and source ~= '' and source ~= arg(2) then return {'source', source} end
 local _, told, _, short = quarantine_asked(number(arg(1)))
-if not told or short or (arg(3) == '1' and arg(2) ~= '' and source == '') or server_run_id() ~= S.run_id then return {'greet'} end
+if not told or short or (arg(3) == '1' and arg(2) ~= '' and source == '') or S.promoted == '' or not is_same_server() then return {'greet'} end
 return {'ok', S.id, stamp(), text(quarantine_left())}

@@ -208,9 +208,9 @@ static void test_one_connection_finds_the_new_master_for_both(void **state)
     replace_server(u, &was);
     UNIT_COMMAND(u, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
     UNIT_UNTIL(u, h.masters == 1);
-    assert_int_equal(lease_generation(h.lease), generation + 1);
+    assert_true(lease_generation(h.lease) > generation);
     assert_int_equal(lease_masters(h.lease), 1);
-    UNIT_UNTIL(u, u->state == STORE_UP && store_generation(u->store) == generation + 1);
+    UNIT_UNTIL(u, u->state == STORE_UP && store_generation(u->store) == lease_generation(h.lease));
     lease_free(&h.lease);
     store_free(&beside);
     unit_redis_remove(&was);

@@ -753,10 +753,10 @@ static void test_server_killed_with_commands_in_flight(void **state)
 
     unit_redis_start(&u->redis);
     UNIT_UNTIL(u, u->state == STORE_UP);
-    assert_int_equal(store_generation(u->store), 2);
+    assert_true(store_generation(u->store) > 1);
     assert_true(store_quarantine_ms(u->store) > 50000 && store_quarantine_ms(u->store) <= 66000);
     r = read_route(u, "ann");
-    assert_true(r.rc == ROUTE_OK && r.state == ROUTE_QUEUED && r.generation == 2);
+    assert_true(r.rc == ROUTE_OK && r.state == ROUTE_QUEUED && r.generation == store_generation(u->store));
     UNIT_UNTIL(u, seen.gaps >= 1 && seen.live == seen.gaps + 1);
     assert_int_equal(enter(u, "bob", "p1/2", true).rc, ROUTE_OK);
     UNIT_UNTIL(u, seen.count > 1 && strcmp(seen.users[seen.count - 1], "bob") == 0);
