@@ -36,7 +36,7 @@ def fixture_site(make_ferry, old, closed, authority):
         path = os.path.join(ferry.folder, "provision")
         with open(path, "w", encoding="utf-8") as f:
             f.write(f"#!/bin/sh\nset -eu\nhere={ferry.folder}\n"
-                    f"make() {{ printf '%s:{{PLAIN}}secret\\n' \"$IMAPFERRY_USER\" >>{closed.users_file}; }}\n"
+                    f"make() {{ printf '%s:{{PLAIN}}secret\\n' \"$IMAPFERRY_USER\" >>{closed.users_file}; sleep 1; }}\n"  # Dovecot looks at it once a second
                     f"echo \"$*\" >>$here/runs\n{text}\n")
         os.chmod(path, 0o755)
         ferry.backends["new"].update(provision=[path, "%e", "%u", "%s", "%t"], provision_password=password)
