@@ -35,6 +35,7 @@
 # make deb              a Debian package, for the Debian that this runs on, in build/deb (see conf/debian)
 # make check-deb        that on bare Debian 12 and 13: install, upgrade under load, remove, purge (root; tests/deb.sh); ONLY=trixie
 # make check-docker     the images of docker/ built, and each service of its compose file run, by buildah and podman (root; tests/docker.sh)
+# make check-walk       the handbook from bare Debian systems to the day on which the old server is off (root; tests/walk.py); ONLY=trixie
 # make clean
 #
 # SAN=1 builds with ASan, UBSan and fault points (FAULTS=1, see lib/fault.h) into build/san, SAN=thread with TSan into build/tsan;
@@ -395,9 +396,13 @@ check-docker:
 	@sh tests/deps.sh ensure docker
 	@sh tests/docker.sh
 
+check-walk:
+	@sh tests/deps.sh ensure fresh
+	@$(PYTHON) -B tests/walk.py $(if $(ONLY),--only '$(ONLY)')
+
 clean:
 	rm -rf build
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deb check-deb check-docker deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deb check-deb check-docker check-walk deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-view bench-wire
