@@ -526,8 +526,10 @@ void route_list(struct store *s, const struct route_filter *f, const struct span
  * says what `what` may be, too. */
 void route_retire(struct store *s, const char *backend, const char *what, const struct span *users, size_t n,
                   route_rows_fn fn, void *owner);
-/* For whom do proxies rewrite something? The rows are pairs of a user and a kind, as direct.lua has them. */
-void route_direct(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner);
+/* For whom do proxies rewrite something? target: where accounts go. The rows are pairs of a user and a kind, as direct.lua has
+ * them. */
+void route_direct(struct store *s, const char *target, const struct span *users, size_t n, route_rows_fn fn,
+                  void *owner);
 /* Removes the record of an account and all that belongs to it. gone: also one that was ever switched over, since no server has it any
  * more. ROUTE_OK: detail is the state that it had,
  * "none" without a record. ROUTE_REFUSED: detail is the rest of a sentence that begins with the account's

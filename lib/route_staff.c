@@ -126,9 +126,11 @@ void route_retire(struct store *s, const char *backend, const char *what, const 
     route_run_rows(s, "retire", &a, fn, owner);
 }
 
-void route_direct(struct store *s, const struct span *users, size_t n, route_rows_fn fn, void *owner)
+void route_direct(struct store *s, const char *target, const struct span *users, size_t n, route_rows_fn fn,
+                  void *owner)
 {
     struct args a = {0};
+    args_text(&a, target);
     for (size_t i = 0; i < n; i++)
         args_span(&a, users[i]);
     route_run_rows(s, "direct", &a, fn, owner);

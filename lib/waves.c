@@ -88,7 +88,10 @@ enum trigger wave_trigger(const struct conf *c, const char *user)
 bool wave_at_login(const struct conf *c, const char *user, time_t now, struct buf *told)
 {
     const struct conf_wave *w = wave_of(c, user);
+    const struct conf_backend *target = conf_backend(c, conf_pair_of(c, user).target);
 
+    if (target && target->retired)
+        return false;
     if (!w)
         return wave_trigger(c, user) == TRIGGER_LOGIN;
     if (!wave_shares(w, user))

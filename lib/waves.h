@@ -1,6 +1,6 @@
 /* waves: whose login queues a migration. Accounts that a section wave names are moved by their next login once
- * it is their turn; all others go by the option trigger of their rule, or of the section migration. An account
- * goes by the first wave that names it, and by no other.
+ * it is their turn; all others go by the option trigger of their rule, or of the section migration. Nobody's
+ * does whose target is retired. An account goes by the first wave that names it, and by no other.
  *
  * Its turn has come once the wave's time has (after), for accounts of its share, as long as it is not paused and
  * the day's number (per_day) is not full. Time and share are seen here; what counts is one script's (enter.lua)

@@ -157,7 +157,7 @@ static void direct_on_users(void *owner, const struct span *users, size_t n)
     if (!run_looks(d->run, n))
         direct_fail(d, ROUTE_DOWN);
     else
-        route_direct(d->run->store, users, n, direct_on_rows, d);
+        route_direct(d->run->store, store_conf(d->run->store)->migration.target, users, n, direct_on_rows, d);
 }
 
 static void direct_line(struct run *r, const char *of, const char *level, const char *advice, const char *fmt,

@@ -2327,8 +2327,10 @@ def test_direct_tells_for_whom_something_is_rewritten(store):
     for user, fields in (("old", {}), ("plain", {"view": "1=:aa"}), ("none", {"view": ""}), ("seen", {"view": "1:aa:3"})):
         store.plant("settled", user=user, flipped_at=0 if user == "old" else 5, home="old", **fields)
     store.plant("held", user="back", backend="old", flipped_at=5, home="old", view="1:aa")
-    _, *flat = store.call("direct", "old", "plain", "none", "seen", "back", "nobody")
-    assert dict(zip(flat[::2], flat[1::2])) == {"old": "unmoved", "plain": "plain", "none": "plain", "seen": "seen", "back": "unmoved"}
+    store.plant("resting", user="born", backend="new")
+    _, *flat = store.call("direct", "new", "old", "plain", "none", "seen", "back", "born", "nobody")
+    assert dict(zip(flat[::2], flat[1::2])) == {"old": "unmoved", "plain": "plain", "none": "plain", "seen": "seen", "back": "unmoved",
+                                                     "born": "plain"}
 
 
 # ---- counters

@@ -179,6 +179,11 @@ static void test_at_login(void **state)
         at_login(&c, "cas@x.example", !manual, "");
     }
     assert_null(wave_of(&c, "cas@x.example"));
+    struct conf_backend gone = {.name = "b", .retired = true};
+    c.backends = &gone;
+    c.n_backends = 1;
+    at_login(&c, "ann@x.example", false, "");
+    at_login(&c, "cas@login.example", false, "");
     account_names_free(&waves[0].listed);
 }
 
