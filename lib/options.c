@@ -268,10 +268,9 @@ const struct option options[] = {
          "How mail is delivered to this server, as the mail server that asks writes it: for Postfix \"transport:nexthop\", such as "
          "\"lmtp:inet:old.example.org:24\" or \"smtp:[old.example.org]:25\". The section socketmap answers it."},
     {"backend", "provision", OPTION_LIST, offsetof(struct conf_backend, provision), .def = "",
-     .example = "{\"/etc/imapferry/provision.sh\", \"%u\"}",
      .text =
          "A program or URL like that of hook_freeze, with the event provision, that makes an account on this server before anything "
-         "is copied there; where it is there already, it has to leave it so, and succeed. It is run at the beginning of each "
+         "is copied there, such as {\"/etc/imapferry/provision.sh\", \"%u\"}; where it is there already, it has to leave it so, and succeed. It is run at the beginning of each "
          "attempt, so it may run twice for one account, or at two migrators at once. Where it fails, the account stays where it "
          "is and is tried again later. A program that ends with status 77, or a URL that answers 401, can do nothing without "
          "the user's password: the account waits for the next login."},
