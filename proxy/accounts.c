@@ -155,22 +155,16 @@ static void accounts_kick(struct account *a)
     struct session *s, *next;
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
         next = LIST_NEXT(s, of_account);
-        if (session_has_to_finish(s))
-            session_rest(s, END_KICKED);
-        else if (session_is_live(s))
+        if (session_is_live(s))
             session_close(s, END_KICKED, "");
     }
 }
 
-/* An answer may have told more already. What the store's own generation says is never old, whatever a server said that
- * was its master for a while. */
+/* An answer may have told more already. */
 static bool accounts_is_old(const struct account *a, const struct event *e)
 {
-    if (!a->known)
-        return false;
-    if (e->generation == a->generation)
-        return e->epoch < a->epoch;
-    return e->generation < a->generation && e->generation != store_generation(a->proxy->store);
+    return a->known &&
+           (e->generation < a->generation || (e->generation == a->generation && e->epoch < a->epoch));
 }
 
 static void state_event(struct account *a, const struct event *e)

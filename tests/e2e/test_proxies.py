@@ -276,29 +276,6 @@ def freeze(ferry, user):
 
 
 @pytest.mark.writes_source
-def test_what_a_master_said_that_was_none_for_long_makes_nothing_old(make_ferry, old, new, authority):
-    """A session's account was heard of with a number of a server that was the master for a moment; what the one says that
-    follows counts, be its number lower."""
-    user = new_user("flapped")
-    fill(old, user, small(messages=3))
-    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, TERMS)
-    proxy, client = ferry.proxy(), ferry.redis.client()
-    ferry.migrator()
-    with connect(proxy) as wire:
-        assert wire.login(user).startswith(b"l1 OK")
-        assert ferry.ctl("migrate", user)[0] == 0
-        ferry.wait_state(user, "ready")
-        incarnation = list(sessions(ferry, user))[0].rpartition("/")[0]
-        for generation in (9, 2):
-            client.hset("imapferry:store", "generation", generation)
-            net.wait_until("renewal", lambda: client.hget("imapferry:proxies", incarnation).split(" ")[3] == str(generation))
-            if generation == 9:
-                announce(client, user, state="ready", generation=9)
-        assert ferry.ctl("flip", user, "--to", "new", "--reason", "test")[0] == 0
-        ferry.wait_state(user, "flipped", timeout=60)
-        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
-
-
 @pytest.mark.parametrize("frozen", [False, True])
 def test_nothing_passes_on_a_new_master_before_the_session_is_registered_there(make_ferry, redis, old, new, authority, frozen):
     """The new master has lost the registrations, and the proxy's answer to that takes long."""
