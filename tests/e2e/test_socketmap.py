@@ -296,9 +296,10 @@ def test_what_is_counted(proxy, ferry):
             a.ask(key)
         a.send(b"nothing")
         a.answer()
-        with socket.create_connection((net.HOST, metrics), timeout=10) as s:
-            s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            text = b"".join(iter(lambda: s.recv(65536), b"")).decode()
-    for result in ("ok", "notfound", "temp", "perm"):
-        assert f'imapferry_delivery_lookups_total{{result="{result}"}} 1\n' in text, text
-    assert "imapferry_delivery_connections 1\n" in text
+        def text():
+            with socket.create_connection((net.HOST, metrics), timeout=10) as s:
+                s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                return b"".join(iter(lambda: s.recv(65536), b"")).decode()
+        for result in ("ok", "notfound", "temp", "perm"):
+            net.wait_until(result, lambda: f'imapferry_delivery_lookups_total{{result="{result}"}} 1\n' in text())
+        assert "imapferry_delivery_connections 1\n" in text()
