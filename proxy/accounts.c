@@ -155,7 +155,9 @@ static void accounts_kick(struct account *a)
     struct session *s, *next;
     for (s = LIST_FIRST(&a->sessions); s; s = next) {
         next = LIST_NEXT(s, of_account);
-        if (session_is_live(s))
+        if (session_has_to_finish(s))
+            session_rest(s, END_KICKED);
+        else if (session_is_live(s))
             session_close(s, END_KICKED, "");
     }
 }
