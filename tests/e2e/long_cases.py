@@ -31,6 +31,9 @@ LONG = {
                      "test_flag_that_is_set_in_the_freeze_behind_a_session_s_list":
                      "T0-at rest-ENABLE CONDSTORE|T0-in IDLE-ENABLE QRESYNC|T2-at rest-ENABLE QRESYNC|T2-in IDLE-ENABLE CONDSTORE",
                      "test_flag_that_is_set_in_the_freeze_is_told_without_condstore": "T0-at rest|T2-in IDLE"},
+    "test_provision": {"test_program_that_hangs_and_floods_is_killed": ""},
+    "test_provision_programs": {"test_sieve": ""},
+    "test_redis_tls": {"test_failover_while_users_sign_in_and_accounts_move": ""},
     "test_qresync_moved": {"test_way_back_in_the_middle": "T1|T2-SELECT-UID"},
     # By 401 a real server answers in test_wrong_key.
     "test_tiers": {"test_channel_that_does_it_after_the_flip": "minNextUid|1000",
@@ -41,7 +44,7 @@ LONG = {
     "test_upgrade": {"test_the_new_one_is_killed": "hello", "test_the_old_one_is_killed": "again|id"},
     "test_view": {"test_a_mailbox_made_behind_the_flip_goes": "in the future-(?:renamed|replaced)"},
     "test_view_job": {"test_a_second_move_is_called_off": "T1"},
-    "test_view_clients": {"test_nothing_is_transferred_again": "no UIDPLUS|Courier|Cyrus-Dovecot",
+    "test_view_clients": {"test_nothing_is_transferred_again": "(?:no )?UIDPLUS|Courier|Cyrus-Dovecot",
                           "test_mail_programs_are_at_work_during_the_move": "UIDPLUS",
                           "test_the_proxy_can_be_taken_away": "Cyrus"},
     "test_view_differential": {"test_what_a_relay_falsifies_is_found": "a UIDNEXT"},

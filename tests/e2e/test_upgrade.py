@@ -587,7 +587,7 @@ def test_monitoring_asks_the_new_process(site, scheme):
     first = place.start()
     with connect(first) as wire:
         assert wire.login(new_user()).startswith(b"l1 OK")
-    assert metrics(first)["imapferry_logins_total", "ok"] == 1
+    net.wait_until("the login", lambda: metrics(first)["imapferry_logins_total", "ok"] == 1)
     second = place.start()
     second.wait("event=upgrade_done")
     ended(first)
