@@ -567,7 +567,7 @@ def prepare(suite, package):
     # What the handbook has installed there comes from where apt keeps what it has fetched.
     machine.prepare(suite, f"{folder}/ferry", BASES, "postfix curl ca-certificates", "apt-get -q install -y --download-only redis-server")
     shutil.copy(package, f"{folder}/ferry/root/")
-    machine.inside(f"{folder}/ferry", "apt-get -q install -y --download-only ./root/imapferry_*.deb")
+    machine.inside(f"{folder}/ferry", "apt-get -q install -y --download-only ./imapferry_*.deb")
 
 
 def main():
