@@ -361,7 +361,8 @@ class Walk:
                 if name != "INBOX":
                     assert r.imap.create(name)[0] == "OK"
                 for n in range(12):
-                    text = f"From: a@example.org\r\nSubject: {name} {n}\r\n\r\n{user} {name} {n}\r\n".encode()
+                    text = (f"From: a@example.org\r\nTo: {user}\r\nMessage-ID: <{name}.{n}.{user}>\r\nSubject: {name} {n}\r\n\r\n"
+                            f"{user} {name} {n}\r\n").encode()
                     assert r.imap.append(name, "(\\Seen)" if n % 2 else None, None, text)[0] == "OK"
                 r.imap.select(name)
                 r.imap.store("3:5", "+FLAGS", "(\\Deleted)")
