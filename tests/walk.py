@@ -162,7 +162,9 @@ class DovecotSite:
 
     @staticmethod
     def add(m, user):
+        """It looks at its file once a second."""
         m.write("/etc/dovecot/users", USERS_KNOWN_TO_DOVECOT.format(user=user, password=password(user)), add=True)
+        net.wait_until(f"{user} to be known", lambda: m.try_to(f"doveadm auth test {user} '{password(user)}'")[0] == 0, 20, step=0.5)
 
     def let_in(self, walk, m):
         typed = walk.blocks("servers.md", "Dovecot")
