@@ -94,6 +94,9 @@ DOVECOT_24 = """
 mail_driver = maildir
 mail_path = ~/Maildir
 mail_inbox_path =
+namespace inbox {
+  separator = /
+}
 ssl = required
 ssl_server_cert_file = /etc/ssl/mail.pem
 ssl_server_key_file = /etc/ssl/private/mail.key
