@@ -107,6 +107,9 @@ passdb passwd-file {
 userdb passwd-file {
   passwd_file_path = /etc/dovecot/users
 }
+protocol lmtp {
+  auth_username_format = %{user | lower}
+}
 service lmtp {
   inet_listener lmtp {
     port = 24
