@@ -37,7 +37,7 @@ struct loop {
     uv_prepare_t prepare;
     TAILQ_HEAD(loop_tasks, loop_task) tasks;
     size_t n_tasks;
-    size_t n_closing; /* streams that nobody owns any more and that still send */
+    size_t n_closing; /* what nobody owns any more: streams that still send, programs that were killed */
     size_t n_sockets; /* sockets of all streams, those included: how many descriptors they take */
     uint64_t round;   /* counts the rounds of the loop, for what may be done once in each */
     uint64_t strangers_round;

@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <uv.h>
@@ -21,7 +20,6 @@ enum {
     RETRY_MS = 1000,  /* before the second try; four times as long before each further one */
     WANTS_LOGIN = 77, /* EX_NOPERM of sysexits.h */
     DYING_MS = 2000,  /* that a killed program has to be gone */
-    REAP_STEPS = 20,  /* of 1 ms, the same for one that nobody waits for */
 };
 
 struct hook {
@@ -36,7 +34,8 @@ struct hook {
     uv_pipe_t err;
     unsigned handles; /* that are not closed yet */
     bool running, eof, late;
-    bool stuck; /* killed, and not gone */
+    bool cancelled; /* while it ran: who frees the loop waits until it is gone */
+    bool stuck;     /* killed, and not gone */
     int64_t status;
     int signal;
     char said[SAID_MAX], block[4096];
@@ -268,6 +267,13 @@ static void hook_end_if_over(struct hook *h)
         hook_tell(h);
 }
 
+/* Nobody waits for it any more, but the loop: a handle that is closed reaps nobody. */
+static void hook_bury(struct hook *h)
+{
+    h->loop->n_closing--;
+    hook_close_all(h);
+}
+
 static void hook_on_ended(uv_process_t *process, int64_t status, int signal_number)
 {
     struct hook *h = process->data;
@@ -275,7 +281,9 @@ static void hook_on_ended(uv_process_t *process, int64_t status, int signal_numb
     h->running = false;
     h->status = status;
     h->signal = signal_number;
-    if (h->eof || h->late)
+    if (h->cancelled)
+        hook_bury(h);
+    else if (h->eof || h->late)
         hook_end_if_over(h);
     else
         timer_start(h->deadline, 100);
@@ -308,6 +316,10 @@ static void hook_on_deadline(void *owner)
 {
     struct hook *h = owner;
 
+    if (h->cancelled) {
+        hook_bury(h);
+        return;
+    }
     if (h->running && !h->late) {
         h->late = true;
         kill_all(h);
@@ -391,15 +403,6 @@ struct hook *hook_start(struct loop *l, const struct hook_call *call, hook_fn fn
     return h;
 }
 
-/* A handle that is closed reaps nobody, and what was killed is gone within a moment. */
-static void hook_reap(const struct hook *h)
-{
-    const struct timespec step = {.tv_nsec = 1000000};
-
-    for (int i = 0; i < REAP_STEPS && waitpid(h->process.pid, NULL, WNOHANG) == 0; i++)
-        nanosleep(&step, NULL);
-}
-
 void hook_cancel(struct hook **hp)
 {
     struct hook *h = *hp;
@@ -415,9 +418,13 @@ void hook_cancel(struct hook **hp)
     kill_all(h);
     h->fn = NULL;
     loop_undefer(h->loop, &h->task);
-    if (h->running)
-        hook_reap(h);
-    hook_close_all(h);
+    if (!h->running) {
+        hook_close_all(h);
+        return;
+    }
+    h->cancelled = true;
+    h->loop->n_closing++;
+    timer_start(h->deadline, DYING_MS);
 }
 
 /* ---- hooks that nobody waits for */

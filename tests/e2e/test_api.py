@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from harness import net
 from harness.api import Api, Description, write_tokens
 from harness.daemon import program
 
@@ -370,13 +371,11 @@ def test_answers_are_as_described(api, method, path):
 
 def looked(api, seconds=30):
     """The last look, once it has ended."""
-    until = time.monotonic() + seconds
-    while True:
+    def ended():
         status, answer = api.call("look", role="read")
-        assert status == 200 and time.monotonic() < until, answer
-        if not answer["running"]:
-            return answer
-        time.sleep(0.05)  # a token has 100 calls a second
+        assert status == 200, answer
+        return not answer["running"] and answer
+    return net.wait_until("end of the look", ended, timeout=seconds, step=0.05)  # a token has 100 calls a second
 
 
 def test_one_look_at_a_time_and_by_operators(api):

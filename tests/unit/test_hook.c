@@ -240,8 +240,26 @@ static void test_cancel(void **state)
     h = hook_start(w->loop, &call, on_hook, w);
     turn(w);
     hook_cancel(&h);
-    for (int i = 0; i < 5; i++)
+    assert_null(h);
+    for (int i = 0; i < 1000 && child_of_ours(); i++)
         turn(w);
+    assert_false(w->done);
+    assert_int_equal(child_of_ours(), 0);
+}
+
+/* The loop's end waits for it: no zombie, and nothing that was freed is told of its end. */
+static void test_cancel_at_the_end(void **state)
+{
+    struct world *w = *state;
+    char *items[] = {(char *)(uintptr_t) "/bin/sleep", (char *)(uintptr_t) "60"};
+    struct conf_list command = {.items = items, .n = 2};
+    struct hook_call call = call_of(&command);
+    struct hook *h = hook_start(w->loop, &call, on_hook, w);
+
+    turn(w);
+    hook_cancel(&h);
+    timer_free(&w->tick);
+    loop_free(&w->loop);
     assert_false(w->done);
     assert_int_equal(child_of_ours(), 0);
 }
@@ -291,6 +309,7 @@ int main(void)
         TEST(test_password_is_not_quoted),
         TEST(test_no_program),
         TEST(test_cancel),
+        TEST(test_cancel_at_the_end),
         TEST(test_that_can_not_be_killed),
         TEST(test_url),
     };
