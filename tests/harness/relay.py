@@ -93,9 +93,12 @@ class Relay:
         with self._lock:
             self._limit = (self.passed[direction] + count, direction, action)
 
-    def _over_limit(self, direction, length):
-        """How many of these bytes may still pass before the action, and the action; None without one."""
+    def _over_limit(self, pair, direction, length):
+        """How many of these bytes may still pass before the action, and the action; None without one. What a connection
+        still held when it was reset passes no more, so it is not counted."""
         with self._lock:
+            if pair not in self._pairs:
+                return None
             before = self.passed[direction]
             self.passed[direction] += length
             if not self._limit or self._limit[1] != direction or before + length < self._limit[0]:
@@ -143,8 +146,13 @@ class Relay:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         pair = (client, server)
         with self._lock:
-            self._pairs.add(pair)
-            self.connections += 1
+            was_cut = self._is_cut
+            if not was_cut:
+                self._pairs.add(pair)
+                self.connections += 1
+        if was_cut:  # while it was on its way
+            self._reset_pair(pair)
+            return
         for a, b, direction in ((client, server, UP), (server, client, DOWN)):
             threading.Thread(target=self._pump, args=(pair, a, b, direction), daemon=True).start()
 
@@ -160,7 +168,7 @@ class Relay:
                     self._ended(pair)
                     return
                 data = self._edited(pair, direction, data)
-                over = self._over_limit(direction, len(data))
+                over = self._over_limit(pair, direction, len(data))
                 if over:
                     sink.sendall(data[:over[0]])
                     data = data[over[0]:]
