@@ -1,16 +1,29 @@
 #!/bin/sh
 # The Debian package on this machine, which is bare and is thrown away afterwards: "make check-deb" runs it on those of fresh.sh.
-#   deb.sh [PACKAGE]     without PACKAGE it is built first, and lintian looks at it
+#   deb.sh [PACKAGE]     without PACKAGE it is built first, lintian looks at it, and piuparts puts it into a bare system of its own and takes it
+#                        out again, which leaves nothing behind
 # Then the autopkgtest, and all that is done with a package (deb.py), under a systemd of its own, in namespaces without a network.
 set -eu
 
 cd "$(dirname "$0")/.."
+. tests/bare.sh
 work=/var/tmp/imapferry-deb
 package=${1:-}
+
+# Its log where that is not so. What is passed over is systemd's, which comes along for its users and folders and leaves these behind.
+piuparts_of() { # package
+    apt-get -q install -y --no-install-recommends piuparts >/dev/null
+    piuparts --defaults debian --distribution "$(. /etc/os-release && echo "$VERSION_CODENAME")" --mirror "$(target Debian) main" \
+        --no-eatmydata --no-adequate --ignore-regex '^/root/\.ssh|^/var/(cache|lib|log)/private|^/var/lib/systemd' \
+        "$1" >build/deb/piuparts.log 2>&1 || { tail -n 60 build/deb/piuparts.log >&2; exit 1; }
+    sed -n 's/^.* INFO: PASS/piuparts: PASS/p' build/deb/piuparts.log
+}
+
 if [ -z "$package" ]; then
     make -s deb
     lintian --allow-root --fail-on error,warning build/deb/*.changes
     package=$(ls build/deb/imapferry_*.deb)
+    piuparts_of "$package"
 fi
 sh tests/deps.sh ensure demo
 apt-get -q install -y --no-install-recommends systemd iproute2 >/dev/null
