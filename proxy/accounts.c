@@ -104,22 +104,34 @@ void accounts_heard(struct account *a, const struct account_news *n)
         busy_heard(a);
 }
 
+/* What a former master says, to which this connection may stand longer than others, is worth nothing. */
+static bool accounts_is_answer(const struct account *a, enum route_rc rc, const struct route *r)
+{
+    return rc == ROUTE_OK && r->generation >= lease_generation(a->proxy->lease);
+}
+
 static void accounts_on_read(void *owner, enum route_rc rc, const struct route *r)
 {
     struct account *a = owner;
-    queue_done(a->proxy->queue, &a->read);
-    if (a->news != a->read_news)
+    struct proxy *p = a->proxy;
+    queue_done(p->queue, &a->read);
+    if (a->news != a->read_news) {
         accounts_read(a);
-    else if (rc == ROUTE_OK)
+    } else if (accounts_is_answer(a, rc, r)) {
         accounts_heard(a, &(struct account_news){r->state, r->epoch, r->generation, r->backend, r->target,
                                                  r->view, route_left_ms(r)});
-    /* else the store is down: events begin with a gap when it comes back */
+    } else if (rc == ROUTE_OK || !store_refuses(p->store)) {
+        /* Nothing else would bring it: events come over another connection, which may be whole. */
+        a->unread = true;
+        proxy_resume_later(p);
+    }
 }
 
 static void account_reads(struct queued *q)
 {
     struct account *a = CONTAINER_OF(q, struct account, read);
     a->read_news = a->news;
+    a->unread = false;
     route_where(a->proxy->store, a->key, NULL, accounts_on_read, a);
 }
 
@@ -197,6 +209,16 @@ void accounts_event(struct proxy *p, const struct event *e)
         doubt_sessions(a);
     else if (span_is(e->kind, "kick"))
         accounts_kick(a);
+}
+
+void accounts_read_again(struct proxy *p)
+{
+    struct account *a, *next;
+    HASH_ITER(hh, p->accounts, a, next)
+    {
+        if (a->unread)
+            read_later(a, RANK_ACCOUNT);
+    }
 }
 
 void accounts_read_all(struct proxy *p)

@@ -34,6 +34,7 @@ struct account {
     uint64_t news;            /* counts events */
     struct queued read, seen; /* the calls of accounts_read() and accounts_seen_all() */
     uint64_t read_news;       /* news, when the route_where() under way was sent */
+    bool unread;              /* ... the last one brought no answer: accounts_read_again() */
     UT_hash_handle hh;
 };
 
@@ -52,13 +53,18 @@ struct account_news {
     uint64_t left_ms; /* until the deadline, 0 = none */
 };
 void accounts_heard(struct account *a, const struct account_news *news);
-/* Reads the route and acts on it. Queued (queue.h), as the two below are; this one goes first. */
+/* Reads the route and acts on it. Queued (queue.h), as those below are; this one goes first. A read whose
+ * answer is lost, or is a former master's, is repeated until there is one. */
 void accounts_read(struct account *a);
 
 /* Acts on an event of the follower (lib/events.h). */
 void accounts_event(struct proxy *p, const struct event *e);
-/* Events were missed: reads the routes of all accounts. */
+/* Events were missed, or the connection that reads are sent over stands to another master now, and what was
+ * read so far, by logins too, may be the word of one that is none any more: reads the routes of all accounts.
+ * Events and reads change over to a new master each in their own time; whichever is last, all is read there. */
 void accounts_read_all(struct proxy *p);
+/* Those whose last read brought no answer (proxy_resume_later()). */
+void accounts_read_again(struct proxy *p);
 /* Tells the store again what this thread has seen, before it asks to go on after a lapse. */
 void accounts_seen_all(struct proxy *p);
 

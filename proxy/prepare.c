@@ -24,7 +24,7 @@ static const char *const step_names[] = {"sign_in", "check", "warm", "ready", "u
 struct prepare {
     struct session *s; /* borrowed */
     const struct conf_backend *target;
-    uint64_t epoch;
+    uint64_t epoch, generation;
     enum step step;
     unsigned ids;                 /* of the session (client_id.h), when it was signed in there */
     struct backend_login *dialog; /* owned */
@@ -211,11 +211,12 @@ void prepare_begin(struct session *s)
 {
     const struct account *a = s->account;
     const struct conf_backend *target = a->target ? conf_backend(s->proxy->conf, a->target) : NULL;
-    if (s->prepared && s->prepared->epoch == a->epoch)
+    if (s->prepared && s->prepared->epoch == a->epoch && s->prepared->generation == a->generation)
         return;
     prepare_drop(s);
     struct prepare *pr = s->prepared = xcalloc(1, sizeof *pr);
-    *pr = (struct prepare){.s = s, .target = target ? target : s->at, .epoch = a->epoch};
+    *pr = (struct prepare){
+        .s = s, .target = target ? target : s->at, .epoch = a->epoch, .generation = a->generation};
     pr->again = timer_new(s->proxy->loop, prepare_on_again, pr);
     if (s->protocol->is_pop3)
         prepare_unfit(pr, "pop3");

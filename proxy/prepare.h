@@ -22,7 +22,7 @@
 
 #include "session.h"
 
-/* The account is in `preparing`. Does nothing where this was begun for the same epoch already. */
+/* The account is in `preparing`. Does nothing where this was begun for the same epoch of the same generation already. */
 void prepare_begin(struct session *s);
 /* Gives the attempt up and closes its connection, which is not needed (any more). */
 void prepare_drop(struct session *s);

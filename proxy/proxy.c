@@ -70,6 +70,10 @@ static void proxy_on_store(void *owner, enum store_state state, const char *deta
     if (!p->lease)
         return;
     set_pace(p);
+    if (state == STORE_UP && store_generation(p->store) != p->read_of) {
+        p->read_of = store_generation(p->store);
+        accounts_read_all(p);
+    }
     if (state == STORE_UP)
         backends_read(p->backends, p->store, lease_incarnation(p->lease));
     if (state == STORE_UP && p->thread == 0)
@@ -108,6 +112,7 @@ static void on_lease(void *owner, enum lease_event ev)
 static void on_resume_timer(void *owner)
 {
     struct proxy *p = owner;
+    accounts_read_again(p);
     each_live(p, registration_ask);
     each_live(p, session_go_on);
 }

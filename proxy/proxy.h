@@ -79,7 +79,7 @@ struct proxy {
     bool at_once;               /* the second signal came */
     struct timer *start_timer;  /* STARTING: how long to wait for the store */
     struct timer *drain_timer;  /* DRAINING: the next good-byes; ENDING: how long to wait for the store */
-    struct timer *resume_timer; /* asks again for sessions that rest though the lease is valid */
+    struct timer *resume_timer; /* asks, and reads, again what has had no answer (proxy_resume_later()) */
     struct timer *room_timer;   /* looks again whether there is room for a connection that waits */
     struct loop_task accepting; /* goes on with those that wait for the next round */
     uint64_t accept_round;
@@ -88,6 +88,7 @@ struct proxy {
     size_t drain_total, drain_told;
 
     struct store *store;
+    uint64_t read_of;          /* its generation when all accounts were read last for a new one */
     struct store *lease_store; /* beside store: no queue there delays a renewal */
     struct lease *lease;
     uint64_t replicas_late_ms; /* when the replicas of Redis did not keep up, by clock_boot_ms(); 0: never */
@@ -154,7 +155,8 @@ void proxy_session_ended(struct proxy *p);
 bool proxy_has_room(struct proxy *p);
 /* May one more be taken in this round of the loop? Otherwise listeners go on in the next. */
 bool proxy_may_accept(struct proxy *p);
-/* There are sessions whose lapse was not cleared, though the store may be there: asks again soon. */
+/* There are sessions whose lapse was not cleared, though the store may be there, or accounts whose route could not be
+ * read: asks again soon. */
 void proxy_resume_later(struct proxy *p);
 
 #endif

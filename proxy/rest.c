@@ -23,7 +23,7 @@ struct rest {
     struct session *s; /* borrowed */
     bool acknowledged;
     uint64_t began_ms;
-    uint64_t acknowledged_epoch; /* 0: it is to be said again */
+    uint64_t acknowledged_epoch, acknowledged_generation; /* 0: it is to be said again */
     enum step step;
     struct view_list list;
     unsigned asked;    /* FETCHes so far */
@@ -135,10 +135,12 @@ static void rest_acknowledge(struct rest *re)
     struct session *s = re->s;
     const struct account *a = s->account;
     bool heard = a->known && a->state == ROUTE_FREEZING;
-    if (!heard || registration_is_asked(s) || re->acknowledged_epoch == a->epoch)
+    bool said = re->acknowledged_epoch == a->epoch && re->acknowledged_generation == a->generation;
+    if (!heard || registration_is_asked(s) || said)
         return;
     re->acknowledged = true;
     re->acknowledged_epoch = a->epoch;
+    re->acknowledged_generation = a->generation;
     route_frozen(s->proxy->store, a->key, s->name, a->epoch, rest_on_frozen, re);
 }
 

@@ -3,7 +3,7 @@ import threading
 import time
 
 from harness import net, scripts
-from harness.relay import UP, Relay
+from harness.relay import DOWN, UP, Relay
 from harness.scene import connect, new_user
 
 LEASE = 1.0
@@ -93,3 +93,96 @@ def test_a_leave_that_is_lost_is_sent_again(make_ferry, backends, redis):
     relay.resume()
     net.wait_until("leave", lambda: not ferry.redis.client().exists(f"imapferry:sessions:{user}"))
     relay.close()
+
+
+class Ways(Relay):
+    """To Redis, of a proxy of one thread: knows which of its connections is the one by which it reads routes."""
+
+    def __init__(self, upstream):
+        self.reads, self._asked, self.loses = None, False, ""
+        self.answered = threading.Event()  # a read, behind listen()
+        super().__init__(upstream)
+
+    def _edited(self, pair, direction, data):
+        if direction == UP and b"_where" in data:
+            self.reads, self._asked = pair, True
+            if self.loses and self.loses.encode() in data:
+                self.loses = ""
+                raise ConnectionResetError
+        elif direction == DOWN and pair == self.reads and self._asked:
+            self.answered.set()
+        return data
+
+    def listen(self):
+        self._asked = False
+        self.answered.clear()
+
+    def reset_reads(self):
+        self._reset_pair(self.reads)
+
+
+def announce(client, user, skipped=0, **fields):
+    """A change of the route, as a migrator's script would make it; skipped: so many events before it were lost."""
+    route = {"backend": "old", "source": "old", "target": "new", "owner": "token", **fields}
+    client.hset(f"imapferry:route:{user}", mapping=route)
+    client.xadd("imapferry:events", {
+        "n": client.hincrby("imapferry:store", "events", 1 + skipped), "user": user, "kind": "state", "state": route["state"],
+        "epoch": route["epoch"], "backend": "old", "target": "new", "left": route.get("left", 0), "generation": route["generation"]})
+
+
+def preparing(client):
+    now = client.time()[0] * 1000
+    return {"state": "preparing", "epoch": 5, "prepared": now, "deadline": now + 60000, "left": 60000}
+
+
+def mode(client, user):
+    return [row.split(" ")[2] for row in client.hvals(f"imapferry:sessions:{user}")]
+
+
+def test_a_read_whose_answer_is_lost_is_repeated(make_ferry, backends, redis):
+    """Events were missed, so the route is read, and the connection of that breaks, but not the one that events come by."""
+    user, ways = new_user("missed"), Ways(redis.address)
+    ferry = make_ferry(backends, {"proxy": {"lease": "60s", "lease_long": "60s", "threads": 1},
+                                  "migration": {"trigger": "manual"}})
+    proxy, client = ferry.proxy(redis={"url": ways.redis_url}), ferry.redis.client()
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        generation = int(client.hget("imapferry:store", "generation"))
+        announce(client, user, generation=generation, state="ready", epoch=4)
+        net.wait_until("session that has heard", lambda: client.hvals(f"imapferry:sessions:{user}")[0].split(" ")[1] == "4")
+        now = preparing(client)
+        client.hset(f"imapferry:route:{user}", mapping=now)
+        ways.loses = user
+        announce(client, new_user("other"), skipped=1, generation=generation, state="queued", epoch=0)
+        net.wait_until("session that is prepared", lambda: mode(client, user) == ["prepared"])
+        assert not ways.loses and wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    ways.close()
+
+
+def test_what_a_master_said_that_is_none_any_more_is_not_believed_for_ever(make_ferry, backends, redis):
+    """Redis fails over twice. Events come from the last master already while routes are still read at the one in between,
+    whose number is the greater one, as where its clock is ahead; then they are read at the last one too."""
+    user, other, ways = new_user("between"), new_user("other"), Ways(redis.address)
+    ferry = make_ferry(backends, {"proxy": {"lease": "6s", "lease_long": "60s", "threads": 1}, "migration": {"trigger": "manual"}})
+    proxy, client = ferry.proxy(redis={"url": ways.redis_url}), ferry.redis.client()
+
+    def is_heard(generation):
+        """At both connections to the store, and by the lease."""
+        return len(proxy.find(f"event=store_up .*generation={generation} ")) == 2 and \
+            [row.split(" ")[3] for row in client.hvals("imapferry:proxies")] == [str(generation)]
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        client.hset("imapferry:store", "generation", 9)
+        net.wait_until("master in between", lambda: is_heard(9))
+        announce(client, user, generation=9, state="ready", epoch=4)
+        net.wait_until("session that has heard", lambda: client.hvals(f"imapferry:sessions:{user}")[0].split(" ")[1] == "4")
+        ways.listen()
+        announce(client, other, generation=2, state="queued", epoch=0)
+        assert ways.answered.wait(10)
+        client.hset("imapferry:store", "generation", 2)
+        ways.reset_reads()
+        net.wait_until("last master", lambda: is_heard(2))
+        announce(client, user, generation=2, **preparing(client))
+        net.wait_until("session that is prepared", lambda: mode(client, user) == ["prepared"])
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    ways.close()
