@@ -504,7 +504,7 @@ def freeze_in_vain(s, resting):
 def test_thaw_goes_on_where_it_was_and_dials_the_source_again(scene, old):
     """The source closes the resting sessions of the first proxy, those of the second stay as they are."""
     relay = Relay(("127.0.0.1", old.port["imap"]))
-    s = scene("thaw", source=relay, settings={"migration": dict(MANUAL["migration"], freeze_budget="2s")})
+    s = scene("thaw", source=relay, settings={"migration": dict(MANUAL["migration"], freeze_budget="6s")})
     sessions = [(s.session(proxy=n), s.session(proxy=n)) for n in range(2)]
     for idle, _ in sessions:
         idle.line(b"i IDLE")
