@@ -1,14 +1,16 @@
 "use strict";
 // Drives Chromium by Playwright: a step a line of JSON on standard input, an answer a line on standard output.
-//   node browse.js NODE_MODULES CHROMIUM WIDTH HEIGHT dark|light
+//   node browse.js NODE_MODULES CHROMIUM
+// A line is [visitor, step, arguments...]. `begin` WIDTH HEIGHT dark|light makes a visitor who was never here before, with one page;
+// `end` lets it go.
 const readline = require("readline");
-const [modules, chromium, width, height, scheme] = process.argv.slice(2);
+const [modules, chromium] = process.argv.slice(2);
 const playwright = require(`${modules}/playwright-core`);
 const axe = require.resolve(`${modules}/axe-core/axe.min.js`);
+const visitors = new Map();
 
-async function main() {
-  const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"] });
-  const context = await browser.newContext({ viewport: { width: Number(width), height: Number(height) }, colorScheme: scheme, locale: "en-GB", timezoneId: "UTC", reducedMotion: "reduce" });
+async function begin(browser, width, height, scheme) {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, locale: "en-GB", timezoneId: "UTC", reducedMotion: "reduce" });
   const page = await context.newPage();
   const heard = { errors: [], requests: [], slow: [] };
   page.setDefaultTimeout(20000);
@@ -16,7 +18,7 @@ async function main() {
   page.on("console", (m) => { if (m.type() === "error" && !/the server responded with a status of/.test(m.text())) heard.errors.push(m.text()); });
   page.on("request", (r) => heard.requests.push(r.url()));
   page.on("requestfinished", (r) => { if (!r.url().endsWith("/live")) heard.slow.push([new URL(r.url()).pathname, r.timing().responseEnd]); });
-  const steps = {
+  return {
     open: (url) => page.goto(url),
     click: (selector) => page.click(selector),
     fill: (selector, text) => page.fill(selector, text),
@@ -37,11 +39,24 @@ async function main() {
     },
     heard: async () => heard,
     forgive: async () => { heard.errors.length = 0; },
+    end: () => context.close(),
   };
+}
+
+async function take(browser, visitor, step, args) {
+  if (step === "begin")
+    visitors.set(visitor, await begin(browser, ...args));
+  else
+    return visitors.get(visitor)[step](...args);
+  return undefined;
+}
+
+async function main() {
+  const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"] });
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const [step, ...args] = JSON.parse(line);
+    const [visitor, step, ...args] = JSON.parse(line);
     try {
-      const value = await steps[step](...args);
+      const value = await take(browser, visitor, step, args);
       console.log(JSON.stringify({ value: value === undefined || typeof value?.request === "function" || step === "wait" || step === "hear" || step === "shot" ? null : value }));
     } catch (e) {
       console.log(JSON.stringify({ error: `${step} ${args.join(" ")}: ${e.message}` }));

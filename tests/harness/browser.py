@@ -1,4 +1,7 @@
-"""A real Chromium, driven by Playwright (browse.js, packages of npm in build/servers/npm), a step a call."""
+"""A real Chromium, driven by Playwright (browse.js, packages of npm in build/servers/npm), a step a call. It starts with the first
+Browser and ends with this process; each Browser is a visitor of its own, who shares nothing with the others."""
+import atexit
+import itertools
 import json
 import os
 import shutil
@@ -10,35 +13,59 @@ MODULES = os.path.join(ROOT, "build", "servers", "npm", "node_modules")
 SHOTS = os.path.join(ROOT, "build", "page")
 
 
-class Browser:
-    def __init__(self, width=1280, height=900, scheme="light"):
-        self._process = subprocess.Popen(["node", os.path.join(HERE, "browse.js"), MODULES, shutil.which("chromium"), str(width), str(height), scheme],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        os.makedirs(SHOTS, exist_ok=True)
+class Chromium:
+    """The process that all visitors share."""
 
-    def __getattr__(self, step):
-        """browser.click("#x") is the step `click` of browse.js."""
-        if step.startswith("_"):
-            raise AttributeError(step)
-        return lambda *args: self._do(step, *args)
+    def __init__(self):
+        self._process = None
 
-    def _do(self, *step):
+    def step(self, *step):
+        if not self._process:
+            self._process = subprocess.Popen(["node", os.path.join(HERE, "browse.js"), MODULES, shutil.which("chromium")],
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            atexit.register(self.close)
         self._process.stdin.write(json.dumps(step) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
+        if not line:
+            self.close()
         assert line, "the browser has ended"
         answer = json.loads(line)
         assert "error" not in answer, answer["error"]
         return answer["value"]
 
+    def close(self):
+        process, self._process = self._process, None
+        if not process:
+            return
+        atexit.unregister(self.close)
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+CHROMIUM = Chromium()
+NUMBERS = itertools.count(1)
+
+
+class Browser:
+    def __init__(self, width=1280, height=900, scheme="light"):
+        os.makedirs(SHOTS, exist_ok=True)
+        self._visitor = next(NUMBERS)
+        self.begin(width, height, scheme)
+
+    def __getattr__(self, step):
+        """browser.click("#x") is the step `click` of browse.js."""
+        if step.startswith("_"):
+            raise AttributeError(step)
+        return lambda *args: CHROMIUM.step(self._visitor, step, *args)
+
     def picture(self, name, full=True):
         self.shot(os.path.join(SHOTS, name + ".png"), full)
 
     def close(self):
-        self._process.stdin.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        self.end()
