@@ -6,7 +6,7 @@
 
 /* ---- an account: one mailbox, before the flip at the source and then at the target ---- */
 
-enum { ROWS = 200, CLIENTS = 4, ROUNDS = 4000, VISITS = 6 };
+enum { ROWS = 200, CLIENTS = 4, ROUNDS = 1500, VISITS = 6 };
 
 struct row {
     uint32_t uid, shown; /* at the server where it is now, and as clients know it */
