@@ -86,6 +86,10 @@ static const struct {
          "Goes on by itself: after five passes it is switched over all the same, and its sessions stand still while the rest is "
          "copied. Where that takes longer than freeze_budget it is tried again later (deadline): then stop what writes so "
          "much, see \"sessions\", or raise freeze_budget."},
+    [WHY_DOUBT] =
+        {"doubt", THEN_AGAIN,
+         "Goes on by itself at that time. A hook_kick, which ends all connections of the account at the new server, makes the wait "
+         "needless."},
     [WHY_WINDOW] = {"window", THEN_AGAIN,
                     "Goes on by itself. \"migrate NAME --now\" switches it over at once."},
     [WHY_IDLE] =

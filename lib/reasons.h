@@ -32,6 +32,7 @@ enum why {
     WHY_KILLED,         /* two migrators have ended, or fallen silent, while they had the account */
     WHY_PROXY,          /* no fault of the account: a silent proxy may still serve its sessions */
     WHY_CHANGING,       /* no fault: it changes as fast as it is copied */
+    WHY_DOUBT,          /* no fault: the target may still execute what a lost connection told it */
     WHY_WINDOW,   /* no fault: a copied account waits for the times in which accounts are switched over */
     WHY_IDLE,     /* no fault: a copied account waits until nobody uses it */
     WHY_WAVE,     /* no fault: its wave is paused */

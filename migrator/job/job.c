@@ -798,6 +798,7 @@ static void on_calm(void *owner, enum route_rc rc, const char *detail)
     if (job_common_answer(j, rc, detail))
         return;
     j->move.calm = true;
+    job_say(j, "");
     if (j->move.records)
         records_begin_attempt(j->move.records);
     job_enter(j, j->move.force ? WATCH : RECOPY);
@@ -841,6 +842,19 @@ static void start_kick(struct job *j)
                          on_kicked, j);
 }
 
+static void say_settling(struct job *j, uint64_t ms)
+{
+    char at[40];
+
+    time_after(ms, at);
+    char *text = xasprintf(
+        "%s: waits until %s, since %s may until then carry out what a connection told it that is gone",
+        why_word(WHY_DOUBT), at, j->move.target_name);
+    LOG(INFO, "settle_waits", LOG_S("user", j->move.user), LOG_U("ms", ms));
+    job_say(j, text);
+    free(text);
+}
+
 static void settle_target(struct job *j)
 {
     uint64_t now = clock_boot_ms(), until = settled_ms(j);
@@ -852,7 +866,7 @@ static void settle_target(struct job *j)
     } else if (j->kicking == KICK_DUE && j->m->conf->migration.hook_kick.n > 0) {
         start_kick(j);
     } else {
-        LOG(INFO, "settle_waits", LOG_S("user", j->move.user), LOG_U("ms", until - now));
+        say_settling(j, until - now);
         timer_start(j->retry, until - now);
     }
 }

@@ -2,6 +2,7 @@
 (migration.foreign_max), so that clients see the mailbox as they know it, and that mail as new. On real servers and on a
 fake one, killed at each step."""
 import re
+from concurrent import futures
 
 import pytest
 
@@ -299,12 +300,17 @@ def test_copy_without_an_answer(site, fault):
     user = fakes_prepared(site)
     foreign = fakes_foreign(site, user)
     site.target.misbehave(fault, times=1)
-    site.start(user, "--now")
-    if fault == "copy_late":
-        site.target.wait("COPY in the air", lambda: site.target.late)
-        site.migrator.wait("event=settle_waits")
-        site.target.land()
-    site.wait(user, "flipped")
+    with futures.ThreadPoolExecutor(1) as pool:
+        staff = pool.submit(site.ferry.ctl_raw, "migrate", user, "--now", "--wait")
+        if fault == "copy_late":
+            site.target.wait("COPY in the air", lambda: site.target.late)
+            site.migrator.wait("event=settle_waits")
+            site.target.land()
+        site.wait(user, "flipped")
+        status, out, _ = staff.result()
+    told = r"\n(?:ready|copying): doubt: waits until \S+Z, since new may until then carry out what a connection told it that is gone\n"
+    assert status == 0 and re.search(told, out.replace(f"{user}: ", "")), out
+    assert not site.ferry.route(user)["reason"]
     site.target.behave()
     fakes_assert_behind(site, user, foreign)
 
