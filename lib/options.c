@@ -288,7 +288,7 @@ const struct option options[] = {
      .reload = RELOAD_YES,
      .text =
          "Say true before this server is switched off: then it is not looked at for late mail any more, nor by "
-         "\"imapferryctl check\" and \"doctor\", and what only the way back to it needs is forgotten."},
+         "\"imapferryctl check\" and \"doctor\", nobody is moved to it or from it, and what only the way back to it needs is forgotten."},
     {"proxy", "listen", OPTION_LIST, offsetof(struct conf_proxy, listen), .def = "",
      .example = "{\"imaps://[::]:993\", \"imap+starttls://[::]:143\"}",
      .text =

@@ -481,7 +481,8 @@ void route_enqueue(struct store *s, const struct route_staff *a, const char *sou
                    bool bulk, bool force, bool back, bool now, route_done_fn fn, void *owner);
 /* resting, flipped, settled → queued, behind the logins: an account of a list is to be moved from where it
  * is. run names one run over the list; the audit has an entry of the list (route_note()), and none of each
- * account. ROUTE_OK: detail is queued, under_way or there (it is on the target). */
+ * account. ROUTE_OK: detail is queued, under_way or there (it is on the target). ROUTE_REFUSED: detail says what it is, also where
+ * a server is retired. */
 void route_bulk(struct store *s, const char *user, const char *run, const char *target, bool back,
                 route_done_fn fn, void *owner);
 /* How many accounts with a record are in each state and on each backend. rows[0] is "1" where all were

@@ -29,16 +29,28 @@ void route_enqueue(struct store *s, const struct route_staff *staff, const char 
     route_run(s, "enqueue", &a, fn, owner);
 }
 
+/* Of the configuration, each with a blank before and behind it. */
+static void staff_write_retired(const struct conf *c, struct buf *out)
+{
+    for (size_t i = 0; i < c->n_backends; i++)
+        if (c->backends[i].retired)
+            buf_printf(out, " %s ", c->backends[i].name);
+}
+
 void route_bulk(struct store *s, const char *user, const char *run, const char *target, bool back,
                 route_done_fn fn, void *owner)
 {
     struct args a = {0};
+    struct buf retired = {0};
+    staff_write_retired(store_conf(s), &retired);
     args_text(&a, user);
     args_text(&a, run);
     args_text(&a, target);
     args_bool(&a, back);
     args_text(&a, route_home(s, user));
+    args_text(&a, buf_str(&retired));
     route_run(s, "bulk", &a, fn, owner);
+    buf_free(&retired);
 }
 
 void route_note(struct store *s, const char *run, const char *who, const char *what, const char *reason,

@@ -114,6 +114,14 @@ static bool at_rest_on(const struct route *route, const char *backend)
     return !strcmp(route->backend, backend) && !under_way(route) && route->state != ROUTE_HELD;
 }
 
+/* Nothing is looked at there any more, and it may be off. */
+static bool action_is_retired(const struct run *r, const char *backend)
+{
+    const struct conf_backend *b = conf_backend(store_conf(r->store), backend);
+
+    return b && b->retired;
+}
+
 /* Of a route that was read before: what it is by now, the script compares. */
 static void enqueue(struct run *r)
 {
@@ -130,6 +138,12 @@ static void move_account(struct run *r, const struct route *route)
     if (at_rest_on(route, to)) {
         action_set_state(r, route_state_name(route->state));
         run_end(r, ACTION_DONE, "%s is on %s already", r->user, to);
+    } else if (action_is_retired(r, to)) {
+        run_end(r, ACTION_REFUSED, "%s is retired, as its section says: nobody is moved to it", to);
+    } else if (action_is_retired(r, route->backend) && !r->action.force) {
+        run_end(r, ACTION_REFUSED,
+                "%s is on %s, which is retired, as its section says: nothing is copied from there", r->user,
+                route->backend);
     } else if (under_way(route) && !strcmp(route->backend, to)) {
         run_end(r, ACTION_REFUSED, "%s is on %s and on its way to %s; \"hold\" keeps it where it is", r->user,
                 to, route->target);

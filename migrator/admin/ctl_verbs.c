@@ -151,7 +151,8 @@ const struct ctl_verb ctl_verbs[] = {
             "A list has one login name a line (\"-\": standard input); \"#\" begins a comment. Its accounts are copied behind those "
             "whose users log in. One that is sent back to where it came from takes along what is new, and is held there.",
         .changes = "Queues the account, or all of the list; one entry in the audit.",
-        .refused = "the account is held, or on its way from there; of a list: where some are",
+        .refused =
+            "the account is held, or on its way from there, or one of the servers is retired; of a list: where some are",
     },
     {
         .name = "flip",
@@ -167,8 +168,8 @@ const struct ctl_verb ctl_verbs[] = {
             "--yes.",
         .changes = "Queues the account for a switch-over whatever the policy says; one entry in the audit.",
         .refused =
-            "the account is held, on its way from there, or in its cut-over; with --force also where the user is not seen on "
-            "BACKEND",
+            "the account is held, on its way from there, or in its cut-over; BACKEND is retired, or without --force the server that it is "
+            "on; with --force also where the user is not seen on BACKEND",
     },
     {
         .name = "hold",

@@ -70,6 +70,32 @@ def test_what_keeps_an_old_server_and_that_nothing_does(scene, tmp_path):
     assert scene.ctl("retire", "nwe")[0] == 2 and "did you mean" in scene.ctl("retire", "nwe")[1]["error"]
 
 
+def test_nobody_is_moved_to_a_retired_server_or_from_it(scene, tmp_path):
+    """Whoever says so hears why, and nothing is queued; the way from it without a copy is left."""
+    there, here = new_user("there"), new_user("here")
+    for user, place in ((there, "new"), (here, "old")):
+        scene.redis.client().hset(f"imapferry:route:{user}", mapping={
+            "backend": place, "state": "settled", "source": "old", "target": "new", "epoch": 3, "generation": 1})
+    scene.backends["old"]["retired"] = True
+
+    def refused(text, *command):
+        status, answer = scene.ctl(*command)
+        assert status == 4 and text in answer["error"] and scene.redis.client().xlen("imapferry:jobs") == 0, answer
+    refused("old is retired, as its section says", "migrate", there, "--to", "old")
+    refused("old is retired, as its section says", "migrate", there, "--to", "old", "--now", "--wait")
+    refused("old is retired, as its section says", "flip", there, "--to", "old", "--force", "--yes", "--reason", "back")
+    refused(f"{here} is on old, which is retired", "migrate", here)
+    refused(f"{here} is on old, which is retired", "flip", here, "--to", "new", "--reason", "now")
+    assert scene.ctl("migrate", there)[1]["message"] == f"{there} is on new already"
+    status, answer = scene.ctl("migrate", *a_list(tmp_path, there, here))
+    assert status == 4 and (answer["there"], answer["refused"], answer["queued"]) == (1, 1, 0), answer
+    assert [p["error"] for p in answer["problems"]] == ["is on old, which is retired"], answer
+    status, answer = scene.ctl("migrate", *a_list(tmp_path, there, here), "--to", "old")
+    assert status == 4 and [p["error"] for p in answer["problems"]] == ["is not moved to old, which is retired"], answer
+    assert scene.ctl("flip", here, "--to", "new", "--force", "--yes", "--reason", "it burned")[0] == 0
+    assert scene.route(here)["state"] == "queued"
+
+
 def test_late_mail_waivers_and_a_watch_that_is_not_over(scene, tmp_path):
     user, other = new_user("late"), new_user("waived")
     listed = a_list(tmp_path, user, other)

@@ -1261,6 +1261,14 @@ def test_bulk_from_every_state(store, state):
     assert store.audit() == []
 
 
+def test_bulk_and_servers_that_are_retired(store):
+    """An account that is there already is no fault of the list."""
+    assert store.call("bulk", "ann", "run", "new", 0, "old", " old  other ") == ["refused", "on old, which is retired"]
+    assert store.call("bulk", "ann", "run", "old", 1, "old", " old  other ") == ["ok", "there"]
+    assert store.call("bulk", "ann", "run", "other", 0, "old", " old  other ") == ["refused", "not moved to other, which is retired"]
+    assert store.jobs(bulk=True) == [] and store.call("bulk", "ann", "run", "new", 0, "old", " ol  d  new2 ") == ["ok", "queued"]
+
+
 def test_bulk_without_record(store):
     assert store.call("bulk", "ann", "run", "new", 0, "old") == ["ok", "queued"]
     assert store.call("bulk", "bob", "run", "old", 1, "old") == ["ok", "there"]
