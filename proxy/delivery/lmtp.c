@@ -121,23 +121,31 @@ struct lmtp_caps lmtp_common_caps(const struct lmtp *l)
     return any ? all : (struct lmtp_caps){0};
 }
 
+bool lmtp_may_log(struct lmtp_lines *lines, uint64_t now_ms, uint64_t *_others)
+{
+    if (now_ms - lines->since_ms >= LMTP_LINES_MS) {
+        lines->since_ms = now_ms;
+        lines->n = 0;
+    }
+    if (++lines->n > LMTP_LINES) {
+        lines->others++;
+        return false;
+    }
+    *_others = lines->others;
+    lines->others = 0;
+    return true;
+}
+
 void lmtp_complain(struct lmtp *l, size_t backend, const char *session, const char *detail)
 {
-    uint64_t now = clock_boot_ms();
+    uint64_t others;
 
-    if (now - l->complained_ms >= LMTP_COMPLAIN_MS) {
-        l->complained_ms = now;
-        l->complained = 0;
-    }
-    if (++l->complained > LMTP_COMPLAINTS) {
-        l->complaints++;
+    if (!lmtp_may_log(&l->failed, clock_boot_ms(), &others))
         return;
-    }
     LOG(WARN, "lmtp_server_failed", LOG_S("backend", l->conf->backends[backend].name),
         LOG_S("detail", detail), LOG_S(session ? "session" : NULL, session),
-        LOG_U(l->complaints ? "others" : NULL, l->complaints),
+        LOG_U(others ? "others" : NULL, others),
         LOG_S("effect", "recipients there get 451, and mail servers try again"));
-    l->complaints = 0;
 }
 
 /* ---- clients */

@@ -16,8 +16,9 @@ enum {
     LMTP_QUEUE_MAX = 8 * 1024 * 1024, /* answers for 1,000 recipients, of some lines each */
     LMTP_PROBE_MS = 5 * 1000,         /* how long LHLO waits to learn what servers offer ... */
     LMTP_PROBE_AGAIN_MS = 60 * 1000,  /* ... and how long a server that did not tell is left alone */
-    LMTP_COMPLAIN_MS = 10 * 1000,
-    LMTP_COMPLAINTS = 20,
+    LMTP_LINES_MS =
+        10 * 1000,    /* of the log, that somebody else can cause as often as they like: in so long ... */
+    LMTP_LINES = 100, /* ... so many of a kind */
     LMTP_KNOWN_MS =
         10 * 60 * 1000, /* what is known of one that nothing was sent to for so long is asked anew */
 };
@@ -30,6 +31,12 @@ struct lmtp_known {
     struct lmtp_caps caps;
     uint64_t told_ms, asked_ms; /* by clock_boot_ms(), 0: never */
     struct lmtp_next *probe;    /* owned; NULL: it is not being asked */
+};
+
+/* Lines of one kind in the log. */
+struct lmtp_lines {
+    uint64_t since_ms, n; /* by clock_boot_ms(); so many since then */
+    uint64_t others;      /* that were not logged, and that no line has told of yet */
 };
 
 LIST_HEAD(lmtp_sessions, lmtp_session);
@@ -48,8 +55,7 @@ struct lmtp {
     struct lmtp_known *known; /* one a backend; owned */
     struct timer *probe_timer;
     bool draining;
-    uint64_t complained_ms, complained; /* of servers, in the log: since then, so often */
-    uint64_t complaints;                /* that were not logged */
+    struct lmtp_lines failed, ended; /* servers, and connections of mail servers */
 };
 
 /* state   | waits for                                       | deadline          | leaves to
@@ -189,7 +195,9 @@ void lmtp_note_caps(struct lmtp *l, size_t backend, const struct lmtp_caps *caps
 bool lmtp_probe(struct lmtp *l) MUST_CHECK;
 /* What all servers have in common, as far as it is known. */
 struct lmtp_caps lmtp_common_caps(const struct lmtp *l);
-/* A server has failed, for the log: so many lines in ten seconds, at most. */
+/* May one more line be logged at this moment (clock_boot_ms())? Then *_others is how many before it were not. */
+bool lmtp_may_log(struct lmtp_lines *lines, uint64_t now_ms, uint64_t *_others) MUST_CHECK;
+/* A server has failed, for the log. */
 void lmtp_complain(struct lmtp *l, size_t backend, const char *session, const char *detail);
 
 #endif

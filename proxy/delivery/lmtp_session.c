@@ -63,6 +63,17 @@ static void session_free(struct loop_task *task)
     lmtp_session_ended(l);
 }
 
+/* Whoever can connect can have as many as they like. */
+static void session_log_end(struct lmtp_session *s, const char *why)
+{
+    uint64_t others;
+
+    if (lmtp_may_log(&s->lmtp->ended, clock_boot_ms(), &others))
+        LOG(INFO, "lmtp_end", LOG_S("session", s->name), LOG_S("why", why),
+            LOG_S("peer", s->client ? stream_peer(s->client) : NULL), LOG_U("recipients", s->n_rcpts),
+            LOG_U(others ? "others" : NULL, others));
+}
+
 void lmtp_session_end(struct lmtp_session *s, const char *why, const char *say)
 {
     if (s->state == LMTP_ENDED)
@@ -70,8 +81,7 @@ void lmtp_session_end(struct lmtp_session *s, const char *why, const char *say)
     if (say)
         lmtp_session_say(s, "%s", say);
     if (strcmp(why, "quit") != 0)
-        LOG(INFO, "lmtp_end", LOG_S("session", s->name), LOG_S("why", why),
-            LOG_S("peer", s->client ? stream_peer(s->client) : NULL), LOG_U("recipients", s->n_rcpts));
+        session_log_end(s, why);
     lmtp_mail_reset(s);
     s->state = LMTP_ENDED;
     timer_stop(s->timer);

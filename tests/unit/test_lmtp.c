@@ -1,5 +1,6 @@
 #include "proxy/delivery/lmtp_command.h"
 #include "proxy/delivery/lmtp_data.h"
+#include "proxy/delivery/lmtp_priv.h"
 
 #include "unit.h"
 
@@ -370,6 +371,25 @@ static void test_what_both_servers_have_is_offered(void **state)
     buf_free(&out);
 }
 
+/* However often it happens; and what was left out is told by the next line. */
+static void test_lines_of_the_log_have_a_limit(void **state)
+{
+    struct lmtp_lines lines = {0};
+    uint64_t others = 99;
+    unsigned logged = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < LMTP_LINES + 900; i++) {
+        logged += lmtp_may_log(&lines, 1000000 + i, &others);
+        assert_int_equal(others, 0);
+    }
+    assert_int_equal(logged, LMTP_LINES);
+    assert_true(lmtp_may_log(&lines, 1000000 + LMTP_LINES_MS, &others));
+    assert_int_equal(others, 900);
+    assert_true(lmtp_may_log(&lines, 1000000 + LMTP_LINES_MS, &others));
+    assert_int_equal(others, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_a_path_has_a_limit),
         cmocka_unit_test(test_parameters_go_to_servers_that_have_the_extension),
         cmocka_unit_test(test_what_both_servers_have_is_offered),
+        cmocka_unit_test(test_lines_of_the_log_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
