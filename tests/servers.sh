@@ -1,6 +1,7 @@
 #!/bin/sh
 # Cyrus and Courier for the tests, in build/servers. Debian lets neither be installed beside Dovecot, so their packages
 # are only unpacked, with the libraries that this machine lacks; nothing of them is installed, started or enabled.
+# An Exim, which Debian doesn't install beside Postfix.
 # A Roundcube with the PHP that it needs, without the web server that Debian would start for it.
 # And packages of npm (tests/view/npm), which tests use without a network.
 # Quick where they are there already.
@@ -10,6 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 servers=$(dirname "$here")/build/servers
 cyrus="cyrus-imapd cyrus-pop3d cyrus-common libsasl2-modules"
 courier="courier-imap courier-pop courier-base courier-authlib"
+exim="exim4-daemon-light"
 courier_waits_for="gamin libgamin0" # in Debian 12; that of 13 needs no such thing
 apt="apt-get -q"
 
@@ -52,6 +54,7 @@ fetch() { # name package...
     for package in "$folder"/packages/*.deb; do
         dpkg-deb -x "$package" "$folder"
     done
+    find "$folder" -type f -perm /6000 -exec chmod ug-s {} +
     rm -rf "$folder/packages" "$folder/log" "$folder/usr/share" "$folder/etc" "$folder/usr/lib/tmpfiles.d"
     mv "$folder" "$servers/$name"
 }
@@ -90,6 +93,7 @@ npm_lock=$here/view/npm/package-lock.json
 mkdir -p "$servers"
 [ -x "$servers/cyrus/usr/lib/cyrus/bin/pop3d" ] || fetch cyrus $cyrus
 [ -x "$servers/courier/usr/lib/courier/courier/courierpop3d" ] || fetch courier $courier $(known $courier_waits_for)
+[ -x "$servers/exim/usr/sbin/exim4" ] || fetch exim $exim
 [ -d "$servers/roundcube" ] || fetch_roundcube || { refresh; fetch_roundcube; } || { cat "$servers/roundcube.new/log" >&2; exit 1; }
 cmp -s "$npm_lock" "$servers/npm/package-lock.json" || fetch_npm
 if [ ! "$servers/private.so" -nt "$here/harness/private.c" ]; then

@@ -1,10 +1,11 @@
-/* Preloaded into the Cyrus and Courier of the tests, which know only the system's places: the log goes to the
+/* Preloaded into the Cyrus, Courier and Exim of the tests, which know only the system's places: the log goes to the
  * file that PRIVATE_LOG names instead of syslog, Courier's password socket is the one that PRIVATE_AUTH names
- * and its user the one that PRIVATE_USER names, and nothing is synced to disk, since a test's mail lives as
+ * and its user (and that of Exim, with its group) the one that PRIVATE_USER names, and nothing is synced to disk, since a test's mail lives as
  * long as the test. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -85,12 +86,19 @@ static const char *user_for(const char *name)
 {
     const char *ours = getenv("PRIVATE_USER");
 
-    return ours && strcmp(name, "courier") == 0 ? ours : name;
+    return ours && (!strcmp(name, "courier") || !strcmp(name, "Debian-exim")) ? ours : name;
 }
 
 struct passwd *getpwnam(const char *name)
 {
     struct passwd *(*next)(const char *) = (struct passwd * (*)(const char *)) dlsym(RTLD_NEXT, "getpwnam");
+
+    return next(user_for(name));
+}
+
+struct group *getgrnam(const char *name)
+{
+    struct group *(*next)(const char *) = (struct group * (*)(const char *)) dlsym(RTLD_NEXT, "getgrnam");
 
     return next(user_for(name));
 }

@@ -1,4 +1,4 @@
-"""What the private Cyrus and Courier have in common: programs from build/servers (see tests/servers.sh), which find
+"""What the private Cyrus and Courier (and Exim, as far as it is one) have in common: programs from build/servers (see tests/servers.sh), which find
 their libraries, log, password daemon and user by the environment, and leave nothing behind when they are stopped.
 
 A server is `with Cyrus("old", ...) as server`, just as harness.dovecot.Dovecot is: name, separator, prefix, port,
