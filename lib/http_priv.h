@@ -19,6 +19,9 @@ struct http_route {
     const char *method, *path; /* borrowed */
     http_handler_fn fn;
     void *owner;
+    size_t large_max; /* of a body that `large` allows; NULL: none */
+    http_large_fn large;
+    void *large_owner;
 };
 
 /* A connection, and until when its request has to be done. */
@@ -73,6 +76,7 @@ struct http_request {
     const struct http_route *route;
     char *method, *path; /* owned */
     struct buf body;
+    size_t body_max;
     struct http_header *headers; /* of the answer; owned */
     size_t n_headers;
     struct MHD_Response *response; /* owned until it is queued */

@@ -222,12 +222,18 @@ static enum MHD_Result http_queue(struct http_request *r)
 }
 
 /* A length that is too large is refused before the client sends any of it. */
-static bool http_announces_too_much(const struct http_request *r)
+static bool http_announces_too_much(struct http_request *r)
 {
     const char *length = http_request_header(r, "Content-Length");
+    const struct http_route *route = http_find_route(r);
     uint64_t n;
 
-    return length && (!span_u64(span_str(length), UINT64_MAX, &n) || n > r->server->set.body_max);
+    r->body_max = r->server->set.body_max;
+    if (!length || (span_u64(span_str(length), UINT64_MAX, &n) && n <= r->body_max))
+        return false;
+    if (route && route->large && route->large(route->large_owner, r))
+        r->body_max = route->large_max;
+    return !span_u64(span_str(length), UINT64_MAX, &n) || n > r->body_max;
 }
 
 static enum MHD_Result http_begin_body(struct http_request *r, const char *url, const char *method)
@@ -245,7 +251,7 @@ static enum MHD_Result http_begin_body(struct http_request *r, const char *url, 
 /* What is too much is read and forgotten, within the deadline: libmicrohttpd takes no answer while a body comes in. */
 static enum MHD_Result http_add_body(struct http_request *r, const char *bytes, size_t *n)
 {
-    r->too_large = r->too_large || r->body.len + *n > r->server->set.body_max;
+    r->too_large = r->too_large || r->body.len + *n > r->body_max;
     if (!r->too_large)
         buf_add(&r->body, bytes, *n);
     *n = 0;

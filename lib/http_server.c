@@ -394,7 +394,20 @@ void http_server_route(struct http_server *s, const char *method, const char *pa
 {
     assert(!s->daemon);
     s->routes = xreallocarray(s->routes, s->n_routes + 1, sizeof *s->routes);
-    s->routes[s->n_routes++] = (struct http_route){method, path, fn, owner};
+    s->routes[s->n_routes++] = (struct http_route){.method = method, .path = path, .fn = fn, .owner = owner};
+}
+
+void http_server_allow_large(struct http_server *s, const char *method, const char *path, size_t max,
+                             http_large_fn fn, void *owner)
+{
+    for (size_t i = 0; i < s->n_routes; i++) {
+        struct http_route *route = &s->routes[i];
+        if (strcmp(route->method, method) || strcmp(route->path, path))
+            continue;
+        route->large_max = max;
+        route->large = fn;
+        route->large_owner = owner;
+    }
 }
 
 const char *http_server_address(const struct http_server *s)

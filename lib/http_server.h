@@ -53,6 +53,11 @@ struct http_server *http_server_new(struct loop *l, const struct http_settings *
 typedef void (*http_handler_fn)(void *owner, struct http_request *r);
 void http_server_route(struct http_server *s, const char *method, const char *path, http_handler_fn fn,
                        void *owner);
+/* Bodies of a route that is there already may be as large as max (bytes) where fn says so of a request, of which only the headers are
+ * there yet; else body_max holds, also where the client does not say how long its body is. fn answers nothing. */
+typedef bool (*http_large_fn)(void *owner, const struct http_request *r);
+void http_server_allow_large(struct http_server *s, const char *method, const char *path, size_t max,
+                             http_large_fn fn, void *owner);
 /* Takes connections from now on; the log says `listening on ADDRESS`. No callback runs before it returns. False: *error. */
 bool http_server_start(struct http_server *s, char **error) MUST_CHECK;
 /* The address with the real port, borrowed. */
@@ -90,6 +95,16 @@ void http_add_header(struct http_request *r, const char *name, const char *value
 void http_answer(struct http_request *r, unsigned status, const char *type, struct span body);
 /* A body that is constant for the life of the process, and not copied. */
 void http_answer_static(struct http_request *r, unsigned status, const char *type, struct span body);
+/* A body that is large, and may be given to many at a time without a copy for each. The blob is counted: whoever made it holds it until
+ * http_blob_drop(), each answer as long as it is on its way, the end of the server included. Each piece has to be taken within
+ * request_ms, the whole in any time. */
+struct http_blob;
+/* Takes the bytes; *bytes is empty then. */
+struct http_blob *http_blob_new(struct buf *bytes);
+size_t http_blob_size(const struct http_blob *b);
+/* Nulls *b; NULL is fine. */
+void http_blob_drop(struct http_blob **b);
+void http_answer_blob(struct http_request *r, unsigned status, const char *type, struct http_blob *b);
 /* A text/event-stream (HTML, 9.2 "server-sent events") that goes on until either side ends it; the request is over with this
  * call. A comment goes out every beat_ms, so that a client that has vanished is noticed. NULL: there are too many streams, and
  * the request was answered 503. gone is called once when the client has left or did not take what waits; the stream is

@@ -55,7 +55,7 @@ PRIVATE = [
     ("hiredis", r"hiredis/.*", ["lib/redis.c"]),
     ("libconfuse", r"confuse\.h", ["lib/conf.c"]),
     ("libcurl", r"curl/.*", ["migrator/site/http_post.c"]),
-    ("libmicrohttpd", r"microhttpd\.h", ["lib/http_server.c", "lib/http_request.c", "lib/http_stream.c", "lib/http_priv.h"]),
+    ("libmicrohttpd", r"microhttpd\.h", ["lib/http_server.c", "lib/http_request.c", "lib/http_stream.c", "lib/http_blob.c", "lib/http_priv.h"]),
 ]
 GENERATED = {"route_scripts.h": "store", "page_files.h": None}  # for lib/: of which layer; None: of a program
 

@@ -11,6 +11,7 @@ struct world {
     struct http_settings set;
     struct http_request *held;
     struct http_stream *stream;
+    struct http_blob *blob;
     bool is_held, gone, streams;
     unsigned calls;
     char last[512]; /* what the last request was */
@@ -65,6 +66,19 @@ static void begin_stream(void *owner, struct http_request *r)
     w->streams = true;
 }
 
+static void give_blob(void *owner, struct http_request *r)
+{
+    struct world *w = owner;
+    http_answer_blob(r, 200, "text/csv", w->blob);
+}
+
+static bool may_be_large(void *owner, const struct http_request *r)
+{
+    struct world *w = owner;
+    w->is_held = true;
+    return http_request_bearer(r).len > 0;
+}
+
 /* ---- the world ---- */
 
 static void serve(struct world *w)
@@ -78,6 +92,9 @@ static void serve(struct world *w)
     http_server_route(w->server, "GET", "/below/*", show, w);
     http_server_route(w->server, "GET", "/hold", hold, w);
     http_server_route(w->server, "GET", "/stream", begin_stream, w);
+    http_server_route(w->server, "POST", "/large", show, w);
+    http_server_allow_large(w->server, "POST", "/large", 20, may_be_large, w);
+    http_server_route(w->server, "GET", "/blob", give_blob, w);
     if (!http_server_start(w->server, &error))
         fail_msg("%s", error);
 }
@@ -225,6 +242,90 @@ static void test_body(void **state)
     EXPECT(w, "POST /show HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" END "b\r\n01234567890\r\n0\r\n\r\n",
            NULL, "HTTP/1.1 413 ");
     assert_int_equal(w->calls, 2);
+}
+
+static void test_large_body(void **state)
+{
+    struct world *w = *state;
+    w->set.body_max = 10;
+    serve(w);
+    EXPECT(w, "POST /large HTTP/1.1\r\nContent-Length: 10\r\n" END "0123456789", NULL, "200");
+    assert_false(w->is_held); /* nobody was asked for what everybody may send */
+    EXPECT(w, "POST /large HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 12\r\n" END "0123456789ab",
+           NULL, "200");
+    assert_non_null(strstr(w->last, "body=0123456789ab "));
+    EXPECT(w, "POST /large HTTP/1.1\r\nContent-Length: 12\r\n" END "0123456789ab", NULL, "HTTP/1.1 413 ");
+    EXPECT(w, "POST /large HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 21\r\n" END, NULL,
+           "HTTP/1.1 413 ");
+    EXPECT(w,
+           "POST /large HTTP/1.1\r\nAuthorization: Bearer x\r\nTransfer-Encoding: chunked\r\n" END
+           "b\r\n01234567890\r\n0\r\n\r\n",
+           NULL, "HTTP/1.1 413 ");
+    EXPECT(w, "POST /show HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 12\r\n" END, NULL,
+           "HTTP/1.1 413 ");
+    assert_int_equal(w->calls, 2);
+}
+
+enum { BLOB = 16 << 20 };
+
+static void make_blob(struct world *w)
+{
+    struct buf bytes = {0};
+    for (unsigned i = 0; i < BLOB / 8; i++)
+        buf_printf(&bytes, "%07u\n", i);
+    w->blob = http_blob_new(&bytes);
+    assert_int_equal(bytes.len, 0);
+    assert_int_equal(http_blob_size(w->blob), BLOB);
+}
+
+/* What was made is gone for who comes later, but those who take it get all of it, and one that leaves harms nobody. */
+static void test_blob(void **state)
+{
+    struct world *w = *state;
+    struct client reads, leaves;
+    make_blob(w);
+    serve(w);
+    client_open(w, &leaves, "GET /blob HTTP/1.1\r\n" END, "0000000\n");
+    client_open(w, &reads, "GET /blob HTTP/1.1\r\n" END, "0000000\n");
+    io_wait(w->loop, &leaves.seen);
+    io_wait(w->loop, &reads.seen);
+    http_blob_drop(&w->blob);
+    assert_null(w->blob);
+    client_close(w, &leaves);
+    reads.until = NULL;
+    reads.seen = reads.ended;
+    io_wait(w->loop, &reads.seen);
+    const char *body = strstr(buf_str(&reads.in), "\r\n\r\n") + 4;
+    assert_non_null(strstr(buf_str(&reads.in), "Content-Length: 16777216\r\n"));
+    assert_int_equal(strlen(body), BLOB);
+    for (unsigned i = 0; i < BLOB / 8; i += 999)
+        assert_int_equal(strtoul(body + 8 * i, NULL, 10), i);
+    client_close(w, &reads);
+}
+
+/* Each piece it takes gives it time for the next; one that takes nothing is ended. */
+static void test_blob_that_nobody_takes(void **state)
+{
+    struct world *w = *state;
+    struct client c;
+    w->set.request_ms = 50;
+    make_blob(w);
+    serve(w);
+    client_open(w, &c, "GET /blob HTTP/1.1\r\n" END, "0000000\n");
+    io_wait(w->loop, &c.seen);
+    uv_poll_stop(&c.poll);
+    struct client other;
+    client_open(w, &other, "GET /hold HTTP/1.1\r\n" END, NULL);
+    io_wait(w->loop, &w->gone); /* a deadline that began later has passed */
+    client_close(w, &other);
+    size_t before = c.in.len;
+    assert_int_equal(uv_poll_start(&c.poll, UV_READABLE, on_client), 0);
+    c.until = NULL;
+    c.seen = c.ended;
+    io_wait(w->loop, &c.seen);
+    assert_true(c.in.len >= before && c.in.len < BLOB);
+    client_close(w, &c);
+    http_blob_drop(&w->blob);
 }
 
 static void test_keeps_connection(void **state)
@@ -597,6 +698,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_get, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_large_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_blob, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_blob_that_nobody_takes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_keeps_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answers_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_held_too_long, set_up, tear_down),
