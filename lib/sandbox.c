@@ -32,7 +32,8 @@ struct ruleset_attr {
 
 struct sandbox {
     enum sandbox_kind kind;
-    int rules; /* -1: the kernel has no Landlock */
+    int rules;        /* -1: the kernel has no Landlock */
+    uint64_t handled; /* rights to files that the kernel knows */
     bool calls;
     int error_of_calls, error_of_rules;
 };
@@ -40,7 +41,7 @@ struct sandbox {
 /* ---- files */
 
 /* Only what the kernel knows may be asked for. */
-static int make_rules(void)
+static int make_rules(uint64_t *_handled)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct ruleset_attr attr = {.fs = RIGHTS_1};
@@ -50,6 +51,7 @@ static int make_rules(void)
     attr.fs |= version >= 2 ? RIGHT_REFER : 0;
     attr.fs |= version >= 3 ? RIGHT_TRUNCATE : 0;
     attr.fs |= version >= 5 ? RIGHT_IOCTL : 0;
+    *_handled = attr.fs;
     attr.net = version >= 4 ? RIGHT_BIND_TCP : 0;
     return (int)syscall(SYS_landlock_create_ruleset, &attr, version >= 4 ? sizeof attr : sizeof attr.fs, 0);
 }
@@ -63,6 +65,7 @@ static void allow(struct sandbox *s, const char *path, uint64_t rights)
         return;
     if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
         rights &= RIGHTS_FILE;
+    rights &= s->handled;
     struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = fd};
     if (syscall(SYS_landlock_add_rule, s->rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
         LOG(WARN, "sandbox_rule", LOG_S("path", path), LOG_S("why", strerror(errno)));
@@ -96,6 +99,11 @@ void sandbox_read(struct sandbox *s, const char *file)
 void sandbox_write(struct sandbox *s, const char *folder)
 {
     allow(s, folder, RIGHTS_WRITE);
+}
+
+void sandbox_own(struct sandbox *s, const char *folder)
+{
+    allow(s, folder, RIGHTS_WRITE | LANDLOCK_ACCESS_FS_REMOVE_FILE | RIGHT_TRUNCATE);
 }
 
 void sandbox_remove(struct sandbox *s, const char *file)
@@ -164,7 +172,7 @@ struct sandbox *sandbox_new(enum sandbox_kind kind)
         LOG(WARN, "no_new_privs", LOG_S("why", strerror(errno)));
     s->calls = sandbox_filter_calls(kind, true);
     s->error_of_calls = s->calls ? 0 : errno;
-    if (kind == SANDBOX_TIGHT && (s->rules = make_rules()) < 0)
+    if (kind == SANDBOX_TIGHT && (s->rules = make_rules(&s->handled)) < 0)
         s->error_of_rules = errno;
     allow_system(s);
     allow_for_tests(s);

@@ -28,6 +28,8 @@ struct sandbox *sandbox_new(enum sandbox_kind kind);
 void sandbox_read(struct sandbox *s, const char *file);
 /* Lets files of this folder be written and made. */
 void sandbox_write(struct sandbox *s, const char *folder);
+/* Lets files of this folder be written, made, cut short and taken away. */
+void sandbox_own(struct sandbox *s, const char *folder);
 /* Lets this file be taken away. */
 void sandbox_remove(struct sandbox *s, const char *file);
 /* All is bound and read, and the privileges are dropped: closes it for good. One line of the log says what holds. Frees s. */

@@ -24,7 +24,7 @@
 #include "lib/process.h"
 #include "lib/sandbox.h"
 
-static char folder[64]; /* with "listed/conf", "written/", "other/secret" */
+static char folder[64]; /* with "listed/conf", "written/", "owned/", "other/secret" */
 
 /* Fails by the number of its line. */
 #define MUST(what)                                                                                           \
@@ -62,6 +62,7 @@ static void locked(enum sandbox_kind kind)
     struct sandbox *s = sandbox_new(kind);
     sandbox_read(s, below("listed/conf"));
     sandbox_write(s, below("written"));
+    sandbox_own(s, below("owned"));
     sandbox_remove(s, below("listed/sock"));
     sandbox_lock(&s);
 }
@@ -169,6 +170,10 @@ static int files_are_shut(void)
     FAILS(opens(below("other/secret"), O_RDONLY), EACCES);
     FAILS(opens("/root", O_RDONLY), EACCES);
     MUST(opens(below("written/flips"), O_WRONLY | O_CREAT) == 0);
+    MUST(opens(below("owned/plans"), O_RDWR | O_CREAT) == 0);
+    MUST(opens(below("owned/plans"), O_WRONLY | O_TRUNC) == 0);
+    MUST(truncate(below("owned/plans"), 0) == 0 || errno == ENOSYS);
+    MUST(unlink(below("owned/plans")) == 0);
     MUST(unlink(below("listed/sock")) == 0);
     MUST(opens("/etc/hosts", O_RDONLY) == 0);
     MUST(opens("/dev/null", O_WRONLY) == 0);
@@ -240,7 +245,7 @@ static int set_up(void **state)
         return -1;
     setenv("FOLDER", folder, 1);
     return system(
-        "cd \"$FOLDER\" && mkdir listed written other archive && touch listed/conf listed/renewed listed/sock "
+        "cd \"$FOLDER\" && mkdir listed written owned other archive && touch listed/conf listed/renewed listed/sock "
         "other/secret archive/1.pem archive/2.pem && ln -s ../archive/1.pem listed/link");
 }
 
