@@ -58,7 +58,7 @@ enum action_rc {
 #define ACTION_NOT_KEPT                                                                                      \
     "but the replicas of Redis have not confirmed it, and a failover would undo it: say it again"
 
-/* How far one is that goes through all accounts (retire, direct); set given_up to have it end soon, as one that failed. */
+/* How far one is that goes through all accounts (retire, direct, report of many); set given_up to have it end soon, as one that failed. */
 struct action_look {
     uint64_t accounts;
     bool given_up;
@@ -106,6 +106,8 @@ void action_run(struct store *s, const struct action *a, action_fn fn, void *own
 json_t *action_account(const struct store *s, const char *user, const struct route *r);
 /* How much of the name of an incarnation, "ID.THREAD-RANDOM" (lib/registry.h, proxy.c), is the id. */
 size_t action_proxy_id_length(const char *incarnation);
+/* The kinds of findings that `waive` takes for a whole account: a list of kind and text. To decref. */
+json_t *action_kinds(void);
 /* Says that the configuration has no backend of this name. To free. */
 char *action_no_backend(const struct conf *c, const char *name);
 

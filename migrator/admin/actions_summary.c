@@ -81,6 +81,8 @@ static void report_on_account(void *owner, const struct walk_account *a)
 {
     struct report_walk *w = owner;
 
+    if (!run_looks(w->run, 1))
+        walk_give_up(w->run->walk);
     w->now_ms = a->now_ms;
     summary_add(w->summary, a);
     if (w->run->action.out)

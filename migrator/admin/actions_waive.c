@@ -44,6 +44,18 @@ char *waive_fault(const struct action *a)
     return NULL;
 }
 
+json_t *action_kinds(void)
+{
+    json_t *list = json_array();
+
+    for (size_t k = 0; k < FINDING_KINDS; k++)
+        if (finding_is_waivable((enum finding_kind)k) &&
+            finding_class((enum finding_kind)k) == FINDING_BLOCKS)
+            json_array_append_new(list, json_pack("{s:s, s:s}", "kind", finding_word((enum finding_kind)k),
+                                                  "text", finding_text((enum finding_kind)k)));
+    return list;
+}
+
 /* What was typed, as a key; to be freed. */
 static char *key_of(const struct run *r, size_t i)
 {

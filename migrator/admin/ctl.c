@@ -460,11 +460,11 @@ static int run_survey(struct ctl *c)
     for (size_t i = 0; i < c->list.n_problems; i++)
         ctl_print_note("%s:%zu: \"%s\" %s", c->args.keys[0], c->list.problems[i].number,
                        c->list.problems[i].text, c->list.problems[i].why);
-    return ctl_survey(&(struct survey_request){.conf = c->conf,
-                                               .list = &c->list,
-                                               .out = c->args.out,
-                                               .pause_ms = c->args.pause_ms,
-                                               .json = c->args.json});
+    return ctl_survey(&(struct ctl_survey_request){.conf = c->conf,
+                                                   .list = &c->list,
+                                                   .out = c->args.out,
+                                                   .pause_ms = c->args.pause_ms,
+                                                   .json = c->args.json});
 }
 
 /* ---- top */

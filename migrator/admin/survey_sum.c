@@ -95,8 +95,8 @@ static bool sum_find_last(FILE *f, json_t *places, size_t *_line)
     for (*_line = 1; good && getline(&text, &room, f) > 0; (*_line)++) {
         json_t *o = json_loads(text, 0, NULL);
         const char *user = json_string_value(json_object_get(o, "user"));
-        good = user;
-        if (good)
+        good = user || !strchr(text, '\n'); /* the last one may be on its way */
+        if (user)
             json_object_set_new(places, user, json_integer((json_int_t)*_line));
         json_decref(o);
     }

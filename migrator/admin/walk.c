@@ -27,6 +27,7 @@ struct walk {
     struct loop_task task;   /* begins it */
     struct name_scan *names; /* owned; NULL: it has not begun, or has ended */
     struct walk_seen seen;
+    bool given_up;
 };
 
 /* ---- each once */
@@ -95,6 +96,11 @@ static void walk_finish(struct walk *w, enum route_rc rc)
 
     walk_cancel(&w);
     end(owner, rc);
+}
+
+void walk_give_up(struct walk *w)
+{
+    w->given_up = true;
 }
 
 /* ---- going through them */
@@ -168,7 +174,10 @@ static void walk_on_rows(void *owner, enum route_rc rc, const struct span *rows,
         else
             walk_take(w, &rows[i], walk_number(rows[0]));
     }
-    name_scan_on(w->names);
+    if (w->given_up)
+        walk_finish(w, ROUTE_DOWN);
+    else
+        name_scan_on(w->names);
 }
 
 static void walk_on_names(void *owner, const struct span *users, size_t n)

@@ -35,6 +35,8 @@ struct walk *walk_start(struct store *s, const struct walk_filter *f, walk_accou
 enum { WALK_EXPORTED = 13 };
 typedef void (*walk_exported_fn)(void *owner, const struct span *row);
 struct walk *walk_export(struct store *s, walk_exported_fn fn, walk_end_fn end, void *owner);
+/* It ends soon, as one that failed; may be called from inside of its callbacks. */
+void walk_give_up(struct walk *w);
 /* NULL is fine. */
 void walk_cancel(struct walk **w);
 

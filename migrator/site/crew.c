@@ -165,6 +165,8 @@ static void note_sign_in(const struct crew_slot *s, enum half half)
     const struct crew *c = s->crew;
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
 
+    if (c->quiet)
+        return; /* it may go through a list of names that nobody has ever signed in as */
     backends_note_sign_in(c->m->backends, c->backend[half], imapc_login_rc(conn),
                           uses_master(c->backend[half]), c->user, imapc_error(conn));
 }

@@ -32,7 +32,7 @@ struct crew_request {
     const char *login;                   /* login name at both backends */
     const struct credential *credential; /* the user's, NULL = master sign-in at both sides is configured */
     const struct conf_backend *source, *target;
-    bool quiet;               /* leaves no trace in the store */
+    bool quiet; /* leaves no trace in the store, and what it meets at a sign-in keeps no job from a backend */
     bool provisioned;         /* the site has said that the account is at the target */
     bool late;                /* for a late look: behind the jobs, see backends.h */
     const uint64_t *until_ms; /* how long the job is ours, see imapc_set_fence(); borrowed */
