@@ -538,6 +538,11 @@ static void migrator_lock_sandbox(struct program *g)
     char *proof = proof_path(g->conf->migrator.journal_dir, "", "");
     sandbox_remove(g->sandbox, proof);
     free(proof);
+    if (g->api) {
+        char *plans = api_folder_make(g->conf);
+        sandbox_own(g->sandbox, plans);
+        free(plans);
+    }
     if (strncmp(g->conf->migrator.metrics_listen, "http+unix://", 12) == 0)
         sandbox_remove(g->sandbox, g->conf->migrator.metrics_listen + 12);
     if (strncmp(g->conf->admin.listen, "http+unix://", 12) == 0)
@@ -580,7 +585,7 @@ static bool make_parts(struct program *g, char **error)
     timer_start(g->replicas, REPLICAS_MS);
     if (g->metrics && !http_server_start(g->metrics, error))
         return false;
-    return !g->api || api_start(g->api, m->store, error);
+    return !g->api || api_start(g->api, m, m->store, error);
 }
 
 static struct program *migrator_program_new(struct conf *conf)

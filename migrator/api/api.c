@@ -46,16 +46,20 @@ struct api *api_new(struct loop *l, const struct conf *conf, char **error)
     }
     a->live = api_live_new(a);
     a->look = api_look_new(a);
+    a->survey = api_survey_new(a);
     api_calls_route(a);
     api_live_route(a->live);
     api_look_route(a->look);
+    api_list_route(a);
+    api_survey_route(a->survey);
     api_page_route(a);
     return a;
 }
 
-bool api_start(struct api *a, struct store *s, char **error)
+bool api_start(struct api *a, struct migrator *m, struct store *s, char **error)
 {
     a->store = s;
+    a->m = m;
     return http_server_start(a->server, error);
 }
 
@@ -82,6 +86,8 @@ void api_stop(struct api *a, api_stopped_fn fn, void *owner)
     http_server_free(&a->server);
     api_live_free(&a->live);
     api_look_free(&a->look);
+    api_survey_free(&a->survey);
+    api_list_free(&a->list);
     a->stopped = fn;
     a->stopped_owner = owner;
     if (a->running == 0)
@@ -98,6 +104,8 @@ void api_free(struct api **ap)
     http_server_free(&a->server);
     api_live_free(&a->live);
     api_look_free(&a->look);
+    api_survey_free(&a->survey);
+    api_list_free(&a->list);
     loop_undefer(a->loop, &a->task);
     if (a->running > 0)
         return; /* the process ends before their answers */

@@ -17,12 +17,16 @@
 #include "lib/store.h"
 
 struct api;
+struct migrator;
 
 /* Binds admin.listen, and reads certificate and tokens: before privileges are dropped. NULL, *error NULL: none is wanted.
  * NULL, *error a text to free: it can't be. conf is borrowed. */
 struct api *api_new(struct loop *l, const struct conf *conf, char **error) MUST_CHECK;
-/* Takes requests; s is borrowed until api_stop() has called back. False: *error is a text to free. */
-bool api_start(struct api *a, struct store *s, char **error) MUST_CHECK;
+/* Makes the folder in journal_dir where the plans of a survey stand, for the process to own (sandbox_own()); its path, to free. */
+char *api_folder_make(const struct conf *conf);
+/* Takes requests; m and its store, which is there by now, are borrowed until api_stop() has called back. False: *error is a text to
+ * free. */
+bool api_start(struct api *a, struct migrator *m, struct store *s, char **error) MUST_CHECK;
 /* Reads the tokens that a fresh configuration names; api_renewed() has them taken, or dropped. False: *error is a text to free.
  */
 bool api_renew(struct api *a, const struct conf *fresh, char **error) MUST_CHECK;

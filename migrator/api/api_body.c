@@ -30,8 +30,9 @@ static bool body_query(struct http_request *r, const char *name, const char **_r
     return true;
 }
 
-static bool body_read_query(struct http_request *r, unsigned takes, struct action *a)
+static bool body_read_query(struct http_request *r, unsigned takes, struct api_body *b)
 {
+    struct action *a = &b->action;
     uint64_t count = 0;
 
     if ((takes & TAKES_USER) && !body_query(r, "user", &a->login))
@@ -41,6 +42,8 @@ static bool body_read_query(struct http_request *r, unsigned takes, struct actio
     if ((takes & TAKES_WORD) && !body_query(r, "reason", &a->reason))
         return false;
     if ((takes & TAKES_PAGE) && !body_query(r, "cursor", &a->cursor))
+        return false;
+    if ((takes & TAKES_FORMAT) && !body_query(r, "format", &b->format))
         return false;
     if ((takes & TAKES_COUNT) && !body_number(r, "count", 1, 500, &count))
         return false;
@@ -93,20 +96,24 @@ static const char *body_flag_fault(const json_t *value, bool *_r)
 }
 
 /* Where a text goes, and who takes it. NULL: it is no text of this call. */
-static const char **body_text_of(struct action *a, unsigned takes, const char *name, size_t *_max)
+static const char **body_text_of(struct api_body *b, unsigned takes, const char *name, size_t *_max)
 {
+    struct action *a = &b->action;
     const struct {
         const char *name, **to;
         bool taken;
         size_t max;
     } texts[] = {
-        {"reason", &a->reason, !(takes & TAKES_LOOK), API_REASON_MAX},
-        {"what", &a->word, takes & TAKES_LOOK, API_NAME_MAX},
-        {"user", &a->login, takes & TAKES_USER, API_NAME_MAX},
+        {"reason", &a->reason, !(takes & TAKES_NO_REASON), API_REASON_MAX},
+        {"what", &b->what, takes & TAKES_WHAT, API_NAME_MAX},
+        {"user", &a->login, takes & (TAKES_USER | TAKES_ACCOUNT), API_NAME_MAX},
         {"to", &a->to, takes & TAKES_TO, API_NAME_MAX},
         {"state", &a->state, takes & TAKES_STATE, API_NAME_MAX},
         {"word", &a->word, takes & TAKES_WORD, API_NAME_MAX},
         {"wave", &a->wave, takes & TAKES_WAVE, API_NAME_MAX},
+        {"domain", &a->domain, takes & TAKES_WHICH, API_NAME_MAX},
+        {"rule", &a->rule, takes & TAKES_WHICH, API_NAME_MAX},
+        {"backend", &a->backend, takes & TAKES_WHICH, API_NAME_MAX},
     };
 
     for (size_t i = 0; i < COUNTOF(texts); i++) {
@@ -118,6 +125,19 @@ static const char **body_text_of(struct action *a, unsigned takes, const char *n
     return NULL;
 }
 
+/* A pause between two of many accounts. */
+enum { BODY_PAUSE_MAX = 3600 * 1000 };
+
+static const char *body_pause_fault(const json_t *value, uint64_t *_r)
+{
+    json_int_t ms = json_integer_value(value);
+
+    if (!json_is_integer(value) || ms < 0 || ms > BODY_PAUSE_MAX)
+        return "is no number of milliseconds up to an hour";
+    *_r = (uint64_t)ms;
+    return NULL;
+}
+
 static bool *body_flag_of(struct action *a, unsigned takes, const char *name)
 {
     const struct {
@@ -126,7 +146,7 @@ static bool *body_flag_of(struct action *a, unsigned takes, const char *name)
     } flags[] = {
         {"now", &a->now, takes & TAKES_NOW},
         {"force", &a->force, takes & TAKES_FORCE},
-        {"yes", &a->yes, takes & TAKES_FORCE},
+        {"yes", &a->yes, takes & (TAKES_FORCE | TAKES_KINDS)},
         {"remove", &a->remove, takes & TAKES_KEYS},
     };
 
@@ -139,14 +159,20 @@ static bool *body_flag_of(struct action *a, unsigned takes, const char *name)
 static const char *body_field_fault(struct api_body *b, unsigned takes, const char *name, const json_t *value)
 {
     size_t max = 0;
-    const char **text = body_text_of(&b->action, takes, name, &max);
+    const char **text = body_text_of(b, takes, name, &max);
     bool *flag = body_flag_of(&b->action, takes, name);
     const char *why;
 
     if (flag)
         return body_flag_fault(value, flag);
-    if ((takes & TAKES_KEYS) && !strcmp(name, "keys"))
+    if ((takes & (TAKES_KEYS | TAKES_KINDS)) && !strcmp(name, "keys"))
         return body_keys_fault(b, value);
+    if ((takes & TAKES_NAMES) && !strcmp(name, "names")) {
+        b->names = json_is_string(value) ? json_string_value(value) : "";
+        return json_is_string(value) ? NULL : "is not a string";
+    }
+    if ((takes & TAKES_PAUSE) && !strcmp(name, "pause_ms"))
+        return body_pause_fault(value, &b->pause_ms);
     if (!text)
         return "is no field of this call";
     why = body_text_fault(value, max);
@@ -166,7 +192,7 @@ static bool body_read_object(struct http_request *r, unsigned takes, struct api_
             return false;
         }
     }
-    if (!(takes & TAKES_LOOK) && strspn(b->action.reason, " ") == strlen(b->action.reason)) {
+    if (!(takes & TAKES_NO_REASON) && strspn(b->action.reason, " ") == strlen(b->action.reason)) {
         api_refuse(r, 400, "a \"reason\" is needed: it stands in the audit");
         return false;
     }
@@ -208,10 +234,11 @@ bool api_body_read(struct http_request *r, unsigned takes, struct api_body *b)
     bool good;
 
     a->login = a->to = a->state = a->reason = a->cursor = a->word = a->wave = "";
+    a->domain = a->rule = a->backend = b->what = b->names = b->format = "";
     if (!strcmp(http_request_method(r), "POST"))
         good = body_parse(r, b) && body_read_object(r, takes, b);
     else
-        good = body_read_query(r, takes, a);
+        good = body_read_query(r, takes, b);
     if (good && (takes & TAKES_USER) && !*a->login) {
         api_refuse(r, 400, "\"user\" is needed");
         good = false;

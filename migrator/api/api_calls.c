@@ -37,6 +37,8 @@ static const struct call_row {
     {"POST", "/api/v1/account/waive", TOKEN_OPERATOR, ACTION_WAIVE, .takes = TAKES_USER | TAKES_KEYS},
     {"POST", "/api/v1/account/forget", TOKEN_OPERATOR, ACTION_FORGET, .takes = TAKES_USER},
     {"POST", "/api/v1/retry", TOKEN_OPERATOR, ACTION_RETRY, .takes = TAKES_STATE | TAKES_WORD, .all = true},
+    {"POST", "/api/v1/waive", TOKEN_OPERATOR, ACTION_WAIVE,
+     .takes = TAKES_KINDS | TAKES_STATE | TAKES_WORD | TAKES_WHICH, .all = true},
     {"POST", "/api/v1/pause", TOKEN_OPERATOR, ACTION_PAUSE, .takes = TAKES_WAVE},
     {"POST", "/api/v1/resume", TOKEN_OPERATOR, ACTION_RESUME, .takes = TAKES_WAVE},
 };
@@ -92,12 +94,13 @@ void api_run(struct api *a, const struct action *action, action_fn fn, void *own
 /* ---- a call */
 
 struct call {
+    struct api *api;
     struct http_request *request; /* NULL: it has gone */
     const struct call_row *row;
     char *who; /* owned */
 };
 
-static unsigned calls_status(enum action_rc rc)
+unsigned api_status(enum action_rc rc)
 {
     static const unsigned of[] = {
         [ACTION_DONE] = 200,      [ACTION_FAILED] = 500,  [ACTION_USAGE] = 400,
@@ -119,7 +122,7 @@ static void calls_log(const struct call *c, const struct action_result *result)
 
     if (c->row->role == TOKEN_OPERATOR)
         LOG(INFO, "api_change", LOG_S("who", c->who), LOG_S("path", c->row->path),
-            LOG_S("user", user ? user : ""), LOG_U("status", calls_status(result->rc)),
+            LOG_S("user", user ? user : ""), LOG_U("status", api_status(result->rc)),
             LOG_S("result", result->text));
 }
 
@@ -127,9 +130,11 @@ static void calls_on_answer(void *owner, const struct action_result *result)
 {
     struct call *c = owner;
 
+    if (c->row->all)
+        c->api->many_by = NULL;
     calls_log(c, result);
     if (c->request)
-        api_answer(c->request, calls_status(result->rc), json_incref(result->data));
+        api_answer(c->request, api_status(result->rc), json_incref(result->data));
     call_free(c);
 }
 
@@ -140,12 +145,18 @@ static void calls_on_gone(void *owner)
     c->request = NULL;
 }
 
+/* One that goes through all accounts is under way at a time. */
 static void calls_start(struct api *a, struct http_request *r, const struct call_row *row, const char *name,
                         struct api_body *b)
 {
+    if (row->all && a->many_by) {
+        api_refuse(r, 409, "%s changes many accounts at this moment: one after the other", a->many_by);
+        return;
+    }
     struct call *c = xcalloc(1, sizeof(*c));
-
-    *c = (struct call){.request = r, .row = row, .who = xasprintf("token %s", name)};
+    *c = (struct call){.api = a, .request = r, .row = row, .who = xasprintf("token %s", name)};
+    if (row->all)
+        a->many_by = c->who;
     b->action.verb = row->verb;
     b->action.report = row->report;
     b->action.all = row->all;
@@ -177,6 +188,15 @@ static json_t *calls_backends(const struct conf *c)
     return list;
 }
 
+static json_t *calls_rules(const struct conf *c)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < c->n_rules; i++)
+        json_array_append_new(list, json_string(c->rules[i].pattern));
+    return list;
+}
+
 /* What a page has to know before it shows anything. */
 static void calls_on_me(void *owner, struct http_request *r)
 {
@@ -199,6 +219,8 @@ static void calls_on_me(void *owner, struct http_request *r)
     json_object_set_new(o, "trigger", json_string(m->trigger == TRIGGER_LOGIN ? "login" : "manual"));
     json_object_set_new(o, "cutover", json_string(cutovers[m->cutover]));
     json_object_set_new(o, "backends", calls_backends(a->conf));
+    json_object_set_new(o, "rules", calls_rules(a->conf));
+    json_object_set_new(o, "kinds", action_kinds());
     api_answer(r, 200, o);
 }
 

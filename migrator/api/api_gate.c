@@ -129,3 +129,11 @@ bool api_gate(struct api *a, struct http_request *r, enum token_role role, struc
     }
     return false;
 }
+
+bool api_gate_list(const struct api *a, const struct http_request *r)
+{
+    struct span token = http_request_bearer(r);
+    const char *name;
+
+    return token.len && tokens_find(a->tokens, token, &name) >= TOKEN_OPERATOR;
+}

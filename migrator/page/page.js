@@ -21,7 +21,7 @@ function make(name, attributes = {}, ...children) {
     if (key.startsWith("on")) e.addEventListener(key.slice(2), value);
     else e.setAttribute(key, value === true ? "" : value);
   }
-  e.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  e.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return e;
 }
 
@@ -95,6 +95,17 @@ async function ask(path, body) {
   if (answer.ok) return data;
   if (answer.status === 401) leave(data.error);
   throw new Refusal(answer.status, data);
+}
+
+/* Has the browser keep a file: by fetch, since a link can't send the token in a header. */
+async function save(path, name) {
+  const answer = await fetch(path, { headers: { Authorization: `Bearer ${token}` }, cache: "no-store", credentials: "omit", redirect: "error" }).catch(() => null);
+  if (!answer) throw new Refusal(0, { error: "the migrator does not answer" });
+  if (answer.status === 401) leave("the token is no longer known");
+  if (!answer.ok) throw new Refusal(answer.status, await answer.json().catch(() => ({})));
+  const link = make("a", { href: URL.createObjectURL(await answer.blob()), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 const query = (parts) => new URLSearchParams(Object.entries(parts).filter(([, v]) => v)).toString();
@@ -177,13 +188,15 @@ function setLive(kind, text) {
 
 /* Who comes next at this screen finds nothing of what the one before was shown. */
 function forget() {
-  for (const id of ["list", "account", "problems", "problems-sum", "numbers", "bar", "graphs", "brake", "waves", "jobs", "jobs-sum", "servers", "look", "look-ask", "events", "said", "name", "ask-title", "ask-what", "ask-more"]) {
+  for (const id of ["list", "account", "problems", "problems-sum", "numbers", "bar", "graphs", "brake", "waves", "jobs", "jobs-sum", "servers", "look", "look-ask", "report-ask", "lists-ask", "survey", "events", "said", "name", "ask-title", "ask-what", "ask-more", "ask-count"]) {
     $(id).replaceChildren();
     delete $(id).dataset.key;
   }
   $("search-name").value = $("ask-reason").value = "";
   drawing++; /* what is on its way is not drawn any more */
   looking++;
+  surveying++;
+  shownUser = listFile = "";
   Object.assign(seen, { status: null, groups: null, events: null, copying: [], preparing: [], freezing: [], flipping: [] });
   points = [];
   notices.clear();
@@ -216,6 +229,8 @@ async function enter() {
   drawHistory();
   drawLookAsk();
   drawLookSoon();
+  drawListsAsk();
+  drawSurveySoon();
   route();
 }
 
@@ -256,15 +271,16 @@ function say(text) {
 /* ---- a change: says what it will do, asks for a reason, and tells what came of it ---- */
 
 let asked = null;
-/* more: elements of further fields; collect: what they add to the body. */
-function askFor({ title, what, yes, path, body, danger, more = [], collect = () => ({}), after }) {
-  asked = { path, body, collect, after, from: document.activeElement };
+/* more: elements of further fields; collect: what they add to the body. confirm: makes {count, yes} of a refusal that says how much it
+ * would be; then it is asked again, with yes. partly: is a refusal one that did some of it? */
+function askFor({ title, what, yes, path, body, danger, more = [], collect = () => ({}), confirm = null, partly = () => false, after }) {
+  asked = { path, body, collect, confirm, partly, after, yes, danger, sure: false, from: document.activeElement };
   $("ask-title").textContent = title;
   $("ask-what").textContent = what;
   $("ask-more").replaceChildren(...more);
   $("ask-yes").textContent = yes;
   $("ask-yes").className = danger ? "danger" : "strong";
-  $("ask-error").textContent = "";
+  $("ask-error").textContent = $("ask-count").textContent = "";
   $("ask-reason").value = "";
   $("ask-yes").disabled = false;
   $("ask").showModal();
@@ -273,17 +289,44 @@ function askFor({ title, what, yes, path, body, danger, more = [], collect = () 
 
 $("ask-no").addEventListener("click", () => $("ask").close());
 $("ask").addEventListener("close", () => { if (asked && asked.from && asked.from.isConnected) asked.from.focus(); });
+/* What was counted is not what stands there any more. */
+$("ask-more").addEventListener("input", () => {
+  if (!asked || !asked.sure) return;
+  asked.sure = false;
+  $("ask-count").textContent = "";
+  $("ask-yes").textContent = asked.yes;
+  $("ask-yes").className = asked.danger ? "danger" : "strong";
+});
+
+function askAgain(data) {
+  const { count, yes } = asked.confirm(data);
+  asked.sure = true;
+  $("ask-count").textContent = count;
+  $("ask-yes").textContent = yes;
+  $("ask-yes").className = "danger";
+  $("ask-yes").disabled = false;
+  $("ask-yes").focus();
+}
+
 $("ask-form").addEventListener("submit", async (e) => {
   e.preventDefault();
-  const { path, body, collect, after } = asked;
+  const mine = asked;
+  const { path, body, collect, confirm, partly, sure, after } = mine;
   $("ask-yes").disabled = true;
+  $("ask-error").textContent = "";
   try {
-    const answer = await ask(path, { ...body, ...collect(), reason: $("ask-reason").value.trim() });
+    const answer = await ask(path, { ...body, ...collect(), ...(sure ? { yes: true } : {}), reason: $("ask-reason").value.trim() }).catch((error) => {
+      if (partly(error)) return { ...error.data, message: error.message };
+      throw error;
+    });
+    if (mine !== asked || !$("ask").open) return say(visible(answer.message || "done"));
     $("ask").close();
     say(visible(answer.message || "done"));
-    (after || route)();
+    (after || route)(answer);
   } catch (error) {
-    $("ask-error").textContent = visible(error.message);
+    if (mine !== asked || !$("ask").open) return say(visible(error.message));
+    if (confirm && !sure && error.status === 409 && error.data.findings) return askAgain(error.data);
+    $("ask-error").textContent = visible(error.status ? error.message : `${error.message}: what was asked for may go on; look at the audit before you say it again`);
     $("ask-yes").disabled = false;
   }
 });
@@ -303,6 +346,27 @@ function retryGroup(g) {
   });
 }
 
+/* ---- what of many accounts may be waived, by kind ---- */
+
+const choice = (id, label, options, value = "") => make("div", { class: "field" }, make("label", { for: id }, label),
+  make("select", { id }, options.map(([v, text]) => make("option", { value: v, selected: v === value }, visible(text)))));
+const field = (id, label, attributes = {}) => make("div", { class: "field" }, make("label", { for: id }, label),
+  make("input", { id, type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", maxlength: 255, ...attributes }));
+const rulesOf = () => [["", "any"], ...me.rules.map((r) => [r, r]), ["-", "none that fits"]];
+const serversOf = () => [["", "any"], ...me.backends.map((b) => [b, b])];
+const given = (names, prefix) => Object.fromEntries(names.map((n) => [n, $(`${prefix}-${n}`).value.trim()]).filter(([, v]) => v));
+
+function waiveMany(g) {
+  askFor({
+    title: "Waive findings of many accounts", yes: "Count them", path: "api/v1/waive", body: { state: g.state, word: g.reason || "" },
+    what: `Of all accounts that are ${g.state}${g.reason ? ` with the reason "${g.reason}"` : ""}: what the last pass found of this kind stops the switch-over no more, and blocked ones are queued again. What could not be copied is left behind on the old server for good; reports and the audit go on naming it. First it is counted, and nothing is changed.`,
+    more: [choice("many-keys", "Kind", me.kinds.map((k) => [k.kind, `${k.kind.replaceAll("_", " ")}: ${k.text}`])), field("many-domain", "Domain (none: any)"),
+      choice("many-rule", "Rule", rulesOf()), choice("many-backend", "Server", serversOf())],
+    collect: () => ({ keys: [$("many-keys").value], ...given(["domain", "rule", "backend"], "many") }),
+    confirm: (d) => ({ count: `${count(d.findings, "finding")} of ${count(d.accounts, "account")} would be waived.`, yes: `Waive ${count(d.findings, "finding")} of ${count(d.accounts, "account")}` }),
+  });
+}
+
 function problemCard(g) {
   const label = `${g.state}${g.reason ? `, ${g.reason}` : ""}`;
   const canRetry = mayChange() && (g.state === "blocked" || g.state === "backoff");
@@ -312,7 +376,8 @@ function problemCard(g) {
     make("p", {}, visible(g.advice || "")),
     make("div", { class: "buttons" },
       button("Show them", () => { location.hash = `list?${query({ state: g.state, reason: g.reason })}`; }),
-      canRetry && button("Try all again", () => retryGroup(g))));
+      canRetry && button("Try all again", () => retryGroup(g)),
+      canRetry && g.state === "blocked" && button("Waive by kind", () => waiveMany(g))));
 }
 
 function drawProblems() {
@@ -543,22 +608,32 @@ function drawEvents() {
 /* ---- looks that take long: one at a time in a migrator, begun by operators */
 
 const LEVELS = { error: "blocked", warning: "backoff", ok: "settled" };
-const LOOKS = { retire: (l) => `May ${l.backend} be switched off?`, "without-proxy": () => "Who would notice if there were no proxy?", doctor: () => "Is all well?" };
+const LOOKS = { retire: (l) => `May ${l.backend} be switched off?`, "without-proxy": () => "Who would notice if there were no proxy?", doctor: () => "Is all well?",
+  report: () => "Report", plan: (l) => `What would happen to ${l.user}?` };
+const ASKS_SERVERS = ["doctor", "plan"];
 
-async function askLook(what, to) {
+async function askLook(what, parts) {
   try {
-    drawLook(await ask("api/v1/look", to ? { what, to } : { what }));
+    drawLook(await ask("api/v1/look", { what, ...parts }));
   } catch (e) {
     say(visible(e.message));
   }
   drawLookSoon();
 }
 
+const serverChoice = (id) => make("select", { id, "aria-label": "Server" }, me.backends.map((b) => make("option", { value: b, selected: b === me.source }, visible(b))));
+
 function drawLookAsk() {
-  const server = make("select", { id: "look-server", "aria-label": "Server" }, me.backends.map((b) => make("option", { value: b, selected: b === me.source }, visible(b))));
+  const server = serverChoice("look-server");
   $("look-ask").replaceChildren(...(mayChange() ? [button("Doctor", () => askLook("doctor")), button("Without proxy", () => askLook("without-proxy")),
-    make("span", { class: "pair" }, server, button("May it retire?", () => askLook("retire", server.value)))] : []));
+    make("span", { class: "pair" }, server, button("May it retire?", () => askLook("retire", { to: server.value })))] : []));
+  $("report-ask").replaceChildren(...(mayChange() ? [field("report-domain", "Domain", { placeholder: "any" }), choice("report-rule", "Rule", rulesOf()), choice("report-backend", "Server", serversOf()),
+    choice("report-state", "State", [["", "any"], ...STATES.map(([state]) => [state, state])]), make("button", {}, "Make a report")] : []));
 }
+$("report-ask").addEventListener("submit", (e) => {
+  e.preventDefault();
+  askLook("report", given(["domain", "rule", "backend", "state"], "report"));
+});
 
 let looking = 0;
 function drawLookSoon() {
@@ -572,14 +647,205 @@ function drawLookSoon() {
   again();
 }
 
-function drawLook(l) {
-  const head = !l.what ? "Nobody has looked since this migrator started."
-    : l.running ? `${LOOKS[l.what](l)} ${l.what === "doctor" ? "Servers are asked." : `${number(l.looked_at)} accounts looked at so far.`}` : "";
+const lookState = (l) => (ASKS_SERVERS.includes(l.what) ? "Servers are asked." : `${number(l.looked_at)} accounts looked at so far.`);
+const lookEnd = (l) => make("p", { role: "status" }, make("b", {}, visible(LOOKS[l.what](l))), " ", make("span", { class: l.verdict === "good" ? null : "bad" }, l.report ? `of ${count(l.report.accounts, "account")}` : visible(l.result)), make("span", { class: "quiet" }, " · ", visible(l.who), " ", when(l.ended)));
+
+function checksOf(l) {
   const level = (c) => make("span", { class: `chip ${LEVELS[c.level]}` }, c.level);
-  replaceIfOther($("look"), JSON.stringify(l), head ? [make("p", { class: "quiet", role: "status" }, visible(head))] : [
-    make("p", { role: "status" }, make("b", {}, visible(LOOKS[l.what](l))), " ", make("span", { class: l.verdict === "good" ? null : "bad" }, visible(l.result)), make("span", { class: "quiet" }, " · ", visible(l.who), " ", when(l.ended))),
-    table("", ["Level", "Of", "What was found"], l.checks.map((c) => [level(c), visible(c.of), make("div", {}, visible(c.text), c.advice ? make("div", { class: "quiet" }, visible(c.advice)) : null)])),
-    l.more ? make("p", { class: "quiet" }, `and ${number(l.more)} more: imapferryctl tells all of them`) : ""]);
+  const examples = (c) => (c.examples || []).length ? make("div", { class: "quiet" }, c.examples.map((user, i) => [i ? ", " : "", accountLink({ user })])) : null;
+  return [table("", ["Level", "Of", "What was found"], l.checks.map((c) => [level(c), visible(c.of), make("div", {}, visible(c.text), examples(c), c.advice ? make("div", { class: "quiet" }, visible(c.advice)) : null)])),
+    l.listed ? make("p", { class: "quiet" }, `With a list of ${count(l.listed, "account")}.`) : "",
+    l.what === "retire" && mayChange() ? make("p", {}, button(`All that are on ${visible(l.backend)}`, () => askLook("report", { backend: l.backend })), " ", make("span", { class: "quiet" }, "as a report, with a line of CSV for each")) : "",
+    l.more ? make("p", { class: "quiet" }, `and ${number(l.more)} more: imapferryctl tells all of them`) : ""];
+}
+
+function drawLook(l) {
+  const head = !l.what ? "Nobody has looked since this migrator started." : l.running ? `${LOOKS[l.what](l)} ${lookState(l)}` : "";
+  replaceIfOther($("look"), JSON.stringify([l, mayChange()]), head ? [make("p", { class: "quiet", role: "status" }, visible(head))] : [lookEnd(l),
+    ...(l.report ? reportOf(l.report, l.began) : l.plan ? [make("p", {}, accountLink({ user: l.plan.user })), ...planOf(l.plan)] : l.checks.length ? checksOf(l) : [])]);
+  drawPlanOf(l);
+}
+
+/* ---- a report of many accounts ---- */
+
+const share = (part, all) => (all ? `${((100 * part) / all).toFixed(part === all ? 0 : 1)} %` : "");
+
+function takeAway(format, ending, label, made) {
+  const name = `imapferry-report-${(made || "").slice(0, 10)}.${ending}`;
+  return button(label, () => save(`api/v1/look/report?${query({ format })}`, name).then(() => say(`${name} is saved`)).catch((e) => say(visible(e.message))));
+}
+
+function countsTable(head, counts, cell = visible) {
+  const rows = Object.entries(counts);
+  return rows.length ? table("", [head, "Accounts"], rows.map(([name, n]) => [cell(name), number(n)])) : "";
+}
+
+const NAMES_SHOWN = 30;
+function namesTable(head, names) {
+  const rows = Object.entries(names).sort((a, b) => b[1].accounts - a[1].accounts);
+  if (rows.length < 2) return "";
+  return [table("", [head, "Accounts", "Moved", "Share"], rows.slice(0, NAMES_SHOWN).map(([name, n]) => [nameOf(name || "(others)"), number(n.accounts), number(n.moved), share(n.moved, n.accounts)])),
+    rows.length > NAMES_SHOWN ? make("p", { class: "quiet" }, `and ${number(rows.length - NAMES_SHOWN)} more: the files have all`) : ""].flat();
+}
+
+function reasonsTable(list, columns, rest) {
+  return list.length ? table("", columns, list.map((r) => [number(r.accounts), ...rest(r)])) : "";
+}
+const examplesOf = (r) => make("span", {}, (r.examples || []).map((user, i) => [i ? ", " : "", accountLink({ user })]));
+
+function reportOf(r, made) {
+  const scope = Object.entries(r.scope).map(([k, v]) => `${k} ${v}`).join(", ") || "all accounts with a record";
+  const files = make("div", { class: "row start" }, make("span", { class: "quiet" }, "Take away:"), takeAway("text", "txt", "Text", made), takeAway("json", "json", "JSON", made),
+    r.csv === null ? make("span", { class: "quiet" }, "its CSV would be too large: choose a domain or a rule, or take it by imapferryctl report --format csv") : takeAway("csv", "csv", `CSV, ${bytes(r.csv)}`, made));
+  const head = make("h3", {}, nameOf(scope));
+  if (!r.accounts) return [head, make("p", {}, "There are no such accounts.")];
+  return [make("div", { class: "many" }, head, files,
+    make("dl", { class: "numbers" },
+      figure("Moved", number(r.moved.accounts), `of ${number(r.accounts)} · ${share(r.moved.accounts, r.accounts)}`),
+      figure("Messages copied", number(r.messages.done), `of ${number(r.messages.total)}`),
+      figure("Compared", number(r.messages.verified), "read back from the new server"),
+      figure("Mail copied", bytes(r.bytes.done), `of ${bytes(r.bytes.total)}`),
+      figure("Waived", number(r.waived.findings), `of ${count(r.waived.accounts, "account")}`)),
+    make("div", { class: "columns" }, make("div", {}, countsTable("State", r.states, chip)), make("div", {}, countsTable("Mail is on", r.backends, nameOf))),
+    reasonsTable(r.reasons, ["Accounts", "State", "Reason", "Such as"], (x) => [chip(x.state), make("span", {}, visible(x.reason.replaceAll("_", " "))), examplesOf(x)]),
+    namesTable("Rule", r.rules), namesTable("Domain", r.domains))];
+}
+
+/* ---- a plan of one ---- */
+
+function planOf(p) {
+  const sum = (name) => p.mailboxes.reduce((n, m) => n + m[name], 0);
+  const names = (list) => make("ul", { class: "findings" }, list.map((f) => make("li", {}, f.blocks ? make("b", { class: "bad" }, f.kind.replaceAll("_", " ")) : f.kind.replaceAll("_", " "), f.mailbox ? [" in ", nameOf(f.mailbox)] : null, ": ", visible(f.detail))));
+  const stops = p.findings.filter((f) => f.blocks), differs = p.findings.filter((f) => !f.blocks);
+  const size = (m) => make("span", { class: "numeric" }, bytes(m.bytes));
+  const name = (m) => make("div", {}, nameOf(m.mailbox), m.target !== m.mailbox ? make("div", { class: "quiet" }, "→ ", nameOf(m.target)) : null,
+    m.create ? make("div", { class: "quiet" }, "is made there") : null, m.leave_out.length ? make("div", { class: "quiet" }, "but for what leave_out says: ", visible(m.leave_out.join(", "))) : null);
+  return [make("p", {}, `From ${visible(p.source)} to ${visible(p.target)}: ${p.mailboxes.length} mailboxes, ${count(sum("messages"), "message")}, ${bytes(sum("bytes"))}.`),
+    stops.length ? [make("h3", {}, "What would stop it"), names(stops)] : null, differs.length ? [make("h3", {}, "What stays behind or differs"), names(differs)] : null,
+    p.uidls ? make("p", {}, "UIDLs of POP3: ", visible(p.uidls.text)) : null,
+    table("", ["Mailbox", "Messages", "Size", "Tier"], p.mailboxes.slice(0, 500).map((m) => [name(m), make("span", { class: "numeric" }, number(m.messages)), size(m), make("span", {}, visible(m.tier), m.tier_why ? make("div", { class: "quiet" }, visible(m.tier_why)) : null)])),
+    p.mailboxes.length > 500 ? make("p", { class: "quiet" }, `and ${number(p.mailboxes.length - 500)} more mailboxes`) : null].flat().filter(Boolean);
+}
+
+/* On the page of its account. */
+let shownUser = "";
+function drawPlanOf(l) {
+  const box = $("account").querySelector(".plan");
+  if (!box || !shownUser) return;
+  const mine = l.what === "plan" && l.user === shownUser;
+  box.hidden = !mine;
+  if (!mine) return;
+  replaceIfOther(box, JSON.stringify(l), [make("h2", {}, "Plan"), ...(l.running ? [make("p", { class: "quiet", role: "status" }, `${lookState(l)} Nothing is written.`)] : [lookEnd(l), ...(l.plan ? planOf(l.plan) : [])])]);
+}
+
+/* ---- a list of accounts: surveyed, queued, or held against a server that is to retire ---- */
+
+const LIST_MAX = 8 * 1024 * 1024 - 65536;
+let listFile = ""; /* what the file has that was chosen */
+const listOf = () => listFile || $("list-names").value;
+const listCount = () => listOf().split("\n").filter((line) => line.trim() && !line.trim().startsWith("#")).length;
+
+async function takeListFile(e) {
+  const file = e.target.files[0];
+  listFile = "";
+  if (file && file.size > LIST_MAX) {
+    e.target.value = "";
+    return sayOfList(`${file.name} is larger than 8 MiB: give it in parts, or to imapferryctl`);
+  }
+  listFile = file ? await file.text() : "";
+  $("list-names").disabled = Boolean(file);
+  sayOfList(file ? `${file.name}: ${count(listCount(), "account")}` : "");
+}
+function sayOfList(text) {
+  $("list-said").textContent = visible(text);
+}
+/* false: it was said what is wrong. */
+function haveList() {
+  const n = listCount();
+  if (!n) sayOfList("give the list first: a login name a line");
+  else if (new Blob([listOf()]).size > LIST_MAX) sayOfList("the list is larger than 8 MiB: give it in parts, or to imapferryctl");
+  else return true;
+  $("list-names").focus();
+  return false;
+}
+
+function migrateList() {
+  const names = listOf(), n = listCount();
+  askFor({
+    title: `Migrate ${count(n, "account")}`, yes: `Queue ${count(n, "account")}`, path: "api/v1/migrate", body: { names },
+    what: `All of the list are queued, behind users who log in: copied in the background, compared, and switched over as the policy says (cutover = ${me.cutover}). Those that are queued, under way or there already are left as they are, so the same list may be given again. Users go on working meanwhile.`,
+    more: [choice("list-to", "To", [["", "as the configuration says"], ...me.backends.map((b) => [b, b])])],
+    collect: () => ($("list-to").value ? { to: $("list-to").value } : {}),
+    partly: (e) => e.status === 409 && Array.isArray(e.data.problems),
+    after: (d) => $("list-came").replaceChildren(make("p", { role: "status" }, visible(d.message)),
+      ...(d.problems.length ? [table("", ["Line", "Name", "Why not"], d.problems.slice(0, 100).map((p) => [number(p.line), nameOf(p.name), visible(p.error)])),
+        d.problems.length > 100 ? make("p", { class: "quiet" }, `and ${number(d.problems.length - 100)} more`) : ""] : [])),
+  });
+}
+
+async function startSurvey() {
+  try {
+    drawSurvey(await ask("api/v1/survey", { names: listOf() }));
+  } catch (e) {
+    sayOfList(e.message);
+  }
+  drawSurveySoon();
+}
+
+function drawListsAsk() {
+  if (!mayChange()) return $("lists-ask").replaceChildren();
+  const server = serverChoice("list-server");
+  const names = make("textarea", { id: "list-names", rows: 3, spellcheck: "false", autocapitalize: "none", class: "mono", "aria-describedby": "list-help" });
+  $("lists-ask").replaceChildren(
+    make("div", { class: "field" }, make("label", { for: "list-names" }, "Login names, one a line"), names,
+      make("p", { id: "list-help", class: "quiet" }, "Such as all accounts that the old server has. A survey plans each of them and writes nothing at either server: what can't go and why, sizes, and how long it will take.")),
+    make("div", { class: "field" }, make("label", { for: "list-file" }, "or a file that has them"), make("input", { id: "list-file", type: "file", accept: ".txt,.csv,text/plain", onchange: takeListFile })),
+    make("p", { id: "list-said", role: "status", class: "quiet" }),
+    make("div", { class: "row start" }, button("Survey", () => haveList() && startSurvey()), button("Migrate all", () => haveList() && migrateList()),
+      make("span", { class: "pair" }, server, button("May it retire, by this list?", () => haveList() && askLook("retire", { to: server.value, names: listOf() })))),
+    make("div", { id: "list-came" }));
+}
+
+let surveying = 0;
+function drawSurveySoon() {
+  const mine = ++surveying;
+  const again = async () => {
+    const s = await ask("api/v1/survey").catch(() => null);
+    if (mine !== surveying || !me) return;
+    if (s) drawSurvey(s);
+    if (!s || s.running || s.adding) setTimeout(() => mine === surveying && me && again(), 2000);
+  };
+  again();
+}
+
+async function changeSurvey(what) {
+  try {
+    drawSurvey(await ask(`api/v1/survey/${what}`, {}));
+  } catch (e) {
+    say(visible(e.message));
+  }
+  drawSurveySoon();
+}
+
+function surveyState(s) {
+  const done = `${number(s.done)} of ${number(s.accounts)} accounts, ${number(s.failed)} could not be planned${s.bad_lines ? `, ${count(s.bad_lines, "line")} that are no names or stand twice` : ""}`;
+  if (s.running) return make("div", {}, make("progress", { max: Math.max(1, s.accounts), value: s.done, "aria-label": "Survey" }), make("p", { class: "quiet" }, done, s.left_s !== null ? `, ${duration(s.left_s * 1000)} left` : ""));
+  return s.who ? make("p", { role: "status" }, make("b", {}, s.why ? "The survey has stopped: " : "The survey has come to its end: "), s.why ? `${visible(s.why)}; ` : "", done, ".", make("span", { class: "quiet" }, " · ", visible(s.who), " ", when(s.ended))) : null;
+}
+
+function surveyResult(r) {
+  return make("div", { class: "many" }, make("dl", { class: "numbers" }, figure("Planned", number(r.accounts), `${number(r.blocked)} would be blocked`), figure("Messages", number(r.messages), `in ${number(r.mailboxes)} mailboxes`),
+    figure("Mail", bytes(r.bytes)), figure("Tiers", Object.keys(r.tiers).length ? tiersOf(r.tiers) : "–", "to expect"),
+    figure("Time", r.hours !== undefined ? duration(r.hours * 3600e3) : "not known", r.rate ? `at ${bytes(r.rate)}/s, as copied so far` : "nothing was copied yet by which to tell")),
+    reasonsTable(r.findings, ["Accounts", "Findings", "Kind", "Such as", "What"], (f) => [number(f.findings), make("span", { class: f.blocks ? "bad" : null }, visible(f.kind.replaceAll("_", " "))), examplesOf(f), make("span", {}, f.blocks ? make("b", { class: "bad" }, "blocks: ") : "", visible(f.text))]),
+    reasonsTable(r.failed, ["Accounts", "Such as", "Could not be planned"], (f) => [examplesOf(f), make("span", {}, visible(f.error))]));
+}
+
+function drawSurvey(s) {
+  const none = !s.who && !s.result && !s.adding;
+  const may = mayChange() ? [s.running && button("Stop the survey", () => changeSurvey("stop")), s.result && !s.running && button("Erase its plans", () => changeSurvey("erase"), "danger")].filter(Boolean) : [];
+  replaceIfOther($("survey"), JSON.stringify([s, mayChange()]), none ? [make("p", { class: "quiet" }, "No survey was made by this migrator.")] : [
+    surveyState(s), s.added_why ? make("p", { class: "bad" }, visible(s.added_why)) : null, s.result ? surveyResult(s.result) : null, may.length ? make("div", { class: "row start" }, may) : null].filter(Boolean));
 }
 
 let soon = 0;
@@ -648,6 +914,7 @@ function actionsOf(a) {
   if (a.state === "held")
     act("Release", "release", { title: `Release ${user}`, yes: "Release", what: "The account goes back to what it was before, and may move again." }, "strong");
   if (a.record) act("Waive", "waive", waiveSpec(user, []));
+  if (atHome) out.push(button("Plan", () => askLook("plan", { user })));
   if (!moving && a.state !== "held" && !atHome)
     act("Send back", "flip", { title: `Send ${user} back to ${other}`, yes: "Send back", danger: true, body: { user, to: other },
       what: `What is new on ${a.backend} is copied back to ${other}, messages that were removed here are removed there, and the account is switched over to ${other}. It is held there until somebody releases it.` }, "danger");
@@ -668,11 +935,13 @@ function waiveSpec(user, keys) {
 async function showAccount(user) {
   const box = $("account");
   const title = make("h1", { tabindex: "-1" }, nameOf(user));
+  const plan = make("section", { class: "panel plan", hidden: true });
   const facts = make("div", {}), report = make("section", { class: "panel" }), sessions = make("section", { class: "panel" }), timeline = make("section", { class: "panel" });
-  box.replaceChildren(back(), title, facts, report, sessions, timeline);
+  shownUser = user;
+  box.replaceChildren(back(), title, facts, plan, report, sessions, timeline);
   title.focus();
   await Promise.all([
-    ask(userPath("", user)).then((a) => { title.replaceChildren(nameOf(a.user)); drawAccount(facts, a); }).catch((e) => (e.status === 404 && e.data.user ? drawUnknown(facts, e.data) : drawFailure(facts, e))),
+    ask(userPath("", user)).then((a) => { title.replaceChildren(nameOf(a.user)); shownUser = a.user; drawAccount(facts, a); drawLookSoon(); }).catch((e) => (e.status === 404 && e.data.user ? (shownUser = e.data.user, drawUnknown(facts, e.data)) : drawFailure(facts, e))),
     ask(userPath("/report", user)).then((r) => drawReport(report, r, user)).catch((e) => drawFailure(report, e, "Mailboxes")),
     ask(userPath("/sessions", user)).then((s) => drawSessions(sessions, s, user)).catch((e) => drawFailure(sessions, e, "Sessions")),
     ask(userPath("/audit", user)).then((t) => drawTimeline(timeline, t)).catch((e) => drawFailure(timeline, e, "Timeline")),

@@ -19,7 +19,7 @@ LONG = {
                      "test_batch_behind_one_that_is_refused_is_given_up": "<lambda>0"},
     "test_numbers_mistakes": {"test_dovecot": "another-ca|http-for-https|closed-port"},
     # Light and wide, dark and narrow.
-    "test_page": {"test_how_it_looks": "dark-how1|phone-how", "test_names_are_text": r"javascript"},
+    "test_page": {"test_how_it_looks": "dark-how1|phone-how", "test_names_are_text": r"javascript", "test_many_accounts_on_the_page": "wide"},
     # Each kind of answer is met at one of the two places where it may come.
     "test_pop3": {"test_fetchmail_fetches_nothing_again_behind_a_cyrus": "from_cyrus", "test_sign_in": "plain$", "test_server_that_greets_in_odd_ways": "word|imap|error|lf",
                   "test_server_that_answers_before_it_knows_the_password": "twice|none",

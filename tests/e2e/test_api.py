@@ -1,6 +1,8 @@
 """The HTTP API: who may ask, what is asked wrongly, what changes, and whether it is what openapi.json says."""
 import contextlib
+import csv
 import http.client
+import io
 import itertools
 import json
 import os
@@ -46,7 +48,8 @@ def check_conf(ferry):
 def test_who_may_ask_for_what(api):
     assert api.call("me", role="read") == (200, {
         "name": "read-name", "role": "read", "version": "0.1.0", "source": "old", "target": "new", "trigger": "manual",
-        "cutover": "immediate", "backends": ["old", "new"]})
+        "cutover": "immediate", "backends": ["old", "new"], "rules": [], "kinds": api.call("me")[1]["kinds"]})
+    assert "too_large" in [k["kind"] for k in api.call("me")[1]["kinds"]] and "missing" not in [k["kind"] for k in api.call("me")[1]["kinds"]]
     assert api.call("me")[1]["role"] == "operator"
     status, data = api.call("pause", {"reason": "x"}, role="read")
     assert status == 403 and "look" in data["error"] and not api.call("status")[1]["paused"]
@@ -321,7 +324,10 @@ def cases_of_query(operation):
 
 
 def cases_of_body(operation):
-    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    content = operation["requestBody"]["content"]["application/json"]
+    schema = content["schema"]
+    if "example" in content:
+        yield content["example"]
     good = {name: "new" if name == "to" else values_of(s)[0] for name, s in schema["properties"].items() if name != "force"}
     yield good
     for name, value in itertools.product(schema["properties"], VALUES):
@@ -341,7 +347,7 @@ def test_the_description_is_served(api):
 def test_each_call_of_the_program_is_described():
     source = os.path.join(os.path.dirname(__file__), "..", "..", "migrator", "api")
     found = set()
-    for name in ("api_calls.c", "api_live.c", "api_look.c"):
+    for name in ("api_calls.c", "api_live.c", "api_look.c", "api_list.c", "api_survey.c"):
         with open(os.path.join(source, name), encoding="utf-8") as f:
             found |= set(re.findall(r'"(GET|POST)", "(/api/v1/[^"]+)"', f.read()))
     assert found == {(method, path) for method, path, _ in DESCRIPTION.operations()}
@@ -419,6 +425,18 @@ def test_a_look_holds_up_no_stop(api, what):
     api.migrator.stop()
 
 
+@pytest.mark.parametrize("what", [{"what": "report"}, {"what": "plan", "user": "ann"}])
+def test_nor_does_a_survey_or_a_change_of_many(api, what):
+    api.ferry.redis.client().client_pause(1500)
+    assert api.call("look", what)[0] == api.call("survey", {"names": "ann\nbob"})[0] == 200
+    host, port = api.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as s:
+        body = b'{"names": "ann", "reason": "x"}'
+        s.sendall(f"POST /api/v1/migrate HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.tokens['operator']}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert api.call("look")[1]["running"]
+        api.migrator.stop()
+
+
 # ---- what strangers can take
 
 def test_a_large_body_is_refused(api):
@@ -487,3 +505,198 @@ def test_each_answer_tells_browsers_to_be_careful(api):
         assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy and "frame-ancestors 'none'" in policy
     _, _, headers = api.raw("GET", "/api/v1/status", headers={"Authorization": "Bearer " + api.tokens["read"]})
     assert headers["cache-control"] == "no-store" and headers["content-security-policy"].startswith("default-src 'none'")
+
+
+# ---- many accounts
+
+NAMES = ['=cmd|"/c calc"!A1@x', "@sum(1)@x", "a,b;c@x", "<b>ann</b>@x", "plain@y"]
+ROUTE = {"backend": "old", "state": "blocked", "epoch": "1", "generation": "1", "source": "old", "target": "new", "messages_done": "5", "messages_total": "10"}
+
+
+def plant(api, users, reason="cannot: x", **more):
+    redis = api.ferry.redis.client()
+    for user in users:
+        redis.hset(f"imapferry:route:{user}", mapping={**ROUTE, "reason": reason, **more})
+    return redis
+
+
+def key(name):
+    return "".join(c if c.isalnum() or c in "@._-+=" else f"%{ord(c):02X}" for c in name)
+
+
+def test_waive_of_many_counts_first_and_may_be_said_again(api):
+    redis = plant(api, ["ann@x", "bob@x", "carl@y", "dora@x"])
+    assert api.call("pause", {"reason": "x"})[0] == 200
+    for user, findings in (("ann@x", {"too_large": {"open": 3}}), ("bob@x", {"too_large": {"open": 1}, "refused": {"open": 1}}), ("carl@y", {"too_large": {"open": 2}}), ("dora@x", {"refused": {"open": 2}})):
+        redis.set(f"imapferry:report:{user}", json.dumps({"findings": findings}))
+    body = {"keys": ["too_large"], "domain": "x", "reason": "they know"}
+    assert api.call("waive", {**body, "yes": True}, role="read")[0] == 403
+    status, answer = api.call("waive", body)
+    assert status == 409 and (answer["accounts"], answer["findings"]) == (2, 4), (status, answer)
+    assert api.ferry.route("ann@x")["state"] == "blocked" and len(api.call("audit")[1]["audit"]) == 1
+    for bad in ({"keys": []}, {"keys": ["missing"]}, {"keys": ["INBOX:1"]}, {"rule": "none"}, {"backend": "none"}, {"remove": True}, {"user": "ann@x"}, {"yes": 1}):
+        assert api.call("waive", {**body, "yes": True, **bad})[0] == 400, bad
+    status, answer = api.call("waive", {**body, "yes": True})
+    assert (status, answer["accounts"], answer["findings"]) == (200, 2, 4), answer
+    assert [api.ferry.route(u)["state"] for u in ("ann@x", "bob@x", "carl@y", "dora@x")] == ["queued", "queued", "blocked", "blocked"]
+    entry = api.call("audit")[1]["audit"][0]
+    assert (entry["who"], entry["what"], entry["reason"], entry["after"]) == ("token operator-name", "waive --all too_large --domain x", "they know", "2 waived")
+    assert [w["key"] for w in api.call("account/report", user="ann@x")[1]["waivers"]] == ["too_large"]
+    status, answer = api.call("waive", {**body, "yes": True})
+    assert (status, answer["accounts"]) == (200, 0), "it may be said again"
+
+
+def test_one_change_of_many_accounts_at_a_time(api):
+    """So two operators do not go through all accounts against each other, and a program that has gone wild does not."""
+    redis = plant(api, ["ann@x"])
+    redis.client_pause(2000)
+    answers = []
+    calls = [threading.Thread(target=lambda n=n, b=b: answers.append(api.call(n, b))) for n, b in (
+        ("waive", {"keys": ["too_large"], "reason": "x"}), ("retry", {"reason": "x"}), ("migrate", {"names": "eve@x", "reason": "x"}))]
+    for c in calls:
+        c.start()
+    for c in calls:
+        c.join()
+    assert sorted(status for status, _ in answers) == [200, 409, 409], answers
+    assert all("token operator-name changes many accounts" in a["error"] for status, a in answers if status == 409)
+    assert api.call("migrate", {"names": "eve@x", "reason": "x"})[0] == api.call("retry", {"reason": "x"})[0] == 200
+
+
+def test_a_report_of_many_is_taken_away(api):
+    """As on the terminal; names are text there too, in CSV as well."""
+    plant(api, [key(name) for name in NAMES], reason="cannot: =1+1, <b>x</b>")
+    assert api.call("look/report", format="csv")[0] == 404
+    assert api.call("look", {"what": "report"}, role="read")[0] == 403
+    for bad in ({"user": "ann"}, {"names": "ann"}, {"domain": 5}, {"domain": "x" * 3000}, {"domain": "a\nb"}):
+        assert api.call("look", {"what": "report", **bad})[0] == 400, bad
+    assert api.call("look", {"what": "report", "rule": "none"})[0] == 200 and looked(api)["verdict"] == "failed"
+    status, answer = api.call("look", {"what": "report", "domain": "x", "state": "blocked"})
+    answer = looked(api)
+    assert status == 200 and answer["verdict"] == "good" and answer["looked_at"] == 4, answer
+    assert answer["report"]["scope"] == {"domain": "x", "state": "blocked"} and answer["report"]["accounts"] == 4
+    read = {"Authorization": "Bearer " + api.tokens["read"]}
+    found = {}
+    for form, kind in (("csv", "text/csv; charset=utf-8"), ("text", "text/plain; charset=utf-8"), ("json", "application/json")):
+        status, found[form], headers = api.raw("GET", "/api/v1/look/report?format=" + form, headers=read)
+        assert status == 200 and headers["content-type"] == kind and headers["content-disposition"].startswith("attachment") and headers["content-security-policy"].startswith("default-src 'none'")
+    assert len(found["csv"]) == answer["report"]["csv"]
+    rows = list(csv.reader(io.StringIO(found["csv"].decode(), newline="")))
+    assert sorted(r[0] for r in rows[1:]) == sorted("'" * (n[0] in "=@") + key(n) for n in NAMES[:4]) and {r[4] for r in rows[1:]} == {"cannot: =1+1, <b>x</b>"}
+    assert not [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@")], "a spreadsheet takes none for a formula"
+    said = api.ferry.ctl_raw("report", "--domain", "x", "--state", "blocked", "--format", "csv")[1]
+    assert sorted(said.splitlines()) == sorted(found["csv"].decode().replace("\r\n", "\n").splitlines())
+    terminal, text = (t.split("\n", 1)[1] for t in (api.ferry.ctl_raw("report", "--domain", "x", "--state", "blocked")[1], found["text"].decode()))
+    assert terminal == text and "ACCOUNTS" in text
+    assert not list(DESCRIPTION.faults(json.loads(found["json"]), {"$ref": "#/components/schemas/Report"}))
+    assert api.raw("GET", "/api/v1/look/report?format=xls", headers=read)[0] == 400 and api.raw("GET", "/api/v1/look/report")[0] == 401
+    assert api.call("look", {"what": "retire", "to": "old"})[0] == 200 and looked(api)["report"] is None
+    assert api.call("look/report", format="csv")[0] == 404, "the next look took its place"
+
+
+def test_who_leaves_in_the_middle_of_a_csv_harms_nobody(api):
+    plant(api, [f"{'x' * 60}{i}@x" for i in range(8000)], reason="cannot: " + "y" * 120)
+    assert api.call("look", {"what": "report"})[0] == 200 and looked(api)["looked_at"] == 8000
+    host, port = api.host.split(":")
+    ask = f"GET /api/v1/look/report?format=csv HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.tokens['read']}\r\n\r\n".encode()
+    gone = [socket.create_connection((host, int(port)), timeout=20) for _ in range(5)]
+    for s in gone:
+        s.sendall(ask)
+        assert b"200 OK" in s.recv(300)
+    assert api.call("look", {"what": "doctor"})[0] == 200, "what they take is there until they have it"
+    for s in gone[1:]:
+        s.close()
+    with gone[0] as s:
+        body = b""
+        while body.count(b"\r\n") < 7990:
+            body += s.recv(1 << 20)
+    assert api.call("me")[0] == 200
+
+
+def test_a_list_of_accounts(api):
+    assert api.call("pause", {"reason": "x"})[0] == 200
+    plant(api, ["held@x"], state="held")
+    names = "# all of them\nann@x\n\nbob@x\nann@x\nheld@x\n"
+    assert api.call("migrate", {"names": names, "reason": "x"}, role="read")[0] == 403
+    for bad in ({"names": ""}, {"names": 5}, {"to": "none"}, {"reason": ""}):
+        assert api.call("migrate", {"names": names, "reason": "now", **bad})[0] == 400, bad
+    status, answer = api.call("migrate", {"names": names + "root:x:0:0:root:/root:/bin/sh\n", "reason": "now"})
+    assert status == 409 and (answer["queued"], answer["refused"], answer["twice"], answer["bad"]) == (2, 1, 1, 1), answer
+    assert {p["line"] for p in answer["problems"]} == {5, 6, 7}
+    assert api.ferry.route("ann@x")["state"] == "queued" and api.call("audit")[1]["audit"][0]["what"] == "migrate --all"
+    status, answer = api.call("migrate", {"names": "ann@x\nbob@x", "reason": "now"})
+    assert status == 200 and (answer["queued"], answer["under_way"]) == (0, 2), "it may be said again"
+    status, answer = api.call("look", {"what": "retire", "to": "old", "names": "ann@x\nnew.one@x\nnew.two@x"})
+    answer = looked(api)
+    others = next(c for c in answer["checks"] if c["of"] == "others")
+    assert answer["listed"] == 3 and others["accounts"] == 2 and others["examples"] == ["new.one@x", "new.two@x"] and "2 of the 3 accounts" in others["text"], answer
+    status, answer = api.call("look", {"what": "retire", "to": "old", "names": "ann@x\nroot:x:0:0:root:/root:/bin/sh"})
+    assert status == 400 and "line 2" in answer["error"] and not api.call("look")[1]["running"]
+
+
+def announce(api, path, length, token):
+    """-> the status of what is said to a client that has told how long its body is, and sent none of it."""
+    with contextlib.closing(api.connect()) as c:
+        c.putrequest("POST", "/api/v1/" + path)
+        for name, value in (("Content-Length", str(length)), ("Content-Type", "application/json"), ("Expect", "100-continue"), ("Authorization", "Bearer " + token)):
+            c.putheader(name, value)
+        c.endheaders()
+        return int(c.sock.makefile("rb").readline().split()[1])
+
+
+def test_a_large_list_is_an_operators_alone(api):
+    """Whoever can connect would have the migrator keep it in memory before anybody asked who they are."""
+    body = json.dumps({"names": "\n".join(f"user{i}@example.org" for i in range(40000)), "reason": "x", "to": "nowhere"})
+    assert 256 << 10 < len(body) < 8 << 20
+    assert api.call("migrate", body)[1]["error"].startswith('"to"')
+    operator, read = api.tokens["operator"], api.tokens["read"]
+    assert [announce(api, path, size, token) for path, size, token in (
+        ("migrate", len(body), operator), ("look", len(body), operator), ("survey", len(body), operator), ("migrate", len(body), read), ("migrate", len(body), "x" * 40),
+        ("account/hold", len(body), operator), ("migrate", 9 << 20, operator), ("migrate", 10**30, operator))] == [100] * 3 + [413] * 5
+
+
+# ---- plans of many
+
+def surveyed(api, done=lambda s: not s["running"] and not s["adding"]):
+    def asked():
+        status, answer = api.call("survey", role="read")
+        assert status == 200 and not list(DESCRIPTION.faults(answer, {"$ref": "#/components/schemas/Survey"})), answer
+        return done(answer) and answer
+    return net.wait_until("survey", asked, timeout=60, step=0.1)
+
+
+def test_a_survey_goes_on_after_a_stop_and_a_restart(ferry):
+    """Of accounts that live elsewhere, which is known without any server."""
+    api = Api(ferry)
+    assert surveyed(api)["result"] is None
+    users = [f"user{i}@x" for i in range(8)]
+    plant(api, users, backend="new", state="settled", reason="")
+    names = "\n".join(users + users[:1])
+    assert api.call("survey", {"names": names}, role="read")[0] == 403
+    for bad in ({"names": ""}, {"names": "# none"}, {}, {"names": names, "pause_ms": -1}, {"names": names, "pause_ms": 4000000}, {"names": names, "pause_ms": "1"}, {"names": names, "reason": "x"}):
+        assert api.call("survey", bad)[0] == 400, bad
+    assert api.call("survey/stop", {})[0] == 409
+    status, answer = api.call("survey", {"names": names, "pause_ms": 3600000})
+    assert status == 200 and answer["running"] and (answer["accounts"], answer["bad_lines"]) == (8, 1)
+    assert api.call("survey", {"names": names})[0] == api.call("survey/erase", {})[0] == 409
+    assert surveyed(api, lambda s: s["done"] == 1)["running"]
+    status, answer = api.call("survey/stop", {})
+    assert status == 200 and not answer["running"] and answer["why"] == "token operator-name stopped it"
+    result = surveyed(api)["result"]
+    assert result["failed"] == [{"error": "user0@x lives on new, not on old", "accounts": 1, "examples": ["user0@x"]}]
+    path = next(os.path.join(folder, "plans") for folder, _, files in os.walk(ferry.folder) if "plans" in files)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    with open(path, "a", encoding="utf-8") as f:  # as by another survey, and one that a crash cut off
+        f.write(json.dumps({"user": "user1@x", "mailboxes": [{"mailbox": "INBOX", "messages": 2, "bytes": 30, "tier": "T0"}], "findings": [], "blocked": False}) + '\n{"user": "us')
+    api.migrator.stop()
+    again = Api(ferry)
+    result = surveyed(again)["result"]
+    assert (result["accounts"], result["messages"]) == (1, 2) and again.call("survey")[1]["who"] is None
+    status, answer = again.call("survey", {"names": names})
+    answer = surveyed(again)
+    assert (answer["done"], answer["before"], answer["failed"], answer["why"]) == (8, 1, 7, None), answer
+    assert len(answer["result"]["failed"]) == 7 and answer["result"]["accounts"] == 1
+    assert ferry.ctl("report", "--survey", path)[1]["bytes"] == 30
+    assert again.call("survey/erase", {})[0] == 200 and surveyed(again)["result"] is None and os.path.getsize(path) == 0
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("ann\nbob\n")
+    assert again.call("survey", {"names": names})[0] == 200 and "is no line of a survey" in surveyed(again)["why"] and open(path, encoding="utf-8").read() == "ann\nbob\n"

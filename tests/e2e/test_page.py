@@ -342,3 +342,85 @@ def test_more_who_watch_than_there_is_room_for(crowd, open_page):
     finally:
         for c in streams:
             c.close()
+
+
+def narrow_enough(browser):
+    return browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_findings_of_many_are_counted_and_then_waived(crowd, open_page):
+    reason = max((g["accounts"], g["reason"]) for g in crowd.call("groups")[1]["groups"] if g["state"] == "blocked")[1]
+    users = [a["user"] for a in crowd.call("accounts", state="blocked", reason=reason)[1]["accounts"]][:2]
+    for user in users:
+        crowd.ferry.redis.client().set(f"imapferry:report:{user}", json.dumps({"findings": {"too_large": {"open": 2}}}))
+    browser = drawn(open_page())
+    browser.click("#problems .card >> text=Waive by kind")
+    assert reason in browser.text("#ask-what") and "nothing is changed" in browser.text("#ask-what")
+    browser.choose("#many-keys", "too_large")
+    browser.fill("#many-domain", "elsewhere.example")
+    browser.fill("#ask-reason", "they have it on paper")
+    browser.click("#ask-yes")
+    browser.hear("#said", "0 findings of 0 accounts")
+    browser.click("#problems .card >> text=Waive by kind")
+    browser.choose("#many-keys", "too_large")
+    browser.fill("#ask-reason", "they have it on paper")
+    browser.press("Enter")
+    browser.hear("#ask-count", "4 findings of 2 accounts would be waived")
+    assert browser.evaluate("document.activeElement.textContent") == "Waive 4 findings of 2 accounts"
+    assert crowd.call("account", user=users[0])[1]["state"] == "blocked", "nothing was done yet"
+    browser.picture("wide-waive", False)
+    no_violation(browser)
+    browser.choose("#many-keys", "refused")
+    assert browser.text("#ask-yes") == "Count them" and browser.evaluate("document.querySelector('#ask-count').textContent") == "", "what is asked for is another thing now"
+    browser.choose("#many-keys", "too_large")
+    browser.click("#ask-yes")
+    browser.hear("#ask-count", "4 findings of 2 accounts")
+    browser.click("#ask-yes")
+    browser.hear("#said", "4 findings of 2 accounts are waived")
+    assert [crowd.call("account", user=u)[1]["state"] for u in users] == ["queued", "queued"]
+    assert crowd.call("audit")[1]["audit"][0]["reason"] == "they have it on paper"
+
+
+@pytest.mark.parametrize("name,how", [("wide", {}), ("phone-dark", {"width": 390, "height": 844, "scheme": "dark"})])
+def test_many_accounts_on_the_page(crowd, open_page, tmp_path, name, how):
+    """A report, taken away; a list, surveyed, held against a server, and queued. Names are text in all of it."""
+    hostile = "<img src=x onerror=window.hurt=1>@x"
+    assert crowd.call("account/hold", {"user": hostile, "reason": "x"})[0] in (200, 409)
+    browser = drawn(open_page(**how))
+    browser.choose("#report-backend", "old")
+    browser.choose("#report-state", "held")
+    browser.click("#report-ask button")
+    browser.hear("#look h3", "backend old, state held")
+    assert narrow_enough(browser)
+    file, lines = browser.download("#look >> text=CSV")
+    assert file.startswith("imapferry-report-") and file.endswith(".csv") and lines.startswith('"account","domain"') and "%3Cimg" in lines
+    file, text = browser.download("#look >> text=Text")
+    assert file.endswith(".txt") and "accounts with" in text
+    browser.choose("#report-state", "")
+    browser.click("#report-ask button")
+    browser.hear("#look .chip", "queued")
+    no_violation(browser)
+    moved = [crowded.name_of(i) for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == "settled"][:2]
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join([*moved, "<b>not there</b>@x", "root:x:0:0:root:/root:/bin/sh"]))
+    browser.click("#lists-ask button:text-is('Survey')")
+    browser.hear("#list-said", "give the list first")
+    browser.upload("#list-file", str(path))
+    browser.hear("#list-said", "names.txt: 4 accounts")
+    browser.click("#lists-ask button:text-is('Survey')")
+    browser.hear("#survey", "come to its end")
+    browser.hear("#survey", "lives on new, not on old")
+    browser.click("#lists-ask >> text=by this list")
+    browser.hear("#said", 'of "names"')
+    browser.click("#lists-ask >> text=Migrate all")
+    assert "Migrate 4 accounts" in browser.text("#ask-title") and "given again" in browser.text("#ask-what")
+    do(browser, "the last ones")
+    browser.hear("#list-came", "root:x:0:0")
+    browser.picture(f"{name}-many")
+    no_violation(browser)
+    assert narrow_enough(browser) and browser.evaluate("window.hurt === undefined && !document.querySelector('main img, main b[onclick]')")
+    browser.click("#survey >> text=Erase its plans")
+    browser.hear("#survey", "come to its end")
+    browser.click("#leave")
+    browser.wait("#enter")
+    assert moved[0] not in browser.evaluate("document.documentElement.textContent + document.querySelector('#list-names')")

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from harness import net
+from harness.api import Api
+from harness.browser import Browser
 from harness.scene import fill, new_user, small
 
 
@@ -93,3 +96,40 @@ def test_two_surveys_do_not_write_to_one_result(manual, tmp_path):
         fcntl.flock(f, fcntl.LOCK_EX)
         status, answer = manual.ctl("survey", str(names), "--out", str(result))
     assert status == 1 and "another survey" in answer["error"], answer
+
+
+def test_by_the_api_and_on_the_page(manual, old, new):
+    """What a migrator finds with its own connections is what the terminal finds; and nothing is written."""
+    users = [new_user() for _ in range(2)]
+    for n, user in enumerate(users):
+        fill(old, user, small(messages=4 + n))
+    manual.redis.client().hset("imapferry:route:moved@x", mapping={"backend": "new", "state": "settled", "epoch": "3", "generation": "1"})
+    api = Api(manual)
+    browser = Browser()
+    try:
+        browser.open(f"{api.address}/#account?user={users[0]}")
+        browser.fill("#token", api.tokens["operator"])
+        browser.click("#enter-form button")
+        browser.click("#account .actions >> text=Plan")
+        browser.hear("#account .plan", "nothing that is known now would stop it")
+        browser.hear("#account .plan", "INBOX")
+        browser.picture("wide-plan")
+        assert browser.axe() == []
+        found, said = api.call("look")[1]["plan"], manual.ctl("plan", users[0])[1]
+        assert found == said and found["mailboxes"]
+        browser.evaluate("location.hash = ''")
+        browser.wait("#list-names")
+        browser.fill("#list-names", "\n".join([*users, "moved@x"]))
+        browser.click("#lists-ask button:text-is('Survey')")
+        browser.hear("#survey", "come to its end")
+        browser.hear("#survey", "lives on new, not on old")
+        browser.picture("wide-survey")
+        assert browser.axe() == []
+    finally:
+        browser.close()
+    answer = api.call("survey")[1]
+    assert (answer["planned"], answer["failed"], answer["result"]["accounts"]) == (2, 1, 2) and answer["result"]["messages"] >= 4 + 5
+    status, answer = api.call("look", {"what": "plan", "user": "moved@x"})
+    assert status == 200 and api.call("look", {"what": "plan", "user": users[0]}, role="read")[0] == 403 and api.call("look", {"what": "plan", "user": ""})[0] == 400
+    assert net.wait_until("plan", lambda: api.call("look")[1]["verdict"], step=0.1) == "failed"
+    assert manual.redis.client().keys("imapferry:route:*") == ["imapferry:route:moved@x"]

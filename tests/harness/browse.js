@@ -28,6 +28,11 @@ async function begin(browser, width, height, scheme) {
     hear: (selector, text) => page.locator(selector).filter({ hasText: text }).first().waitFor({ state: "attached" }),
     text: (selector) => page.innerText(selector),
     evaluate: (code) => page.evaluate(code),
+    upload: (selector, file) => page.setInputFiles(selector, file),
+    download: async (selector) => {
+      const [file] = await Promise.all([page.waitForEvent("download"), page.click(selector)]);
+      return [file.suggestedFilename(), require("fs").readFileSync(await file.path(), "utf8")];
+    },
     shot: (file, full) => page.screenshot({ path: file, fullPage: full !== false }),
     axe: async () => {
       // As a script of the page's own world it would be refused by the page's policy, which is what the policy is for.
