@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from fakes.fake_imap import FakeImap
 from harness import net
 from harness.api import Api
 from harness.browser import Browser
+from harness.ferry import backend
 from harness.scene import fill, new_user, small
 
 
@@ -133,3 +135,16 @@ def test_by_the_api_and_on_the_page(manual, old, new):
     assert status == 200 and api.call("look", {"what": "plan", "user": users[0]}, role="read")[0] == 403 and api.call("look", {"what": "plan", "user": ""})[0] == 400
     assert net.wait_until("plan", lambda: api.call("look")[1]["verdict"], step=0.1) == "failed"
     assert manual.redis.client().keys("imapferry:route:*") == ["imapferry:route:moved@x"]
+
+
+def test_names_that_nobody_has_keep_no_job_from_a_server(make_ferry):
+    """Each is refused as one whose master is not known any more would be."""
+    users = [f"nobody{i}@x" for i in range(6)]
+    with FakeImap("old") as source, FakeImap("new") as target:
+        source.strangers = set(users)
+        ferry = make_ferry({"old": backend(source, "imap"), "new": backend(target, "imap")}, {"migration": {"trigger": "manual"}})
+        api = Api(ferry)
+        assert api.call("survey", {"names": "\n".join(users)})[0] == 200
+        answer = net.wait_until("end of the survey", lambda: next((s for s in [api.call("survey")[1]] if not s["running"]), None), step=0.1)
+        assert answer["failed"] == 6, answer
+        assert not api.migrator.find("event=backend_rests"), "names that nobody has say nothing of a server"
