@@ -272,9 +272,9 @@ function say(text) {
 
 let asked = null;
 /* more: elements of further fields; collect: what they add to the body. confirm: makes {count, yes} of a refusal that says how much it
- * would be; then it is asked again, with yes. partly: is a refusal one that did some of it? */
-function askFor({ title, what, yes, path, body, danger, more = [], collect = () => ({}), confirm = null, partly = () => false, after }) {
-  asked = { path, body, collect, confirm, partly, after, yes, danger, sure: false, from: document.activeElement };
+ * would be; then it is asked again, with yes. partly: is a refusal one that did some of it? reasoned: it stands in the audit. */
+function askFor({ title, what, yes, path, body, danger, more = [], collect = () => ({}), confirm = null, partly = () => false, reasoned = true, after }) {
+  asked = { path, body, collect, confirm, partly, after, yes, danger, reasoned, sure: false, from: document.activeElement };
   $("ask-title").textContent = title;
   $("ask-what").textContent = what;
   $("ask-more").replaceChildren(...more);
@@ -283,8 +283,10 @@ function askFor({ title, what, yes, path, body, danger, more = [], collect = () 
   $("ask-error").textContent = $("ask-count").textContent = "";
   $("ask-reason").value = "";
   $("ask-yes").disabled = false;
+  $("ask-reason").required = reasoned;
+  for (const part of ["ask-reason-label", "ask-reason", "ask-help"]) $(part).hidden = !reasoned;
   $("ask").showModal();
-  $("ask-reason").focus();
+  $(reasoned ? "ask-reason" : "ask-no").focus();
 }
 
 $("ask-no").addEventListener("click", () => $("ask").close());
@@ -311,11 +313,11 @@ function askAgain(data) {
 $("ask-form").addEventListener("submit", async (e) => {
   e.preventDefault();
   const mine = asked;
-  const { path, body, collect, confirm, partly, sure, after } = mine;
+  const { path, body, collect, confirm, partly, sure, reasoned, after } = mine;
   $("ask-yes").disabled = true;
   $("ask-error").textContent = "";
   try {
-    const answer = await ask(path, { ...body, ...collect(), ...(sure ? { yes: true } : {}), reason: $("ask-reason").value.trim() }).catch((error) => {
+    const answer = await ask(path, { ...body, ...collect(), ...(sure ? { yes: true } : {}), ...(reasoned ? { reason: $("ask-reason").value.trim() } : {}) }).catch((error) => {
       if (partly(error)) return { ...error.data, message: error.message };
       throw error;
     });
@@ -662,7 +664,7 @@ function checksOf(l) {
 function drawLook(l) {
   const head = !l.what ? "Nobody has looked since this migrator started." : l.running ? `${LOOKS[l.what](l)} ${lookState(l)}` : "";
   replaceIfOther($("look"), JSON.stringify([l, mayChange()]), head ? [make("p", { class: "quiet", role: "status" }, visible(head))] : [lookEnd(l),
-    ...(l.report ? reportOf(l.report, l.began) : l.plan ? [make("p", {}, accountLink({ user: l.plan.user })), ...planOf(l.plan)] : l.checks.length ? checksOf(l) : [])]);
+    ...(l.report ? reportOf(l.report, l.began) : l.plan ? [make("p", {}, accountLink({ user: l.plan.user }), " has the plan on its page.")] : l.checks.length ? checksOf(l) : [])]);
   drawPlanOf(l);
 }
 
@@ -818,13 +820,20 @@ function drawSurveySoon() {
   again();
 }
 
-async function changeSurvey(what) {
+async function stopSurvey() {
   try {
-    drawSurvey(await ask(`api/v1/survey/${what}`, {}));
+    drawSurvey(await ask("api/v1/survey/stop", {}));
   } catch (e) {
     say(visible(e.message));
   }
   drawSurveySoon();
+}
+
+function eraseSurvey(r) {
+  askFor({
+    title: "Erase the plans of the survey", yes: "Erase them", path: "api/v1/survey/erase", body: {}, danger: true, reasoned: false, after: drawSurveySoon,
+    what: `The plans of ${count(r.accounts, "account")}, and why others could not be planned, are erased on the migrator's disk. No account and no server is touched; a further survey begins anew.`,
+  });
 }
 
 function surveyState(s) {
@@ -843,7 +852,7 @@ function surveyResult(r) {
 
 function drawSurvey(s) {
   const none = !s.who && !s.result && !s.adding;
-  const may = mayChange() ? [s.running && button("Stop the survey", () => changeSurvey("stop")), s.result && !s.running && button("Erase its plans", () => changeSurvey("erase"), "danger")].filter(Boolean) : [];
+  const may = mayChange() ? [s.running && button("Stop the survey", () => stopSurvey()), s.result && !s.running && button("Erase its plans", () => eraseSurvey(s.result), "danger")].filter(Boolean) : [];
   replaceIfOther($("survey"), JSON.stringify([s, mayChange()]), none ? [make("p", { class: "quiet" }, "No survey was made by this migrator.")] : [
     surveyState(s), s.added_why ? make("p", { class: "bad" }, visible(s.added_why)) : null, s.result ? surveyResult(s.result) : null, may.length ? make("div", { class: "row start" }, may) : null].filter(Boolean));
 }
