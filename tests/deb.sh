@@ -12,7 +12,7 @@ package=${1:-}
 
 # Its log where that is not so. What is passed over is systemd's, which comes along for its users and folders and leaves these behind.
 piuparts_of() { # package
-    apt-get -q install -y --no-install-recommends piuparts >/dev/null
+    apt-get -q install -y --no-install-recommends piuparts debootstrap >/dev/null
     piuparts --defaults debian --distribution "$(. /etc/os-release && echo "$VERSION_CODENAME")" --mirror "$(target Debian) main" \
         --no-eatmydata --no-adequate --ignore-regex '^/root/\.ssh|^/var/(cache|lib|log)/private|^/var/lib/systemd' \
         "$1" >build/deb/piuparts.log 2>&1 || { tail -n 60 build/deb/piuparts.log >&2; exit 1; }
