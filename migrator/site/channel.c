@@ -85,11 +85,9 @@ static void channel_op_free(struct channel_op *op)
 
 uint64_t channel_deadline_ms(const struct channel *c)
 {
-    uint64_t timeout = c->m->conf->migrator.command_timeout_ms, now = clock_boot_ms();
-    uint64_t ours = *c->until_ms > now ? *c->until_ms - now : 1;
+    uint64_t timeout = c->m->conf->migrator.command_timeout_ms;
 
-    timeout = timeout < CHANNEL_MS ? timeout : CHANNEL_MS;
-    return timeout < ours ? timeout : ours;
+    return timeout < CHANNEL_MS ? timeout : CHANNEL_MS;
 }
 
 static void channel_note_down(struct channel *c, const char *why)

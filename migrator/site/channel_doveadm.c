@@ -128,7 +128,8 @@ static char *doveadm_write(const struct channel_op *op, const char *mailbox)
 }
 
 static struct http_post *doveadm_post(struct loop *l, const struct conf_backend *b, const char *body,
-                                      uint64_t timeout_ms, http_post_fn fn, void *owner)
+                                      uint64_t timeout_ms, const uint64_t *until_ms, http_post_fn fn,
+                                      void *owner)
 {
     struct buf key = {0};
 
@@ -140,7 +141,8 @@ static struct http_post *doveadm_post(struct loop *l, const struct conf_backend 
                                                     .ca_file = *b->ca_file ? b->ca_file : NULL,
                                                     .authorization = buf_str(&key),
                                                     .body = body,
-                                                    .timeout_ms = timeout_ms},
+                                                    .timeout_ms = timeout_ms,
+                                                    .until_ms = until_ms},
                         fn, owner);
     buf_wipe(&key);
     return post;
@@ -154,7 +156,8 @@ static void doveadm_send(struct channel_op *op, const char *body)
         channel_op_ended(op, CHANNEL_DOWN, "the job is not ours any more");
         return;
     }
-    op->post = doveadm_post(c->m->loop, c->backend, body, channel_deadline_ms(c), doveadm_on_end, op);
+    op->post =
+        doveadm_post(c->m->loop, c->backend, body, channel_deadline_ms(c), c->until_ms, doveadm_on_end, op);
 }
 
 static void doveadm_start(struct channel_op *op)
@@ -209,7 +212,7 @@ struct channel_knock *channel_knock_start(struct loop *l, const struct conf_back
     struct channel_knock *k = xcalloc(1, sizeof(*k));
 
     *k = (struct channel_knock){.backend = backend, .fn = fn, .owner = owner};
-    k->post = doveadm_post(l, backend, "[]", timeout_ms, doveadm_on_knocked, k);
+    k->post = doveadm_post(l, backend, "[]", timeout_ms, NULL, doveadm_on_knocked, k);
     return k;
 }
 

@@ -79,6 +79,7 @@ struct channel {
     char *root;  /* of the user's mailboxes, as the server calls them inside; owned; NULL: not known */
 };
 
+/* Of one answer. That nothing goes on when the job is not ours any more, until_ms sees to. */
 uint64_t channel_deadline_ms(const struct channel *c);
 /* From anywhere. With CHANNEL_DOWN and CHANNEL_LOST it may be started once more. */
 void channel_op_ended(struct channel_op *op, enum channel_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);

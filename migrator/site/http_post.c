@@ -27,8 +27,9 @@ struct http_post {
     char *body;                     /* owned */
     struct timer *deadline, *timer; /* ours, and curl's */
     uint64_t ends_ms;               /* clock_boot_ms() of the deadline */
-    unsigned timeout_ms;
-    struct loop_task over; /* curl has ended, or could not begin */
+    const uint64_t *until_ms;       /* the same, and it may move; NULL: none */
+    unsigned silence_ms;            /* for the kernel */
+    struct loop_task over;          /* curl has ended, or could not begin */
     TAILQ_HEAD(, sock) socks;
     bool late, too_long;
     uint64_t date_s; /* of the answer's header; 0: none */
@@ -152,12 +153,25 @@ void http_post_cancel(struct http_post **hp)
         http_post_free(h);
 }
 
+/* In milliseconds; 0: it is too late. */
+static uint64_t http_post_time_left(const struct http_post *h)
+{
+    uint64_t now = clock_boot_ms(),
+             ends = h->until_ms && *h->until_ms < h->ends_ms ? *h->until_ms : h->ends_ms;
+
+    return ends > now ? ends - now : 0;
+}
+
 static void http_post_on_deadline(void *owner)
 {
     struct http_post *h = owner;
+    uint64_t left = http_post_time_left(h);
 
-    h->late = true;
-    loop_defer(h->loop, &h->over);
+    h->late = left == 0;
+    if (h->late)
+        loop_defer(h->loop, &h->over);
+    else
+        timer_start(h->deadline, left);
 }
 
 /* ---- curl on the loop */
@@ -179,7 +193,7 @@ static void http_post_act(struct http_post *h, curl_socket_t fd, int events)
 {
     int running;
 
-    if (clock_boot_ms() >= h->ends_ms) {
+    if (http_post_time_left(h) == 0) {
         http_post_on_deadline(h);
         return;
     }
@@ -265,7 +279,7 @@ static curl_socket_t on_open_socket(void *owner, curlsocktype purpose, struct cu
     (void)purpose;
     if (fd >= 0) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &h->timeout_ms, sizeof(h->timeout_ms));
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &h->silence_ms, sizeof(h->silence_ms));
     }
     return fd;
 }
@@ -359,8 +373,10 @@ struct http_post *http_post_start(struct loop *l, const struct http_post_request
     h->fn = fn;
     h->owner = owner;
     h->over.fn = http_post_tell;
-    h->timeout_ms = request->timeout_ms < INT_MAX ? (unsigned)request->timeout_ms : INT_MAX;
+    h->until_ms = request->until_ms;
     h->ends_ms = clock_boot_ms() + request->timeout_ms;
+    uint64_t left = http_post_time_left(h);
+    h->silence_ms = left < INT_MAX ? (unsigned)left : INT_MAX;
     h->deadline = timer_new(l, http_post_on_deadline, h);
     h->timer = timer_new(l, http_post_on_timer, h);
     TAILQ_INIT(&h->socks);
@@ -372,7 +388,7 @@ struct http_post *http_post_start(struct loop *l, const struct http_post_request
     h->body = xstrdup(request->body);
     curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, h->body);
     set_multi(h);
-    timer_start(h->deadline, request->timeout_ms);
+    timer_start(h->deadline, left);
     if (curl_multi_add_handle(h->multi, h->easy) != CURLM_OK) {
         h->result = CURLE_FAILED_INIT;
         loop_defer(l, &h->over);

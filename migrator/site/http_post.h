@@ -20,6 +20,9 @@ struct http_post_request {
     const char *body;          /* its copy is wiped at the end */
     uint64_t
         timeout_ms; /* for all of it. Nothing is sent later, also by a process that was stopped meanwhile */
+    /* NULL, or it ends before that too, from *until_ms on, by clock_boot_ms(), which may move while it goes on, as that of
+     * a lease (imapc_set_fence()). Borrowed. */
+    const uint64_t *until_ms;
 };
 
 struct http_post;

@@ -9,6 +9,8 @@
 #include "lib/xalloc.h"
 #include "migrator/site/http_post.h"
 
+enum { LONG_MS = 60 * 1000 };
+
 /* A server that answers nothing. */
 struct world {
     struct loop *loop;
@@ -54,10 +56,16 @@ static void on_answer(void *owner, const struct http_post_answer *answer)
     w->error = answer->error ? xstrdup(answer->error) : NULL;
 }
 
+static struct http_post *start_until(struct world *w, uint64_t ms, const uint64_t *until_ms)
+{
+    struct http_post_request r = {.url = w->url, .body = "{}", .timeout_ms = ms, .until_ms = until_ms};
+
+    return http_post_start(w->loop, &r, on_answer, w);
+}
+
 static struct http_post *start(struct world *w, uint64_t ms)
 {
-    return http_post_start(
-        w->loop, &(struct http_post_request){.url = w->url, .body = "{}", .timeout_ms = ms}, on_answer, w);
+    return start_until(w, ms, NULL);
 }
 
 /* How many bytes the server gets of it; *reset: it did not end as it should. */
@@ -110,11 +118,28 @@ static void test_given_up_by_reset(void **state)
     assert_true(received(w, &reset) > 0 && reset);
 }
 
+/* A lease that ends before the time is over ends it too, and one that is renewed meanwhile does not. */
+static void test_it_ends_with_the_lease(void **state)
+{
+    struct world *w = *state;
+    uint64_t began = clock_boot_ms(), until = began + 100;
+
+    start_until(w, LONG_MS, &until);
+    while (clock_boot_ms() < began + 50)
+        uv_run(&w->loop->uv, UV_RUN_NOWAIT);
+    until = began + 300;
+    while (!w->done)
+        uv_run(&w->loop->uv, UV_RUN_ONCE);
+    assert_string_equal(w->error, "took too long");
+    assert_in_range(clock_boot_ms() - began, 300, LONG_MS - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing_is_sent_when_it_is_too_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_given_up_by_reset, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_it_ends_with_the_lease, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
