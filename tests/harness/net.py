@@ -1,6 +1,8 @@
 """Free ports, short temporary folders, and waiting: always for something, always with a deadline."""
 import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -9,20 +11,21 @@ import threading
 import time
 
 HOST = "127.0.0.1"
-_given = set()
+PORTS = range(10000, 32768)
+_turn = itertools.count(random.randrange(len(PORTS)))
 _lock = threading.Lock()
 
 
 def free_port():
-    """A loopback port that nobody listens on and that was not given out before by this process."""
+    """A loopback port that nobody listens on and that was not given out before by this process. It is below those that systems
+    give to connections, which might take it before its server does; each process begins at a place of its own."""
     while True:
+        with _lock:
+            port = PORTS.start + next(_turn) % len(PORTS)
         with contextlib.closing(socket.socket()) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind((HOST, 0))
-            port = s.getsockname()[1]
-        with _lock:
-            if port not in _given:
-                _given.add(port)
+            with contextlib.suppress(OSError):
+                s.bind((HOST, port))
                 return port
 
 
