@@ -135,6 +135,11 @@ void http_request_hold(struct http_request *r, http_gone_fn gone, void *owner)
     r->owner = owner;
 }
 
+void http_request_allow(struct http_request *r, uint64_t ms)
+{
+    timer_start(r->client->deadline, ms);
+}
+
 /* ---- which route ---- */
 
 static bool http_path_fits(const struct http_route *route, const char *path)

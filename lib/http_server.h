@@ -86,6 +86,8 @@ const char *http_request_peer(const struct http_request *r);
  * before it was answered (its deadline, or the server is freed); it is not to be touched then. */
 typedef void (*http_gone_fn)(void *owner);
 void http_request_hold(struct http_request *r, http_gone_fn gone, void *owner);
+/* Its answer has this long from now, instead of request_ms: for what is known to take long. */
+void http_request_allow(struct http_request *r, uint64_t ms);
 
 /* ---- the answer */
 

@@ -162,6 +162,8 @@ static void calls_start(struct api *a, struct http_request *r, const struct call
     b->action.all = row->all;
     b->action.who = c->who;
     http_request_hold(r, calls_on_gone, c);
+    if (row->all)
+        http_request_allow(r, API_MANY_MS);
     api_run(a, &b->action, calls_on_answer, c);
 }
 

@@ -94,6 +94,7 @@ static void api_list_queue(struct api *a, struct http_request *r, const struct a
     a->many_by = l->who;
     bulk_list_read(&list, a->conf, span_str(b->names));
     http_request_hold(r, api_list_on_gone, l);
+    http_request_allow(r, API_MANY_MS);
     l->bulk = bulk_start(
         &(struct bulk_request){
             .store = a->store, .to = b->action.to, .who = l->who, .reason = b->action.reason},

@@ -72,6 +72,7 @@ bool api_gate_list(const struct api *a, const struct http_request *r) MUST_CHECK
 
 /* ---- api_body.c */
 
+enum { API_MANY_MS = 600 * 1000 /* for the answer of what changes many accounts */ };
 enum { API_LIST_MAX = 8 << 20 /* bytes of a body with "names" */ };
 enum { API_KEYS_MAX = 1000, API_NAME_MAX = 2048, API_REASON_MAX = 500 };
 /* What a call takes; the names of the JSON's fields, and of the parameters of a query. */

@@ -264,7 +264,11 @@ static void api_survey_start_or_refuse(struct api_survey *s, struct http_request
 {
     struct bulk_list list;
 
-    if (s->survey || (s->busy && s->erases)) {
+    if (s->busy && s->erases) {
+        api_refuse(r, 409, "the plans of the last survey are being erased: say it again");
+        return;
+    }
+    if (s->survey) {
         api_refuse(r, 409, "%s began a survey, which is under way: stop it first",
                    s->who ? s->who : "somebody");
         return;

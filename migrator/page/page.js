@@ -316,6 +316,7 @@ $("ask-form").addEventListener("submit", async (e) => {
   const { path, body, collect, confirm, partly, sure, reasoned, after } = mine;
   $("ask-yes").disabled = true;
   $("ask-error").textContent = "";
+  if (confirm) $("ask-count").textContent = sure ? `${$("ask-count").textContent} It is being done.` : "Accounts are looked at; where there are many this takes a while.";
   try {
     const answer = await ask(path, { ...body, ...collect(), ...(sure ? { yes: true } : {}), ...(reasoned ? { reason: $("ask-reason").value.trim() } : {}) }).catch((error) => {
       if (partly(error)) return { ...error.data, message: error.message };
@@ -328,6 +329,9 @@ $("ask-form").addEventListener("submit", async (e) => {
   } catch (error) {
     if (mine !== asked || !$("ask").open) return say(visible(error.message));
     if (confirm && !sure && error.status === 409 && error.data.findings) return askAgain(error.data);
+    $("ask-count").textContent = "";
+    mine.sure = false;
+    $("ask-yes").textContent = mine.yes;
     $("ask-error").textContent = visible(error.status ? error.message : `${error.message}: what was asked for may go on; look at the audit before you say it again`);
     $("ask-yes").disabled = false;
   }

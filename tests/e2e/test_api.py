@@ -515,8 +515,10 @@ ROUTE = {"backend": "old", "state": "blocked", "epoch": "1", "generation": "1", 
 
 def plant(api, users, reason="cannot: x", **more):
     redis = api.ferry.redis.client()
+    pipe = redis.pipeline(transaction=False)
     for user in users:
-        redis.hset(f"imapferry:route:{user}", mapping={**ROUTE, "reason": reason, **more})
+        pipe.hset(f"imapferry:route:{user}", mapping={**ROUTE, "reason": reason, **more})
+    pipe.execute()
     return redis
 
 

@@ -9,7 +9,7 @@ struct world {
     struct io_dir dir;
     struct http_server *server;
     struct http_settings set;
-    struct http_request *held;
+    struct http_request *held, *patient;
     struct http_stream *stream;
     struct http_blob *blob;
     bool is_held, gone, streams;
@@ -51,12 +51,26 @@ static void on_gone(void *owner)
     w->stream = NULL;
 }
 
+static void on_patient_gone(void *owner)
+{
+    struct world *w = owner;
+    w->patient = NULL;
+}
+
 static void hold(void *owner, struct http_request *r)
 {
     struct world *w = owner;
     w->held = r;
     w->is_held = true;
     http_request_hold(r, on_gone, w);
+}
+
+static void hold_for_long(void *owner, struct http_request *r)
+{
+    struct world *w = owner;
+    w->patient = r;
+    http_request_hold(r, on_patient_gone, w);
+    http_request_allow(r, 60 * 1000);
 }
 
 static void begin_stream(void *owner, struct http_request *r)
@@ -91,6 +105,7 @@ static void serve(struct world *w)
     http_server_route(w->server, "POST", "/show", show, w);
     http_server_route(w->server, "GET", "/below/*", show, w);
     http_server_route(w->server, "GET", "/hold", hold, w);
+    http_server_route(w->server, "GET", "/patient", hold_for_long, w);
     http_server_route(w->server, "GET", "/stream", begin_stream, w);
     http_server_route(w->server, "POST", "/large", show, w);
     http_server_allow_large(w->server, "POST", "/large", 20, may_be_large, w);
@@ -264,6 +279,25 @@ static void test_large_body(void **state)
     EXPECT(w, "POST /show HTTP/1.1\r\nAuthorization: Bearer x\r\nContent-Length: 12\r\n" END, NULL,
            "HTTP/1.1 413 ");
     assert_int_equal(w->calls, 2);
+}
+
+/* The deadline of one that came later has passed, and it is there. */
+static void test_held_for_long(void **state)
+{
+    struct world *w = *state;
+    struct client first, second;
+    w->set.request_ms = 50;
+    serve(w);
+    client_open(w, &first, "GET /patient HTTP/1.1\r\n" END, NULL);
+    client_open(w, &second, "GET /hold HTTP/1.1\r\n" END, NULL);
+    io_wait(w->loop, &w->is_held);
+    io_wait(w->loop, &w->gone);
+    assert_non_null(w->patient);
+    http_answer(w->patient, 200, "text/plain", span_str("at last\n"));
+    io_wait(w->loop, &first.seen);
+    assert_non_null(strstr(buf_str(&first.in), "at last"));
+    client_close(w, &first);
+    client_close(w, &second);
 }
 
 enum { BLOB = 16 << 20 };
@@ -704,6 +738,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_keeps_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answers_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_held_too_long, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_held_for_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_held_at_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stream, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stream_whose_client_left, set_up, tear_down),
