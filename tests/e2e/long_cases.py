@@ -34,6 +34,8 @@ LONG = {
     "test_provision": {"test_program_that_hangs_and_floods_is_killed": ""},
     "test_provision_programs": {"test_sieve": ""},
     "test_redis_tls": {"test_failover_while_users_sign_in_and_accounts_move": ""},
+    "test_sentinel": {"test_account_with_sessions_moves_over_failovers": r"migrator|script\.seen|script\.prepared\.answered|script.*-kill",
+                      "test_account_with_sessions_moves_behind_two_failovers": r"register\.answered|where"},
     "test_qresync_moved": {"test_way_back_in_the_middle": "T1|T2-SELECT-UID"},
     # By 401 a real server answers in test_wrong_key.
     "test_tiers": {"test_channel_that_does_it_after_the_flip": "minNextUid|1000",

@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+import redis as redis_client
 
 from harness import net, sentinel
 from harness.scene import assert_equal, connect, fill, new_user, small
@@ -18,8 +19,15 @@ def group(redis_program):
         yield g
 
 
-def make(make_ferry, backends, group, lease_long):
-    settings = dict(SETTINGS, proxy=dict(SETTINGS["proxy"], lease_long=lease_long))
+@pytest.fixture
+def quick_group(redis_program):
+    """That soon fails over again."""
+    with sentinel.Group(failover_timeout=1000, program=redis_program) as g:
+        yield g
+
+
+def make(make_ferry, backends, group, lease_long, **proxy):
+    settings = dict(SETTINGS, proxy=dict(SETTINGS["proxy"], lease_long=lease_long, **proxy))
     return make_ferry(backends, settings, store=group)
 
 
@@ -124,6 +132,100 @@ def test_decided_flip_is_carried_out_in_the_quarantine(make_ferry, backends, gro
     net.wait_until("login", lambda: logs_in(proxy, user))
     ferry.stop_all()
     assert_equal(old, new, user, 30)
+
+
+def begins(group):
+    try:
+        return group.ask("FAILOVER", sentinel.NAME)
+    except redis_client.ResponseError:  # the one before is not through
+        return False
+
+
+def over(group, how):
+    """Redis fails over; twice: to one more behind that at once, which may know nothing of the one in between."""
+    for _ in range(2 if how == "twice" else 1):
+        before = group.master
+        if how == "kill":
+            before.kill()
+        else:
+            net.wait_until("Sentinel that begins", lambda: begins(group))
+        group.wait_failover(before)
+
+
+def live(proxy, user):
+    """A session, and one in IDLE."""
+    wire, idle = connect(proxy), connect(proxy)
+    for w in (wire, idle):
+        assert w.login(user).startswith(b"l1 OK")
+        assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    return wire, idle
+
+
+def still_live(proxy, wire, idle):
+    try:
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        idle.line(b"DONE")
+        assert idle.until(b"i ")[-1].startswith(b"i OK")
+        for w in (wire, idle):
+            assert w.command(b"f", b"FETCH 1:* (UID)")[-1].startswith(b"f OK")
+            w.close()
+    except AssertionError as e:
+        raise AssertionError(f"{e}\n{proxy.tail(200)}") from None
+
+
+@pytest.mark.parametrize("how", ["kill", "twice"])
+@pytest.mark.parametrize("who,point", [
+    *(("migrator", f"script.{script}.{when}:1") for script in ("prepare", "freeze", "flip") for when in ("sent", "answered")),
+    *(("proxy", f"script.{script}:1") for script in ("seen.sent", "seen.answered", "prepared.sent", "prepared.answered", "frozen.sent")),
+])
+def test_account_with_sessions_moves_over_failovers(make_ferry, backends, quick_group, old, new, who, point, how):
+    """Whoever says or was told something at this moment stands still until there is another master, for less than a lease."""
+    user, group = new_user("failover"), quick_group
+    ferry = make(make_ferry, backends, group, LONG, store_timeout="3s", lease="5s")
+    fill(old, user, small(messages=10))
+    env = {"IMAPFERRY_FAULT": point + ":stop"}
+    proxies = [ferry.proxy(env=env if who == "proxy" else None), ferry.proxy()]
+    wires = [live(proxy, user) for proxy in proxies]
+    migrator = ferry.migrator(env=env if who == "migrator" else None)
+    assert ferry.ctl("migrate", user)[0] == 0
+    stopped = migrator if who == "migrator" else proxies[0]
+    net.wait_until(point, stopped.is_stopped, timeout=30)
+    group.wait_replicas()
+    try:
+        over(group, how)
+    finally:
+        stopped.signal(signal.SIGCONT)
+    ferry.wait_state(user, "flipped", timeout=40)
+    for proxy, pair in zip(proxies, wires):
+        still_live(proxy, *pair)
+    ferry.stop_all()
+    assert_equal(old, new, user, 10)
+
+
+@pytest.mark.parametrize("point", ["register.sent:1", "register.answered:1", "where.sent:2", "where.answered:2"])
+def test_account_with_sessions_moves_behind_two_failovers(make_ferry, backends, quick_group, old, new, point):
+    """A proxy stands still in the middle of what it says to the first new master, until there is the second."""
+    user, group = new_user("failover"), quick_group
+    ferry = make(make_ferry, backends, group, LONG, store_timeout="3s", lease="5s")
+    fill(old, user, small(messages=10))
+    proxies = [ferry.proxy(env={"IMAPFERRY_FAULT": f"script.{point}:stop"}, proxy={"threads": 1}), ferry.proxy()]
+    wires = [live(proxy, user) for proxy in proxies]
+    group.wait_replicas()
+    over(group, "ask")
+    net.wait_until(point, proxies[0].is_stopped, timeout=30)
+    try:
+        over(group, "ask")
+    finally:
+        proxies[0].signal(signal.SIGCONT)
+    ferry.migrator()
+    net.wait_until("store that writes", lambda: ferry.ctl("migrate", user)[0] == 0)
+    ferry.wait_state(user, "flipped", timeout=60)
+    for proxy, pair in zip(proxies, wires):
+        still_live(proxy, *pair)
+    ferry.stop_all()
+    assert_equal(old, new, user, 10)
 
 
 def test_proxies_register_again(make_ferry, backends, group, old):
