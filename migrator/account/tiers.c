@@ -433,10 +433,21 @@ static void tiers_renewed(struct tiers_op *op)
                  op->told_why ? op->told_why : "");
 }
 
+/* A server whose channel is away for a minute must not cost the account its numbers for good. */
+static bool tiers_try_later(const struct tiers_op *op)
+{
+    return op->rc != CHANNEL_OK && channel_may_come_back(op->t->channel) &&
+           op->t->move->attempts < TIERS_PATIENCE;
+}
+
 static void tiers_told(struct tiers_op *op)
 {
     if (op->step == TIERS_RENEW) {
         tiers_renewed(op);
+        return;
+    }
+    if (tiers_try_later(op)) {
+        tiers_op_end(op, TIERS_DOWN, op->told_why);
         return;
     }
     op->step = TIERS_CHECK;

@@ -50,6 +50,11 @@ const char *channel_word(const struct channel *c)
     return c->kind->word;
 }
 
+bool channel_may_come_back(const struct channel *c)
+{
+    return c->down && !c->barred;
+}
+
 /* ---- the end of an op */
 
 static void channel_op_begin(struct channel_op *op);

@@ -63,6 +63,9 @@ void channel_tell(struct channel *c, const struct channel_want *want, channel_fn
 /* For messages that APPEND refuses. NULL: none go this way. Borrowed until channel_free(). A connection that breaks
  * under a message for the first time is opened anew for the next one; after the second time the channel is down. */
 const struct depot *channel_depot(struct channel *c);
+/* It is down, and by something that may be over soon: nobody answered, or the server said that it can't for the moment.
+ * Another job may find it in order. */
+bool channel_may_come_back(const struct channel *c);
 /* No callback comes any more for what this owner has asked. */
 void channel_forget(struct channel *c, const void *owner);
 

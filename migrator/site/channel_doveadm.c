@@ -43,7 +43,8 @@ static void doveadm_error(struct channel_op *op, const json_t *error)
     struct buf text = {0};
 
     imap_write_text(&text, span_str(type ? type : "an error without a type"));
-    if (type && !strcmp(type, "exitCode")) {
+    op->c->barred = !type || strcmp(type, "exitCode") != 0;
+    if (!op->c->barred) {
         buf_clear(&text);
         buf_printf(&text, "exit status %lld", (long long)status);
         if (doveadm_exit_text(status))
@@ -62,7 +63,8 @@ static void doveadm_read(struct channel_op *op, struct span answer)
     const char *what = json_string_value(json_array_get(one, 0));
     const char *tag = json_string_value(json_array_get(one, 2));
 
-    if (!what || !tag || strcmp(tag, TAG))
+    op->c->barred = !what || !tag || strcmp(tag, TAG) != 0;
+    if (op->c->barred)
         channel_op_ended(op, CHANNEL_DOWN, "answers what is not understood");
     else if (!strcmp(what, "doveadmResponse"))
         channel_op_ended(op, CHANNEL_OK, "done");
@@ -100,6 +102,7 @@ static void doveadm_on_end(void *owner, const struct http_post_answer *answer)
     op->post = NULL;
     if (answer->error) {
         const char *hint = doveadm_hint(op->c->backend, answer->error);
+        op->c->barred = answer->status > 0 && answer->status < 500;
         channel_op_ended(op, answer->lost ? CHANNEL_LOST : CHANNEL_DOWN, "%s%s%s", answer->error,
                          *hint ? "; " : "", hint);
     } else {

@@ -69,14 +69,14 @@ struct channel {
     TAILQ_HEAD(, channel_op) ops;
     struct loop_task task; /* tells what has ended */
     char *down;            /* why it is of no use any more; owned; NULL: it is */
+    bool barred;           /* the server does not let us: another job would find the same */
     struct depot depot;
     struct channel_op *putting; /* the message whose turn it is; NULL: none */
     unsigned losses;            /* messages whose connection broke */
     /* of cyrus */
     struct imapc *imap; /* NULL: not opened */
     bool broken, root_asked;
-    bool barred; /* the server does not let us: another job would find the same */
-    char *root;  /* of the user's mailboxes, as the server calls them inside; owned; NULL: not known */
+    char *root; /* of the user's mailboxes, as the server calls them inside; owned; NULL: not known */
 };
 
 /* Of one answer. That nothing goes on when the job is not ours any more, until_ms sees to. */
