@@ -126,7 +126,7 @@ def test_killed_while_the_ledgers_are_turned(make_ferry, backends, old, new):
 
     def turned():
         keys = list(redis.scan_iter(f"imapferry:ledger:{user}:*", count=1000))
-        return sum("1 pair new old" in redis.lrange(key, -3, -1) for key in keys)
+        return sum("1 pair new old" in redis.lrange(key, 0, -1) for key in keys)
     net.wait_until("a turned ledger", turned, step=0)
     migrator.kill()
     ferry.migrator()

@@ -160,10 +160,12 @@ def test_a_look_that_died_is_taken_over(make_ferry, backends, old, new, kill):
 def test_nothing_after_the_backend_is_retired(make_ferry, old, new, authority):
     user = new_user("retired")
     fill(old, user, small(messages=5))
-    pair = {"old": backend(old, ca=authority.ca, retired=True), "new": backend(new, ca=authority.ca)}
-    ferry = make_ferry(pair, LATE)
-    migrator = ferry.migrator()
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {"migration": {"trigger": "manual", "late_watch": "1h"}})
+    first = ferry.migrator()
     move(ferry, user)
+    first.stop()
+    migrator = ferry.migrator(backends={"old": backend(old, ca=authority.ca, retired=True)})
     migrator.wait(rf"event=late_retired user={re.escape(user)}")
     assert ferry.wait_state(user, "settled")
     redis = ferry.redis.client()
