@@ -11,17 +11,27 @@ import threading
 import time
 
 HOST = "127.0.0.1"
-PORTS = range(10000, 32768)
-_turn = itertools.count(random.randrange(len(PORTS)))
 _lock = threading.Lock()
 
 
+def own_ports():
+    """Below those that systems give to connections, which might take one before its server does; of several runners that share a machine
+    each has its own."""
+    runner, runners = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    each = (32768 - 10000) // runners
+    first = 10000 + int(runner[2:]) % runners * each
+    return range(first, first + each)
+
+
+PORTS = own_ports()
+_turn = itertools.count(random.randrange(len(PORTS)))
+
+
 def free_port():
-    """A loopback port that nobody listens on and that was not given out before by this process. It is below those that systems
-    give to connections, which might take it before its server does; each process begins at a place of its own."""
+    """A loopback port that nobody listens on, one after the other of own_ports()."""
     while True:
         with _lock:
-            port = PORTS.start + next(_turn) % len(PORTS)
+            port = PORTS[next(_turn) % len(PORTS)]
         with contextlib.closing(socket.socket()) as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
