@@ -15,10 +15,14 @@ DELAY = {"login_delay": "100ms", "login_delay_max": "60s", "login_timeout": "20s
 WEB = {"trusted": ["127.0.0.0/8"]}  # each client says by ID who it is: any address is one, without its interface
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def proxies(fake_site):
-    """Two of them, with a thread each: a thread goes by what has failed at it, and by what Redis tells it then."""
-    return [fake_site.proxy(proxy={**DELAY, **WEB, "threads": 1}) for _ in range(2)]
+    """Two of them, with a thread each: a thread goes by what has failed at it, and by what Redis tells it then. They are new for each test: of
+    one network, fifty failures in ten seconds have a line in the log (proxy/noise.h)."""
+    made = [fake_site.proxy(proxy={**DELAY, **WEB, "threads": 1}) for _ in range(2)]
+    yield made
+    for proxy in made:
+        proxy.stop()
 
 
 @pytest.fixture
