@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,14 +75,20 @@ static bool api_survey_is_wanted(struct api_survey *s)
 
 /* ---- the file, in a thread */
 
+/* Who still writes, as the last line of a survey that was stopped, or imapferryctl, would leave a plan behind. */
 static void api_survey_erase_file(struct api_survey *s)
 {
-    int fd = open(s->path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    int fd = open(s->path, O_WRONLY | O_CLOEXEC);
 
-    if (fd < 0 && errno != ENOENT)
+    if (fd < 0) {
+        s->fault = errno == ENOENT ? NULL : xasprintf("%s: %s", s->path, strerror(errno));
+        return;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        s->fault = xasprintf("%s: a survey still writes to it, so nothing is erased: say it again", s->path);
+    else if (ftruncate(fd, 0) != 0)
         s->fault = xasprintf("%s: %s", s->path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    close(fd);
 }
 
 static void api_survey_add_up(struct api_survey *s)

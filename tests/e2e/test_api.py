@@ -1,6 +1,7 @@
 """The HTTP API: who may ask, what is asked wrongly, what changes, and whether it is what openapi.json says."""
 import contextlib
 import csv
+import fcntl
 import http.client
 import io
 import itertools
@@ -698,6 +699,10 @@ def test_a_survey_goes_on_after_a_stop_and_a_restart(ferry):
     assert (answer["done"], answer["before"], answer["failed"], answer["why"]) == (8, 1, 7, None), answer
     assert len(answer["result"]["failed"]) == 7 and answer["result"]["accounts"] == 1
     assert ferry.ctl("report", "--survey", path)[1]["bytes"] == 30
+    with open(path, "a", encoding="utf-8") as f:  # as a survey that still writes
+        fcntl.flock(f, fcntl.LOCK_EX)
+        assert again.call("survey/erase", {})[0] == 200 and "still writes to it" in surveyed(again)["added_why"]
+    assert os.path.getsize(path) > 0
     assert again.call("survey/erase", {})[0] == 200 and surveyed(again)["result"] is None and os.path.getsize(path) == 0
     with open(path, "w", encoding="utf-8") as f:
         f.write("ann\nbob\n")
