@@ -1,7 +1,10 @@
+#include <string.h>
+
 #include "lib/route.h"
 
 #include "proxy.h"
 #include "registration.h"
+#include "rest.h"
 
 bool registration_is_leased(const struct session *s)
 {
@@ -33,15 +36,37 @@ void registration_doubt(struct session *s)
 void registration_new_master(struct session *s)
 {
     s->reg.unconfirmed = true;
+    s->reg.refused_at = NULL;
 }
 
 /* ---- asking ---- */
 
+/* Where the store has it: a flip takes those that have acknowledged along to the target, where they go on. What one in
+ * RELAY still waits for only reads, so its end may pass behind the flip (rest.h), also after a lapse: nothing that was
+ * sent on before can change the source any more, and nothing is sent on before the hand-over but reading commands of ours.
+ * Who has not acknowledged is never taken along: a flip that came all the same has come because the registration was
+ * taken away, and a command of it may be executed at the source at any later time. */
+static const struct conf_backend *registered_at(const struct session *s)
+{
+    const char *backend = s->account->known ? s->account->backend : NULL;
+    if (s->state != IN_RELAY || !rest_is_acknowledged(s) || !backend || strcmp(backend, s->at->name) == 0)
+        return s->at;
+    return conf_backend(s->proxy->conf, backend);
+}
+
+/* Who has acknowledged does not go on before there is word of the account: in FROZEN there is nothing to ask before; in
+ * RELAY the store may have said no because it has been taken along. */
+static bool waits_for_word(const struct session *s)
+{
+    const struct conf_backend *at = registered_at(s);
+    bool said_no = s->state == IN_RELAY && rest_is_acknowledged(s) && (!at || at == s->reg.refused_at);
+    return s->state == IN_FROZEN || said_no;
+}
+
 static bool has_to_ask(const struct session *s)
 {
     const struct lease *l = s->proxy->lease;
-    /* Who is frozen waits for word of the account first: it does not go on before it. */
-    if (!session_is_live(s) || s->state == IN_FROZEN)
+    if (!session_is_live(s) || waits_for_word(s))
         return false;
     /* An answer from within a lapse would not show what happens in the rest of it. */
     if (!lease_is_valid(l, s->reg.engaged))
@@ -52,17 +77,33 @@ static bool has_to_ask(const struct session *s)
 static void take_yes(struct session *s)
 {
     struct session_registration *r = &s->reg;
+    r->refused_at = NULL;
     if (r->asked_masters == lease_masters(s->proxy->lease))
         r->unconfirmed = false;
     if (r->asked_engaged == r->engaged)
         r->lapses = r->asked_lapses;
 }
 
+/* Where the registration is not there, the account may have been flipped, which takes it along; then it is asked for
+ * there. A thaw leads back here, and so to the end. */
+static void take_no(struct session *s, const char *detail)
+{
+    bool may_be_elsewhere = s->state == IN_RELAY && rest_is_acknowledged(s) && s->reg.asked_at == s->at;
+    if (s->state == IN_FROZEN) /* the flip itself takes it from its backend: there will be word of that */
+        return;
+    if (!may_be_elsewhere) {
+        session_close(s, END_LEASE_LOST, detail);
+        return;
+    }
+    s->reg.refused_at = s->at;
+    accounts_read(s->account);
+}
+
 static void on_registration(void *owner, enum route_rc rc, const char *detail)
 {
     struct session *s = owner;
     queue_done(s->proxy->queue, &s->reg.call);
-    if (s->reg.asked_at != s->at) { /* it has been handed over meanwhile */
+    if (s->reg.asked_at != registered_at(s)) { /* it has been handed over, or will be, meanwhile */
         registration_ask(s);
         return;
     }
@@ -80,8 +121,7 @@ static void on_registration(void *owner, enum route_rc rc, const char *detail)
         break;
     case ROUTE_LOST:
     case ROUTE_REFUSED:
-        if (s->state != IN_FROZEN) /* the flip itself takes it from its backend: there will be word of that */
-            session_close(s, END_LEASE_LOST, detail);
+        take_no(s, detail);
         break;
     default:
         proxy_resume_later(s->proxy);
@@ -100,14 +140,15 @@ static void registration_call(struct queued *q)
         session_go_on(s);
         return;
     }
-    r->asked_at = s->at;
+    r->asked_at = registered_at(s);
     r->asked_engaged = r->engaged;
     r->asked_lapses = lapses;
     r->asked_masters = lease_masters(p->lease);
     if (r->lapses != lapses)
-        route_resume(p->store, s->account->key, s->name, s->at->name, s->account->epoch, on_registration, s);
+        route_resume(p->store, s->account->key, s->name, r->asked_at->name, s->account->epoch,
+                     on_registration, s);
     else
-        doubts_register(p->doubts, s->account->key, s->name, s->at->name, s->account->epoch, s->peer,
+        doubts_register(p->doubts, s->account->key, s->name, r->asked_at->name, s->account->epoch, s->peer,
                         on_registration, s);
 }
 

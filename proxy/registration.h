@@ -8,8 +8,9 @@
  *   a new master   may never have heard of the registration: it is registered there once more, by `register`
  *
  * Until the answer nothing passes. Yes: the session goes on. "wait": the account is in a freeze, and the
- * session comes to rest. No: it ends with BYE. No answer: it is asked again. Many sessions ask at once, so
- * the calls are queued (queue.h). */
+ * session comes to rest. No: it ends with BYE; but one that has acknowledged a freeze (rest.h) may have been taken along
+ * by the flip, and is asked for at the target once there is word of that. No answer: it is asked again. Many sessions
+ * ask at once, so the calls are queued (queue.h). */
 #ifndef IMAPFERRY_REGISTRATION_H
 #define IMAPFERRY_REGISTRATION_H
 
@@ -27,11 +28,12 @@ struct session_registration {
     bool unconfirmed; /* a new master may not know the registration: nothing passes */
     uint64_t lapses;  /* lease_lapses() when it was last known to be registered; LAPSES_UNKNOWN: has to ask */
 
-    struct queued call;                  /* registration_ask() is queued, or under way ... */
-    const struct conf_backend *asked_at; /* ... for this backend */
-    bool asked_engaged;                  /* ... for this term */
-    uint64_t asked_lapses;               /* ... after this lapse */
-    uint64_t asked_masters;              /* ... under this master (lease_masters()) */
+    struct queued call;                    /* registration_ask() is queued, or under way ... */
+    const struct conf_backend *asked_at;   /* ... for this backend */
+    bool asked_engaged;                    /* ... for this term */
+    uint64_t asked_lapses;                 /* ... after this lapse */
+    uint64_t asked_masters;                /* ... under this master (lease_masters()) */
+    const struct conf_backend *refused_at; /* it was not there; NULL: it was not asked for, or was */
 };
 
 void registration_init(struct session_registration *r);

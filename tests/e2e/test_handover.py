@@ -13,7 +13,7 @@ from harness import mail, net
 from harness.deflated import Deflated, compress
 from harness.dovecot import Dovecot
 from harness.ferry import backend
-from harness.relay import Relay
+from harness.relay import UP, Relay
 from harness.scene import assert_equal, connect, fill, new_user, small
 
 MANUAL = {"migration": {"trigger": "manual", "cutover": "manual"}}
@@ -555,6 +555,54 @@ def test_session_that_hears_nothing_after_the_freeze_ends(scene, redis):
     end()
     s.ferry.wait_state(s.user, "flipped", timeout=60)
     relay.close()
+
+
+class CutBehindFrozen:
+    """The edit of a relay to Redis: stalls it behind the last of n acknowledgements, which passes, once it is armed."""
+
+    def __init__(self, n):
+        self.left, self.armed, self.relay, self.lock = n, False, None, threading.Lock()
+
+    def __call__(self, direction, data):
+        with self.lock:
+            before = self.left
+            self.left -= data.count(b"frozen\r\n") if direction == UP and self.armed else 0
+            if before > 0 >= self.left:
+                threading.Timer(0.05, self.relay.stall).start()
+        return data
+
+
+@pytest.mark.writes_source
+def test_sessions_go_over_whose_lease_lapses_behind_their_acknowledgement(scene, redis, old):
+    """They are not at rest yet: two wait for the list of their messages, one for an answer that only reads. Of one the
+    store has no registration any more: it ends."""
+    to_old, cut = Relay(("127.0.0.1", old.port["imap"])), CutBehindFrozen(3)
+    cut.relay = Relay(redis.address, edit=cut)
+    s = scene("lapse", source=to_old, store=cut.relay.redis_url,
+              settings=dict(MANUAL, proxy={"lease": "1s", "lease_long": "6s"}))
+    client, table = s.ferry.redis.client(), f"imapferry:sessions:{s.user}"
+    gone = s.session()
+    name, = client.hkeys(table)
+    listed, reads = s.session(), s.session(mailbox=None)
+    s.ready()
+    to_old.stall()
+    reads.line(b'l STATUS INBOX (MESSAGES)')
+    mark, cut.armed = s.proxies[0].mark(), True
+    s.flip()
+    s.proxies[0].wait("event=lease_lapsed", since=mark)
+    assert s.where() == ["new"] * 3
+    client.hdel(table, name)
+    cut.relay.resume()
+    lines = gone.rest()
+    assert len(lines) == 1 and lines[0].startswith(b"* BYE [UNAVAILABLE]"), lines
+    to_old.resume()
+    s.handed_over(0, 2)
+    assert reads.until(b"l ")[-1].startswith(b"l OK")
+    for wire in (listed, reads):
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    assert uids(listed) == [1, 2, 3, 4, 5]
+    cut.relay.close()
+    to_old.close()
 
 
 # ---- under load

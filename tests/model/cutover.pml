@@ -177,7 +177,7 @@ bit verified[NM];       /* found equal in the attempt that it is at */
 #define has_registration(n) R.rg[n]
 #define BIT(x) (1 << x)
 
-/* session_may_pass() */
+/* registration_may_pass() */
 #ifdef RENEW_FIRST
 #define registered(n) true
 #else
@@ -452,7 +452,7 @@ inline renewed(p) {
     rq[p] = 0; rqold[p] = 0; rqdead[p] = 0; rqgen[p] = 0
 }
 
-/* on_asked(). An answer of the former master says nothing of this one. */
+/* on_registration(). An answer of the former master says nothing of this one. */
 #ifdef ANSWER_OF_BEFORE
 #define is_of_this_master(n) true
 #else
@@ -604,8 +604,8 @@ end_waits:
     :: d_step { (ses[n] == RUN || ses[n] == FROZEN) && rest[n] && w[n] == 0 -> finish(n, GONE) }
     :: d_step { ses[n] == GONE && R.rg[n] && !is_dead(of(n)) -> R.rg[n] = 0; R.rge[n] = 0; R.rgm[n] = RUNNING } /* leave */
 
-    /* session_ask() */
-    :: d_step { ses[n] == RUN && !op[n] && v[of(n)] >= term(n) && (!good[n] || unreg[n]) ->
+    /* registration_ask(): also one that has acknowledged, and is not at rest yet */
+    :: d_step { in_relay(n) && !op[n] && v[of(n)] >= term(n) && (!good[n] || unreg[n]) ->
         connect(of(n));
         op[n] = SENT; opkind[n] = (good[n] -> OP_REGISTER : OP_RESUME);
         oplevel[n] = v[of(n)]; opep[n] = ep[of(n)]; opgen[n] = pgen[of(n)] }
