@@ -32,6 +32,7 @@ struct record_numbers {
     bool *jumps;             /* set where UIDs are jumped over; borrowed */
     char *mailbox;           /* owned */
     uint32_t uidvalidity;    /* of the target */
+    bool patient;            /* a channel that is away ends the copy, and not the numbers */
     struct numbering_jump *jump;
     uint32_t was[2]; /* UIDVALIDITYs of source and target that are to be exceeded */
 };

@@ -83,13 +83,21 @@ static void tiers_open_channel(struct tiers *t, const struct imapc *target, cons
                              &t->no_channel);
 }
 
+/* A server whose channel is away for a minute must not cost the account its numbers for good. */
+static bool tiers_is_patient(const struct tiers *t)
+{
+    return t->move->attempts < TIERS_PATIENCE;
+}
+
+/* What was lost may be done late: each UID that the target gives is compared with the one that was wanted. */
 static void tiers_on_jumped(void *owner, enum channel_rc rc, const char *why)
 {
     struct record_numbers *n = owner;
     struct numbering_jump *j = n->jump;
+    bool later = n->patient && rc != CHANNEL_OK && channel_may_come_back(n->channel);
 
     n->jump = NULL;
-    numbering_jumped(j, rc == CHANNEL_OK, why);
+    numbering_jumped(j, rc == CHANNEL_OK ? JUMP_DONE : later ? JUMP_LATER : JUMP_CANNOT, why);
 }
 
 static void tiers_jump(void *owner, uint32_t uidnext, struct numbering_jump *j)
@@ -137,6 +145,7 @@ static void tiers_want(struct tiers *t, const struct tiers_request *q, uint64_t 
     n->channel = t->channel;
     n->jumps = &t->jumps;
     n->uidvalidity = target_uidvalidity;
+    n->patient = tiers_is_patient(t);
     free(n->mailbox);
     n->mailbox = xstrdup(q->target_name);
     n->numbering = (struct numbering){.wanted = true,
@@ -433,20 +442,13 @@ static void tiers_renewed(struct tiers_op *op)
                  op->told_why ? op->told_why : "");
 }
 
-/* A server whose channel is away for a minute must not cost the account its numbers for good. */
-static bool tiers_try_later(const struct tiers_op *op)
-{
-    return op->rc != CHANNEL_OK && channel_may_come_back(op->t->channel) &&
-           op->t->move->attempts < TIERS_PATIENCE;
-}
-
 static void tiers_told(struct tiers_op *op)
 {
     if (op->step == TIERS_RENEW) {
         tiers_renewed(op);
         return;
     }
-    if (tiers_try_later(op)) {
+    if (op->rc != CHANNEL_OK && channel_may_come_back(op->t->channel) && tiers_is_patient(op->t)) {
         tiers_op_end(op, TIERS_DOWN, op->told_why);
         return;
     }

@@ -3,9 +3,9 @@
 
 #include "numbering.h"
 
-void numbering_jumped(struct numbering_jump *j, bool ok, const char *why)
+void numbering_jumped(struct numbering_jump *j, enum numbering_jump_rc rc, const char *why)
 {
-    j->fn(j->owner, ok, why);
+    j->fn(j->owner, rc, why);
 }
 
 static void need_gap(struct numbering_need *need, uint32_t next, uint32_t uid, bool jumps, uint32_t fill_max)

@@ -6,6 +6,8 @@
  *             stays above it then
  *   jump      the target's UIDNEXT is raised at once, over its control channel
  *   held      all copies have the UIDs of their messages; lost: not so any more
+ *   later     nobody could be asked to jump for the moment: the copy ends as it does when a connection breaks, before
+ *             anything has another UID than it is to have
  *
  * A short gap is filled and a long one is jumped, unless all of them are filled (fill_all); where nothing can jump, all of them are filled. Each
  * APPENDUID is compared with what was wanted. When the numbers are lost the copy goes on without them: all
@@ -19,9 +21,16 @@
 
 #include "lib/buf.h"
 
+/* How a raise of UIDNEXT ended. */
+enum numbering_jump_rc {
+    JUMP_DONE,
+    JUMP_CANNOT, /* the numbers are lost */
+    JUMP_LATER   /* the copy ends with COPY_DOWN */
+};
+
 /* A raise of UIDNEXT that is under way; it belongs to the copy. */
 struct numbering_jump {
-    void (*fn)(void *owner, bool ok, const char *why);
+    void (*fn)(void *owner, enum numbering_jump_rc rc, const char *why);
     void *owner;
 };
 
@@ -46,9 +55,9 @@ struct numbering {
     void *owner;
 };
 
-/* UIDNEXT is what it was to become; else why says, for people, why not: then the numbers are lost. The copy
- * takes it from the loop later, so this may be called from anywhere but from inside jump(). why is copied. */
-void numbering_jumped(struct numbering_jump *j, bool ok, const char *why);
+/* why says, for people, why UIDNEXT is not what it was to become. The copy takes it from the loop later, so this may be
+ * called from anywhere but from inside jump(). why is copied. */
+void numbering_jumped(struct numbering_jump *j, enum numbering_jump_rc rc, const char *why);
 
 enum numbers_state {
     NUMBERS_NONE, /* not wanted */

@@ -80,7 +80,7 @@ static void append_free(struct append *a)
     free(a);
 }
 
-static void outbox_on_jumped(void *owner, bool ok, const char *why);
+static void outbox_on_jumped(void *owner, enum numbering_jump_rc rc, const char *why);
 
 struct outbox *outbox_new(struct pair *p, const struct outbox_fns *fns, void *owner)
 {
@@ -335,12 +335,16 @@ void outbox_ends_at(struct outbox *o, uint32_t uidnext)
 
 /* --- numbers --- */
 
-static void outbox_on_jumped(void *owner, bool ok, const char *why)
+static void outbox_on_jumped(void *owner, enum numbering_jump_rc rc, const char *why)
 {
     struct outbox *o = owner;
     o->jumping = false;
     o->proved = false;
-    if (ok)
+    if (rc == JUMP_LATER) {
+        outbox_failed(o, COPY_DOWN, "the target's next UID can't be set to %u: %s", o->next, why);
+        return;
+    }
+    if (rc == JUMP_DONE)
         o->uidnext = o->next;
     else
         pair_lose_numbers(o->p, "the target's next UID can't be set to %u: %s", o->next, why);

@@ -404,6 +404,35 @@ def test_jump_that_fails_half_way(make_ferry, old, told, authority):
     assert reported(ferry, user)[0] == "T2" and "exit status 68" in reported(ferry, user)[1], reported(ferry, user)
 
 
+def test_channel_that_goes_away_before_a_jump(make_ferry, old, told, authority):
+    """UIDVALIDITY is told, and then nobody answers: that costs attempts, and not the numbers."""
+    user = new_user("away")
+    deliver(old, user, 1)
+    old.doveadm("mailbox", "update", "-u", user, "--min-next-uid", "5000", "INBOX")
+    deliver(old, user, 2, 3)
+    there, gone = threading.Event(), threading.Event()
+
+    def how(channel, request, body):
+        if "minNextUid" in body[0][1]:
+            gone.set()
+        if gone.is_set() and not there.is_set():
+            channel.answer(request, "restarting", 503)
+        else:
+            channel.forward(request, told, body)
+    channel = Channel(told, how)
+    options = dict(told.doveadm_options(), doveadm_url=channel.url)
+    ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)},
+                  migrator={"retry_min": "300ms", "retry_max": "1s"})
+    try:
+        assert ferry.ctl("migrate", user, "--now")[0] == 0
+        ferry.daemons[-1].wait("event=job_given_up .*unreachable.*next UID can't be set to 5000.*status 503")
+        there.set()
+        ferry.wait_state(user, "flipped", timeout=60)
+    finally:
+        channel.close()
+    all_t0(ferry, old, told, user)
+
+
 # ---- mailboxes that are not unused, and what happens between the copy and the flip
 
 @pytest.mark.parametrize("breaks", [False, True], ids=["reads", "breaks"])

@@ -25,13 +25,13 @@ struct jumps {
     struct numbering_jump *j;
     struct loop_task task;
     struct buf text; /* "3 7 forgotten " */
-    bool refuse;
+    bool refuse, later;
 };
 
 static void on_jump_task(struct loop_task *task)
 {
     struct jumps *x = CONTAINER_OF(task, struct jumps, task);
-    numbering_jumped(x->j, !x->refuse, "not today");
+    numbering_jumped(x->j, x->later ? JUMP_LATER : x->refuse ? JUMP_CANNOT : JUMP_DONE, "not today");
 }
 
 static void jump(void *owner, uint32_t uidnext, struct numbering_jump *j)
@@ -218,6 +218,19 @@ static void test_jump_that_fails(void **state)
     end(&x, w);
 }
 
+static void test_jump_that_has_to_wait(void **state)
+{
+    struct pair_world *w = *state;
+    struct jumps x;
+    pair_unit_open(w, SCRIPT(PAIR_SOURCE("0", "9"), PAIR_LISTED, PAIR_BYE), SCRIPT(TARGET("1"), PAIR_BYE));
+    begin(&x, w, 1);
+    x.later = true;
+    transfer(w);
+    assert_int_equal(w->rc, COPY_DOWN);
+    assert_null(w->p.numbers_lost);
+    end(&x, w);
+}
+
 static void test_jump_that_lies(void **state)
 {
     struct pair_world *w = *state;
@@ -348,6 +361,7 @@ int main(void)
         PAIR_TEST(test_refused_with_fillers_goes_apart),
         PAIR_TEST(test_long_gaps_are_jumped),
         PAIR_TEST(test_jump_that_fails),
+        PAIR_TEST(test_jump_that_has_to_wait),
         PAIR_TEST(test_jump_that_lies),
         PAIR_TEST(test_stopped_in_a_jump),
         PAIR_TEST(test_ledger_keeps_fillers),
