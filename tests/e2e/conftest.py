@@ -4,7 +4,7 @@ import os
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net, redisd
+from harness import fresh, net, redisd
 from harness.ferry import Ferry, backend, standing
 from harness.relay import Relay
 from harness.site import Site
@@ -45,7 +45,7 @@ def make_ferry(request, redis, cert):
         ferry.source_may_change = bool(request.node.get_closest_marker("writes_source"))
         made.append(ferry)
         if init:
-            ferry.init()
+            ferry.init() if store else fresh.init(ferry)
         return ferry
     yield make
     failures = []

@@ -32,7 +32,7 @@ class Redis:
         self.socket = os.path.join(self.folder, "redis.sock")
         self.password = password
         self.papers = papers
-        self._program = program
+        self.program = program
         self._options = ["appendonly", "yes", "appendfsync", fsync, *options]
         if password:
             self._options += ["requirepass", password, "masterauth", password]
@@ -58,7 +58,7 @@ class Redis:
 
     def start(self, options=()):
         """options: of this start alone, in pairs."""
-        args = [self._program, "--port", str(0 if self.papers else self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,
+        args = [self.program, "--port", str(0 if self.papers else self.port or 0), "--bind", net.HOST, "--unixsocket", self.socket,
                 "--dir", self.folder, "--save", "", "--daemonize", "no", "--logfile",
                 os.path.join(self.folder, "redis.log")]
         for key, value in zip([*self._options, *options][::2], [*self._options, *options][1::2]):
@@ -69,7 +69,7 @@ class Redis:
     def _answers(self):
         if self._process.poll() is not None:
             with open(os.path.join(self.folder, "redis.log"), encoding="utf-8", errors="replace") as f:
-                raise RuntimeError(f"{self._program} ended:\n" + f.read()[-2000:])
+                raise RuntimeError(f"{self.program} ended:\n" + f.read()[-2000:])
         try:
             return self.client().ping()
         except (redis.ConnectionError, redis.BusyLoadingError):
