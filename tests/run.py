@@ -4,7 +4,8 @@
     tests/run.py [--build DIR] [--only GROUP[,GROUP]] [PYTEST ARGUMENT...]
 
 Groups: build, unit (cmocka), format (.clang-format), fuzz (the corpus and what is near to it), layers, tree (sample configuration, README, docker/), route (scripts on Redis), e2e
-(real servers). What a group needs is built before it. A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
+(real servers). What a group needs is built before it. The end-to-end tests begin as soon as the programs are there; the rest of the build and the other
+groups take what these leave of the processors. A skipped test, a runner that says nothing and a sanitizer's report each count as failed."""
 
 import argparse
 import concurrent.futures
@@ -74,18 +75,28 @@ def stream(command, env=None, say=None):
     return status, "".join(lines)
 
 
-MADE = {"unit": ["units"], "fuzz": ["fuzzers"], "tree": ["all"], "e2e": ["all"], "route": []}  # what a group runs
+PROGRAMS = ("tree", "e2e")  # the groups that run the three programs
+MADE = {"unit": "units", "fuzz": "fuzzers"}  # what others run
+BEHIND = 5  # niceness of what is built while end-to-end tests run: these wait for much, but not for this
 
 
-def make(total, args, targets):
-    return stream(["make", "-sk", f"-j{os.cpu_count()}", "SAN=1", "WERROR=1", f"BUILD={args.build}", *targets], say=total.say)[0]
+def make(total, args, *arguments):
+    """The status of make, behind whatever else runs."""
+    command = ["nice", "-n", str(BEHIND), "make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", *arguments]
+    return stream(command, say=total.say)[0]
+
+
+def make_or_fail(total, args, *targets):
+    """gcc with both sanitizers, warnings as errors."""
+    if targets and make(total, args, "SAN=1", *targets) != 0:
+        total.add(0, 1, f"not all of this was built: {', '.join(targets)}")
 
 
 def run_build(total, args):
-    """gcc with both sanitizers, warnings as errors; then what clang has to say to every file."""
-    status = make(total, args, ["all", "units", "fuzzers"])
+    """What the other groups run, and what clang has to say to every file."""
+    status = make(total, args, "SAN=1", "all", "units", "fuzzers")
     total.add(status == 0, status != 0, "the build")
-    status, _ = stream(["make", "-sk", f"-j{os.cpu_count()}", "WERROR=1", f"BUILD={args.build}", "clang-syntax"], say=total.say)
+    status = make(total, args, "clang-syntax")
     total.add(status == 0, status != 0, "warnings of clang")
 
 
@@ -222,11 +233,6 @@ def run_pytest(total, args, group, folder, parallel):
     total.add(max(tests - bad, 0), bad)
 
 
-def run_alone(total, group, runner, started):
-    print(f"==== {group} (at {time.monotonic() - started:.0f} s)", flush=True)
-    runner(total)
-
-
 def run_beside(total, runners, started):
     """As many groups at a time as there are cores, each told of in one piece, in the order of GROUPS."""
     def run(runner):
@@ -241,6 +247,36 @@ def run_beside(total, runners, started):
             total.add_group(group)
 
 
+def run_rest(args, only, runners, started):
+    """All but the end-to-end tests: what is still to be built, then the groups. Returns the sum."""
+    total = Sum()
+    if "build" in only:
+        run_build(total, args)
+        print(f"==== build (by {time.monotonic() - started:.0f} s)", flush=True)
+    else:
+        make_or_fail(total, args, *(MADE[group] for group in only if group in MADE))
+    run_beside(total, {group: runners[group] for group in BESIDE if group in only}, started)
+    return total
+
+
+def run_all(args, only, runners, started):
+    """The programs; then end-to-end tests, and beside them the rest. Returns the sum."""
+    total = Sum()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        tests_compiled = pool.submit(compile_tests, args) if "e2e" in only else None
+        if "build" in only or any(group in only for group in PROGRAMS):
+            make_or_fail(total, args, "all")
+        if tests_compiled:
+            tests_compiled.result()
+        rest = pool.submit(run_rest, args, only, runners, started)
+        if "e2e" in only:
+            print(f"==== e2e (at {time.monotonic() - started:.0f} s)", flush=True)
+            run_pytest(total, args, "e2e", "e2e", True)
+            print(f"==== e2e (by {time.monotonic() - started:.0f} s)", flush=True)
+        total.add_group(rest.result())
+    return total
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "san"))
@@ -248,30 +284,16 @@ def main():
     args, args.pytest = parser.parse_known_args()
     args.build = os.path.abspath(args.build)
     os.makedirs(args.build, exist_ok=True)
-    only = args.only.split(",")
     runners = {
-        "build": lambda total: run_build(total, args),
         "format": lambda total: run_format(total, args),
         "unit": lambda total: run_unit(total, args),
         "fuzz": lambda total: run_fuzz(total, args),
         "layers": lambda total: run_layers(total, args),
         "tree": lambda total: run_pytest(total, args, "tree", "tree", False),
         "route": lambda total: run_pytest(total, args, "route", "route", False),
-        "e2e": lambda total: run_pytest(total, args, "e2e", "e2e", True),
     }
-    total = Sum()
     started = time.monotonic()
-    made = sorted({target for group in only for target in MADE.get(group, [])}) if "build" not in only else []
-    if made and make(total, args, made) != 0:
-        total.add(0, 1, f"not all of this was built: {', '.join(made)}")
-    if "build" in only:
-        run_alone(total, "build", runners["build"], started)
-    beside = {group: runners[group] for group in BESIDE if group in only}
-    if "e2e" in only:
-        beside["compile"] = lambda total: compile_tests(args)
-    run_beside(total, beside, started)
-    if "e2e" in only:
-        run_alone(total, "e2e", runners["e2e"], started)
+    total = run_all(args, args.only.split(","), runners, started)
     print(f"==== {time.monotonic() - started:.0f} s")
     for trouble in total.troubles:
         print(f"failed: {trouble}")
