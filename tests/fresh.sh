@@ -3,7 +3,8 @@
 # with its own processes, /proc, /dev, /etc/hosts and host name. What is committed is cloned there; what is not is not tried.
 #   fresh.sh [--only SUITE] [--keep] [COMMAND...]     default: both suites, "make demo ONCE=1" and "make check"
 # The packages come from where this machine has its own from. Needs root, and some GiB in build/fresh; a bare system is kept
-# there as a tar file, as long as it is younger than a week. --keep leaves the machine there to look at.
+# there as a tar file, as long as it is younger than a week. --keep leaves the machine there to look at. Two runs may go on at
+# once, each with another suite.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,7 +15,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --only) suites=$2; shift 2 ;;
     --keep) keep=1; shift ;;
-    -*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     *) break ;;
     esac
 done
@@ -95,25 +96,28 @@ TRY
 try() { # suite command...
     suite=$1; shift
     root=$work/$suite
+    exec 9>"$work/$suite.lock"
+    flock -n 9 || { echo "$suite: another run has that machine" >&2; return 1; }
     rm -rf "$root"
     mkdir -p "$root"
     tar -C "$root" -xf "$work/$suite.tar"
     set_up "$suite" "$root"
     cat_try >"$root/root/try"
-    cat_inside >"$work/inside"
+    cat_inside >"$own/inside"
     echo "==== $suite"
     status=0
-    unshare --mount --pid --fork --uts --ipc --kill-child sh "$work/inside" "$root" "$work/clone" "$@" || status=$?
+    unshare --mount --pid --fork --uts --ipc --kill-child sh "$own/inside" "$root" "$own/clone" "$@" 9>&- || status=$?
     [ -n "$keep" ] || rm -rf "$root"
     if [ $status = 0 ]; then echo "$suite: passed"; else echo "$suite: failed ($status)"; fi
     return $status
 }
 
 mkdir -p "$work"
-rm -rf "$work/clone"
-git clone -q --no-checkout "$(git -C "$here" rev-parse --path-format=absolute --git-common-dir)" "$work/clone"
-git -C "$work/clone" checkout -q --detach "$(git -C "$here" rev-parse HEAD)"
-trap 'rm -rf "$work/clone"' EXIT
+own=$(mktemp -d "$work/run.XXXXXX") # of this run alone
+trap 'rm -rf "$own"' EXIT
+trap 'exit 1' HUP INT TERM
+git clone -q --no-checkout "$(git -C "$here" rev-parse --path-format=absolute --git-common-dir)" "$own/clone"
+git -C "$own/clone" checkout -q --detach "$(git -C "$here" rev-parse HEAD)"
 failed=0
 for suite in $suites; do
     make_base "$suite" "$work"
