@@ -105,8 +105,7 @@ class Session:
             self.say(s.capa)
         elif verb == "AUTH":
             self.say(b"+ \r\n")
-            _, name, password = base64.b64decode(next(lines)).split(b"\0")
-            self.sign_in(name, password)
+            self.sign_in_plain(next(lines, b""))
         elif verb == "USER":
             self.name = args[0]
             self.say(b"+OK\r\n")
@@ -125,6 +124,14 @@ class Session:
             self.say(b"+OK\r\n")
         else:
             self.say(b"+OK %d 100\r\n" % len(s.messages))
+
+    def sign_in_plain(self, line):
+        try:
+            _, name, password = base64.b64decode(line.rstrip(b"\r\n"), validate=True).split(b"\0")
+        except ValueError:  # no base64, or not three words
+            self.say(b"-ERR [AUTH] that is no PLAIN\r\n")
+        else:
+            self.sign_in(name, password)
 
     def sign_in(self, name, password):
         if self.server.passwords.get(name.decode(), b"secret") == password:
