@@ -9,56 +9,24 @@ import time
 
 import pytest
 
-from harness import dovecot, mail, net
-from harness.ferry import Ferry, backend
+from harness import dovecot, net
+from harness.delivery import Delivery, before, door, subjects
+from harness.lmtp import letter
 from harness.postfix import Postfix, can_run
-from harness.redisd import Redis
-from harness.scene import new_user
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="Postfix' master is root's alone")
 
-SETTINGS = {
-    "delivery": {"domains": ["example.org"]},
-    "socketmap": {"listen": ["inet://127.0.0.1:0"]},
-    "migration": {"trigger": "manual", "late_watch": "10m"},
-}
-
-
-class World:
-    """Two servers that take mail, and imapferry between them."""
+class World(Delivery):
+    """With a Postfix that asks."""
 
     def __init__(self, cert):
-        self.old = dovecot.Dovecot("old", separator=".", prefix="INBOX.", cert=cert, lmtp=True)
-        self.new = dovecot.Dovecot("new", mail="mdbox", cert=cert, lmtp=True)
-        self.redis = Redis(port=net.free_port())
-        sides = {name: backend(server, "imap", delivery=f"lmtp:inet:127.0.0.1:{server.port['lmtp']}")
-                 for name, server in (("old", self.old), ("new", self.new))}
-        self.ferry = Ferry(self.redis, sides, settings=SETTINGS)
-        self.ferry.init()
-        self.proxy = self.ferry.proxy()
-        self.door = self.proxy.wait(r'listening on (inet://[^"\s]+)').group(1)
-        self.ferry.migrator()
+        super().__init__(dovecot.Dovecot("old", separator=".", prefix="INBOX.", cert=cert, lmtp=True),
+                         dovecot.Dovecot("new", mail="mdbox", cert=cert, lmtp=True), {"socketmap": {"listen": ["inet://127.0.0.1:0"]}})
+        self.door = door(self.proxy)
         self.mta = Postfix(self.door)
-
-    def user(self):
-        """A new account with some mail on the old server."""
-        user = new_user("mail")
-        m = mail.connect(self.old, user, "secret")
-        for label in before(user):
-            m.append("INBOX", "", None, letter(label))
-        m.logout()
-        return user
 
     def send(self, to, label):
         self.mta.send(to, letter(label))
-
-    def moves(self, user):
-        assert self.ferry.ctl("migrate", user, "--now")[0] == 0
-
-    def moved(self, user):
-        self.moves(user)
-        self.ferry.wait_state(user, "flipped")
-        return user
 
     def ports(self, user):
         """Which servers Postfix gave the mail of a recipient, in their order."""
@@ -68,40 +36,14 @@ class World:
     def close(self):
         try:
             self.mta.close()
-            self.ferry.close()
         finally:
-            self.redis.close()
-            self.old.close()
-            self.new.close()
-
-
-def before(user):
-    return [f"{user}-{i}" for i in range(5)]
-
-
-def letter(label):
-    return f"From: somebody@elsewhere.example\r\nSubject: {label}\r\nMessage-ID: <{label}@elsewhere.example>\r\n\r\n{label}\r\n".encode()
+            super().close()
 
 
 @pytest.fixture(scope="module")
 def world(cert):
-    made = World(cert)
-    yield made
-    made.close()
-
-
-def subjects(server, user):
-    """How often each one is there, in all mailboxes."""
-    m = mail.connect(server, user, "secret")
-    found = collections.Counter()
-    for row in m.list()[1]:
-        name = re.search(rb' "?([^" ]+)"?$', row).group(1).decode()
-        status, count = m.select(f'"{name}"', readonly=True)
-        if status == "OK" and count != [b"0"]:
-            rows = m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
-            found.update(re.sub(rb"(?i)subject: *", b"", x[1]).strip().decode("latin-1") for x in rows if isinstance(x, tuple))
-    m.logout()
-    return found
+    with World(cert) as made:
+        yield made
 
 
 def all_there(world, user, labels, timeout=40):
@@ -198,7 +140,7 @@ def test_a_freeze_with_the_answer_later(world):
     later = world.ferry.proxy(socketmap={"frozen_answer": "temp"})
     client = world.redis.client()
     generation = client.hget("imapferry:store", "generation")
-    with Postfix(later.wait(r'listening on (inet://[^"\s]+)').group(1)) as mta:
+    with Postfix(door(later)) as mta:
         client.hset(f"imapferry:route:{user}", mapping={"backend": "old", "state": "freezing", "epoch": 2, "source": "old", "target": "new",
                                                         "generation": generation, "deadline": 99999999999999})
         mta.send(user, letter("waits"))
@@ -234,7 +176,7 @@ def test_a_proxy_that_is_gone(world):
     """... and back: mail waits the same way. Another process may take the door over meanwhile."""
     user = world.moved(world.user())
     proxy = world.ferry.proxy()
-    address = proxy.wait(r'listening on (inet://[^"\s]+)').group(1)
+    address = door(proxy)
     with Postfix(address) as mta:
         mta.send(user, letter("there"))
         mta.wait_empty()

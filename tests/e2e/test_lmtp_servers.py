@@ -2,78 +2,24 @@
 server that tries again what it has no answer for gets each message to its account once."""
 import collections
 import itertools
-import re
 import threading
 import time
 
 import pytest
 
-from harness import cyrus, dovecot, mail, net
+from harness import cyrus, dovecot, net
 from harness.daemon import program
-from harness.ferry import Ferry, backend
+from harness.delivery import Delivery, door, subjects
 from harness.lmtp import Gone, Mta, letter
 from harness.postfix import Postfix, can_run
-from harness.redisd import Redis
-from harness.scene import new_user
 
-SETTINGS = {
-    "delivery": {"domains": ["example.org"]},
-    "lmtp": {"listen": ["inet://127.0.0.1:0"]},
-    "migration": {"trigger": "manual", "late_watch": "10m"},
-}
-
-
-class World:
-    def __init__(self):
-        self.old = dovecot.Dovecot("old", mail="maildir", lmtp=True)
-        self.new = cyrus.Cyrus("new", lmtp=True)
-        self.redis = Redis(port=net.free_port())
-        sides = {name: backend(server, "imap", delivery=f"lmtp:inet:127.0.0.1:{server.port['lmtp']}")
-                 for name, server in (("old", self.old), ("new", self.new))}
-        self.ferry = Ferry(self.redis, sides, settings=SETTINGS)
-        self.ferry.init()
-        self.proxy = self.ferry.proxy()
-        self.ferry.migrator()
-
-    def user(self):
-        """A new account, on the old server."""
-        user = new_user("mail")
-        m = mail.connect(self.old, user, "secret")
-        for i in range(5):  # by which it is no other account
-            m.append("INBOX", "", None, letter(f"before-{i}-{user}"))
-        m.logout()
-        return user
-
-    def moves(self, user):
-        assert self.ferry.ctl("migrate", user, "--now")[0] == 0
-
-    def close(self):
-        try:
-            self.ferry.close()
-        finally:
-            self.redis.close()
-            self.old.close()
-            self.new.close()
+SETTINGS = {"lmtp": {"listen": ["inet://127.0.0.1:0"]}}
 
 
 @pytest.fixture(name="world", scope="module")
 def fixture_world():
-    made = World()
-    yield made
-    made.close()
-
-
-def door(proxy):
-    return proxy.wait(r'listening on (inet://[^"\s]+)').group(1)
-
-
-def subjects(server, user):
-    """How often each message is in the INBOX."""
-    m = mail.connect(server, user, "secret")
-    m.select("INBOX", readonly=True)
-    rows = m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
-    m.logout()
-    return collections.Counter(re.sub(rb"(?i)subject: *", b"", x[1]).strip().decode() for x in rows if isinstance(x, tuple))
+    with Delivery(dovecot.Dovecot("old", mail="maildir", lmtp=True), cyrus.Cyrus("new", lmtp=True), SETTINGS) as made:
+        yield made
 
 
 class Sender:

@@ -1,79 +1,30 @@
 """Exim and Dovecot in front, by the files of conf/ that are for them: an account's mail is delivered where it is, and waits where that can't be
 told. (Postfix: test_delivery.py, test_lmtp_servers.py.)"""
-import collections
 import os
 import re
 
 import pytest
 
-from harness import dovecot, dovecot_conf, mail, net
+from harness import dovecot, dovecot_conf, net
+from harness.delivery import Delivery, door, subjects
 from harness.exim import CONF, Exim
-from harness.ferry import Ferry, backend
 from harness.lmtp import Mta, letter
-from harness.redisd import Redis
-from harness.scene import new_user
-
-SETTINGS = {
-    "delivery": {"domains": ["example.org"]},
-    "socketmap": {"listen": ["inet://127.0.0.1:0"]},
-    "migration": {"trigger": "manual", "late_watch": "10m"},
-}
 
 
-class World:
-    """Two servers that take mail, and imapferry between them, which is asked at `asked` and takes mail at `taken`."""
+class World(Delivery):
+    """It is asked at `asked`, and takes mail at `taken`."""
 
     def __init__(self):
-        self.old = dovecot.Dovecot("old", separator=".", prefix="INBOX.", lmtp=True)
-        self.new = dovecot.Dovecot("new", mail="mdbox", lmtp=True)
-        self.redis = Redis(port=net.free_port())
-        sides = {name: backend(server, "imap", delivery=f"lmtp:inet:127.0.0.1:{server.port['lmtp']}")
-                 for name, server in (("old", self.old), ("new", self.new))}
         self.taken = f"127.0.0.1:{net.free_port()}"
-        self.ferry = Ferry(self.redis, sides, settings={**SETTINGS, "lmtp": {"listen": [f"inet://{self.taken}"]}})
-        self.ferry.init()
-        self.proxy = self.ferry.proxy()
-        self.asked = self.proxy.wait(rf'listening on inet://(?!{re.escape(self.taken)}\b)([^"\s]+)').group(1)
-        self.ferry.migrator()
-
-    def user(self):
-        """A new account on the old server."""
-        user = new_user("mail")
-        m = mail.connect(self.old, user, "secret")
-        m.append("INBOX", "", None, letter(f"before-{user}"))
-        m.logout()
-        return user
-
-    def moved(self):
-        """One that was switched over."""
-        user = self.user()
-        assert self.ferry.ctl("migrate", user, "--now")[0] == 0
-        self.ferry.wait_state(user, "flipped")
-        return user
-
-    def close(self):
-        try:
-            self.ferry.close()
-        finally:
-            self.redis.close()
-            self.old.close()
-            self.new.close()
+        super().__init__(dovecot.Dovecot("old", separator=".", prefix="INBOX.", lmtp=True), dovecot.Dovecot("new", mail="mdbox", lmtp=True),
+                         {"socketmap": {"listen": ["inet://127.0.0.1:0"]}, "lmtp": {"listen": [f"inet://{self.taken}"]}})
+        self.asked = door(self.proxy, but=f"inet://{self.taken}").removeprefix("inet://")
 
 
 @pytest.fixture(name="world", scope="module")
 def fixture_world():
-    made = World()
-    yield made
-    made.close()
-
-
-def subjects(server, user):
-    """How often each message is in the INBOX."""
-    m = mail.connect(server, user, "secret")
-    count = int(m.select("INBOX", readonly=True)[1][0])
-    rows = m.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1] if count else []
-    m.logout()
-    return collections.Counter(re.sub(rb"(?i)subject: *", b"", x[1]).strip().decode() for x in rows if isinstance(x, tuple))
+    with World() as made:
+        yield made
 
 
 # ---- Exim asks
@@ -85,7 +36,7 @@ def fixture_asking(world):
 
 
 def test_exim_delivers_where_the_route_says(world, asking):
-    here, there = world.user(), world.moved()
+    here, there = world.user(), world.moved(world.user())
     for user, server in ((here, world.old), (there, world.new)):
         assert re.search(rf"router = imapferry, transport = imapferry_lmtp\n.*host 127.0.0.1 .*port={server.port['lmtp']}", asking.told(user))
     asking.send([here, there.upper(), there.replace("@", "+lists@")], letter("asked"))
@@ -102,7 +53,7 @@ def test_exim_goes_on_with_who_is_no_account(asking):
 
 
 def test_exim_waits_for_redis(world, asking):
-    user = world.moved()
+    user = world.moved(world.user())
     world.redis.stop()
     asking.send(user, letter("later"))
     asking.wait_log(rf"== {re.escape(user)} R=imapferry_later defer \(-1\): imapferry: \d+:TEMP ")
@@ -112,9 +63,9 @@ def test_exim_waits_for_redis(world, asking):
 
 
 def test_exim_waits_for_a_proxy(world):
-    user = world.moved()
+    user = world.moved(world.user())
     proxy = world.ferry.proxy(lmtp={"listen": []})
-    address = proxy.wait(r'listening on inet://([^"\s]+)').group(1)
+    address = door(proxy).removeprefix("inet://")
     proxy.stop()
     with Exim("exim-delivery.conf", ("127.0.0.1:8026", address)) as mta:
         mta.send(user, letter("gone"))
@@ -127,7 +78,7 @@ def test_exim_waits_for_a_proxy(world):
 # ---- all is handed over by LMTP
 
 def test_exim_hands_all_over(world):
-    here, there = world.user(), world.moved()
+    here, there = world.user(), world.moved(world.user())
     port = world.taken.rpartition(":")[2]
     with Exim("exim-lmtp.conf", ("127.0.0.1::24", f"127.0.0.1::{port}")) as mta:
         mta.send([here, there, "ann@elsewhere.example"], letter("handed"))
@@ -145,7 +96,7 @@ def test_exim_hands_all_over(world):
 
 def test_dovecot_hands_all_over(world):
     """It knows nobody by itself."""
-    here, there = world.user(), world.moved()
+    here, there = world.user(), world.moved(world.user())
     with open(os.path.join(CONF, f"dovecot-{'2.4' if dovecot_conf.is_new() else '2.3'}-lmtp.conf"), encoding="utf-8") as f:
         text, port = f.read(), world.taken.rpartition(":")[2]
     text, count = re.subn(r"(?m)^(  .*port ?= ?)24\b", rf"\g<1>{port}", text)
