@@ -15,6 +15,8 @@
 # make bench-lmtp       CPU of a message by LMTP beside Dovecot; MESSAGES= ROUNDS= (see tests/bench/lmtp.py)
 # make bench-late       looks a second at what accounts have left; LOOKS= ACCOUNTS= CONNECTIONS= (see tests/bench/late.py)
 # make bench-store      what Redis does for a login, a session, a migration, and what is full first; LOGINS= BEFORE= (tests/bench/store.py)
+# make bench-scale      how far one Redis goes: CPU and memory for each thing that a large site does, and how many stores sites need;
+#                       ACCOUNTS= SESSIONS= PROXIES= THREADS= LOGINS= FLIPS= SECONDS= (see tests/bench/scale.py)
 # make bench-view       what the relay takes where UIDs are mapped, beside a session without; MESSAGES= ROUNDS= (tests/bench/view.py)
 # make bench-page     what the page and its API take on a site of 100,000 accounts; ACCOUNTS= ROUNDS= (see tests/bench/page.py)
 # make bench-flood      what sessions and logins wait while strangers flood the proxy; SECONDS= ONLY= (see tests/bench/flood.py)
@@ -266,6 +268,16 @@ bench-view:
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
 	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/view.py
 
+# What plays the proxies of a site speaks by their own parts.
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libproxy.a $(BUILD)/libimapferry.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+bench-scale:
+	@sh tests/deps.sh ensure
+	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all $(BUILD)/bench/site
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/bench/scale.py
+
 bench-store:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
@@ -406,4 +418,4 @@ clean:
 
 -include $(shell find $(BUILD)/obj $(BUILD)/fuzz -type f -name '*.d' 2>/dev/null)
 
-.PHONY: all packages deb check-deb check-docker check-walk deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-view bench-wire
+.PHONY: all packages deb check-deb check-docker check-walk deps-build check-fresh check-long units fuzzers fuzz fuzz-replay clang-syntax deps demo check check-valgrind check-tsan check-account check-crash check-faults check-view check-huge check-crowd check-model install clean bench-migrate bench-cutover bench-failover bench-flood bench-page bench-late bench-lmtp bench-store bench-compress bench-proxy bench-scale bench-view bench-wire
