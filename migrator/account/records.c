@@ -233,6 +233,20 @@ static int compare_id(const void *id, const void *rec)
     return by ? by : s->len < len ? -1 : s->len > len;
 }
 
+/* Those of one id make a ring: a client may have renamed its mailbox more than once. */
+static void link_twins(struct record **sorted, size_t n)
+{
+    struct record *first;
+
+    for (size_t i = 0, end; i < n; i = end) {
+        first = sorted[i];
+        for (end = i + 1; end < n && !compare_ids(&sorted[i], &sorted[end]); end++)
+            sorted[end - 1]->twin = sorted[end];
+        if (end > i + 1)
+            sorted[end - 1]->twin = first;
+    }
+}
+
 static void note_id(struct records *r, struct span id)
 {
     buf_add_span(&r->orphans, id);
@@ -247,13 +261,7 @@ static void on_stamps(void *owner, enum route_rc rc, const struct span *rows, si
     size_t n_sorted;
     struct record **sorted = sorted_by_id(r, &n_sorted);
 
-    for (size_t i = 1; i < n_sorted; i++) {
-        if (compare_ids(&sorted[i - 1], &sorted[i]) || sorted[i - 1]->twin)
-            continue;
-        sorted[i - 1]->twin = sorted[i];
-        sorted[i]->twin = sorted[i - 1];
-    }
-
+    link_twins(sorted, n_sorted);
     for (size_t i = 0; rc == ROUTE_OK && i + 1 < n; i += 2) {
         struct record **rec = bsearch(&rows[i], sorted, n_sorted, sizeof(*sorted), compare_id);
         if (rec && stamp_decode(rows[i + 1], &(*rec)->stamp)) {
@@ -459,18 +467,21 @@ static void forget_name(struct records *r, struct record *rec)
 
 void records_keep_twin(struct records *r, struct record *rec)
 {
-    struct record *other = rec->twin;
+    struct record *other, *next;
 
-    if (!rec->ledger) {
-        rec->ledger = other->ledger;
-        other->ledger = NULL;
+    for (other = rec->twin; other != rec; other = next) {
+        next = other->twin;
+        if (!rec->ledger) {
+            rec->ledger = other->ledger;
+            other->ledger = NULL;
+        }
+        if (other->stamp.equal)
+            rec->stamp = other->stamp;
+        forget_name(r, other);
     }
-    if (other->stamp.equal)
-        rec->stamp = other->stamp;
     rec->stamp.equal = rec->whole = false;
     rec->stamp_changed = true;
     rec->twin = NULL;
-    forget_name(r, other);
 }
 
 static void on_ledger_dropped(void *owner, enum route_rc rc, const char *detail)

@@ -50,7 +50,8 @@ struct record {
     struct imap_seq gone;
     bool vanished; /* the last pass could not open it at the source */
     bool absent;   /* ... or did not find it listed */
-    /* of the same id: a RENAME is under way (renames.h), or a client has renamed it (lib/view.h); NULL = none */
+    /* the next of the same id, in a ring: a RENAME is under way (renames.h), or a client has renamed it, perhaps more
+     * than once (lib/view.h); NULL = none */
     struct record *twin;
     /* the mailbox that it may have become is another one, or the target refused the RENAME */
     bool not_renamed;
@@ -100,11 +101,11 @@ bool records_has(const struct records *r, const char *from_name);
 const char *records_to_name(const struct records *r, const struct record *record);
 /* ... and on the source of this move. */
 const char *records_from_name(const struct records *r, const struct record *record);
-/* One of a pair, its twin is the other; NULL where there are none. */
+/* One of several of the same id; NULL where there are none. */
 struct record *records_next_twin(const struct records *r);
 /* A second record of the same id, under other names. */
 void records_twin(struct records *r, struct record *record, const char *from_name, const char *to_name);
-/* Forgets the other one. Ledger and stamp are this one's then, which is compared wholly next. */
+/* Forgets the others of its id. Ledger and stamp are this one's then, which is compared wholly next. */
 void records_keep_twin(struct records *r, struct record *record);
 /* Nothing that was listed wholly before counts any more: another attempt begins. */
 void records_begin_attempt(struct records *r);

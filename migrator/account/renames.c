@@ -106,19 +106,39 @@ bool renames_are_needed(struct records *records, const struct plan *plan, const 
 
 /* --- twins --- */
 
+static bool exactly_one_exists(const struct records *records, const struct mailboxes *target,
+                               struct record *first, struct record **_there)
+{
+    struct record *rec = first;
+    size_t n = 0;
+    do {
+        if (renames_exists(target, records_to_name(records, rec))) {
+            *_there = rec;
+            n++;
+        }
+        rec = rec->twin;
+    } while (rec != first);
+    return n == 1;
+}
+
+static void drop_twins(struct records *records, struct record *first)
+{
+    struct record *rec, *next;
+    for (rec = first->twin; rec != first; rec = next) {
+        next = rec->twin;
+        records_drop(records, rec);
+    }
+    records_drop(records, first);
+}
+
 void renames_settle(struct records *records, const struct mailboxes *target)
 {
-    struct record *one, *other;
+    struct record *one, *there;
     while ((one = records_next_twin(records))) {
-        other = one->twin;
-        bool has_one = renames_exists(target, records_to_name(records, one));
-        bool has_other = renames_exists(target, records_to_name(records, other));
-        if (has_one == has_other) {
-            records_drop(records, one);
-            records_drop(records, other);
-        } else {
-            records_keep_twin(records, has_one ? one : other);
-        }
+        if (exactly_one_exists(records, target, one, &there))
+            records_keep_twin(records, there);
+        else
+            drop_twins(records, one);
     }
 }
 

@@ -255,24 +255,42 @@ static uint32_t uidvalidity_at_flip(const struct late *l, const struct record *r
     return l->move->back ? r->view.target_uidvalidity : r->view.source_uidvalidity;
 }
 
-static void set_target_name(struct late *l, struct plan_item *i, const char *name)
+static bool is_at_target(const struct late *l, const char *name)
 {
     const struct mailbox *there = mailboxes_find(l->mailboxes[TARGET], name);
 
+    return there && there->flags & MAILBOX_LISTED && !(there->flags & MAILBOX_NO_SELECT);
+}
+
+static void set_target_name(struct late *l, struct plan_item *i, const char *name)
+{
     free(i->target_name);
     i->target_name = xstrdup(name);
-    i->create = !there || !(there->flags & MAILBOX_LISTED) || (there->flags & MAILBOX_NO_SELECT);
+    i->create = !is_at_target(l, name);
     l->missing = l->missing || i->create;
 }
 
-/* Where its mail is now. A client that has renamed the mailbox since left a record behind, of the same id, without
- * the UIDVALIDITY that it has here (lib/view.h). */
+/* Does the record say that its mailbox is at the target, by this name? */
+static bool has_place(const struct late *l, const struct record *r)
+{
+    return (l->move->back ? r->view.source_uidvalidity : r->view.target_uidvalidity) > 0;
+}
+
+/* Where its mail is now. A client that has renamed the mailbox since, once or more, left records behind, of the same id,
+ * without the UIDVALIDITY that it has here. While a RENAME is under way, or where the proxy has died in it, two of them have
+ * it (lib/view.h): what is listed tells which name it has. */
 static const char *place_of(const struct late *l, const struct record *r)
 {
-    bool back = l->move->back;
-    uint32_t here = back ? r->view.source_uidvalidity : r->view.target_uidvalidity;
-    const struct record *now = r->twin && here == 0 ? r->twin : r;
-    return back ? now->view.source_name : now->view.target_name;
+    const struct record *rec = r, *now = NULL;
+
+    do {
+        if (has_place(l, rec) && is_at_target(l, records_to_name(l->move->records, rec)))
+            return records_to_name(l->move->records, rec);
+        if (has_place(l, rec) && !now)
+            now = rec;
+        rec = rec->twin;
+    } while (rec && rec != r);
+    return records_to_name(l->move->records, now ? now : r);
 }
 
 /* One that was there at the flip. */

@@ -532,6 +532,55 @@ def test_a_rename_in_the_middle_of_a_look_makes_no_second_mailbox(account, momen
     assert not [x for x in lines_of(wire.command(b"l", b'LIST "" *'), b"LIST") if b"Sent" in x]
 
 
+@pytest.mark.writes_source
+def test_late_mail_follows_one_rename_after_another(account):
+    """All of the names have one record's id, and its mailbox is that of the last."""
+    a = account("wanders", settings={"migration": dict(MANUAL["migration"], late_watch="8s")})
+    wire = a.session()
+    known = a.at_source("INBOX.Sent")
+    names = ["INBOX.Sent", *(f"INBOX.{n}" for n in "dbeca")]
+    for before, after in zip(names, names[1:]):
+        assert wire.command(b"r", f"RENAME {before} {after}".encode())[-1].startswith(b"r OK")
+    a.source.append('"INBOX.Sent"', None, None, b"Subject: late\r\n\r\nlate\r\n")
+    net.wait_until("the late one", lambda: seen(wire, "INBOX.a")[2] == known[2] + [known[1]])
+    for name in names[:-1]:
+        assert select(wire, name)[-1].startswith(b"s NO"), name
+
+
+class Unanswered:
+    """The edit of a relay to an IMAP server: the answer to a RENAME is held until it may go."""
+
+    def __init__(self):
+        self.held, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, direction, data):
+        if direction == DOWN and b"Rename completed" in data:
+            self.held.set()
+            self.go.wait(60)
+        return data
+
+
+@pytest.mark.writes_source
+def test_a_rename_that_is_long_in_being_answered_makes_no_second_mailbox(account, new):
+    """The server has done it, and the proxy does not know yet."""
+    edit = Unanswered()
+    relay = Relay((net.HOST, new.port["imap"]), edit=edit)
+    a = account("slow", settings={"migration": dict(MANUAL["migration"], late_watch="8s")}, through=relay)
+    wire = a.session()
+    known = a.at_source("INBOX.Sent")
+    wire.line(b"r RENAME INBOX.Sent INBOX.Old")
+    assert edit.held.wait(20)
+    a.source.append('"INBOX.Sent"', None, None, b"Subject: late\r\n\r\nlate\r\n")
+    try:
+        a.migrator.wait("event=late .*what=")
+    finally:
+        edit.go.set()
+    assert wire.until(b"r ")[-1].startswith(b"r OK")
+    assert seen(wire, "INBOX.Old") == (known[0], known[1] + 1, known[2] + [known[1]])
+    assert select(wire, "INBOX.Sent")[-1].startswith(b"s NO")
+    relay.close()
+
+
 # ---- over a flip, and back
 
 def handed_over(a, n):
@@ -583,7 +632,8 @@ def test_the_way_back(account):
     gone = uids(wire)[0]
     wire.command(b"y", b"UID STORE %d +FLAGS.SILENT (\\Deleted)" % gone)
     wire.command(b"z", b"UID EXPUNGE %d" % gone)
-    assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Old")[-1].startswith(b"r OK")
+    assert wire.command(b"r", b"RENAME INBOX.Sent INBOX.Some")[-1].startswith(b"r OK")
+    assert wire.command(b"r", b"RENAME INBOX.Some INBOX.Old")[-1].startswith(b"r OK")
     assert wire.command(b"d", b"DELETE INBOX.Drafts")[-1].startswith(b"d OK")
     assert wire.command(b"e", b"CREATE INBOX.Drafts")[-1].startswith(b"e OK")
     now = {name: note(wire, name) for name in ("INBOX", "INBOX.Old", "INBOX.Drafts")}
@@ -602,8 +652,9 @@ def test_the_way_back(account):
         validity = note(wire, name)
         assert validity >= now[name], name
     assert b"on the new one" in b"".join(text for (name, _, _), text in bodies.items() if name == "INBOX")
-    left = seen_or_none(wire, "INBOX.Sent")
-    assert left is None or not left[2], "its messages are in the renamed one"
+    for name in ("INBOX.Sent", "INBOX.Some"):
+        left = seen_or_none(wire, name)
+        assert left is None or not left[2], "its messages are in the renamed one"
     assert wire.command(b"r", b"RENAME INBOX.Old INBOX.Older")[-1].startswith(b"r OK")
     assert note(wire, "INBOX.Older") >= now["INBOX.Old"]
 
