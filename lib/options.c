@@ -678,6 +678,12 @@ const struct option options[] = {
      .text =
          "Who is meant on the target by a name in an access control list of the source, as \"old=new\", by "
          "patterns as for rename: {\"*@old.example.org=*@example.org\"}."},
+    {"migration", "group_max", OPTION_NUMBER, offsetof(struct conf_migration, group_max), .def = "20",
+     .min = 2, .max = 1000,
+     .text =
+         "Accounts that share mailboxes find them only while they are on the same server, so they move in the same hour. Up to so many "
+         "is a group that staff can oversee: \"imapferryctl report --survey\" says which are larger, and which accounts hold them "
+         "together."},
     {"migration", "trigger", OPTION_ENUM, offsetof(struct conf_migration, trigger), .def = "login",
      .words = trigger_words, .reload = RELOAD_YES,
      .text =

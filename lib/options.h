@@ -183,6 +183,7 @@ struct conf_migration {
     enum verify_mode verify;
     uint32_t reorder_max;  /* messages */
     uint32_t foreign_max;  /* messages of a mailbox; 0 = none */
+    uint32_t group_max;    /* accounts that share, see migrator/admin/sharing.h */
     uint32_t delete_share; /* per cent */
     uint32_t t1_max_gaps;  /* UIDs of a mailbox; 0 = none */
     uint32_t t0_max_gaps;  /* ... on a target that can be told its numbers */

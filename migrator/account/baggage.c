@@ -24,6 +24,7 @@ struct baggage {
     struct carry *carry;
     struct carry_request request; /* of carry */
     struct loop_task task;        /* ends a look that has nothing to ask */
+    struct shares shares;
     struct rights_self self;
     char *local; /* of the login name, what stands before the "@"; owned */
 };
@@ -69,6 +70,7 @@ void baggage_free(struct baggage **bp)
         return;
     baggage_stop(b);
     findings_free(&b->findings);
+    shares_free(&b->shares);
     free(b->local);
     free(b);
 }
@@ -81,6 +83,11 @@ bool baggage_is_done(const struct baggage *b)
 const struct findings *baggage_findings(const struct baggage *b)
 {
     return b->findings;
+}
+
+const struct shares *baggage_shares(const struct baggage *b)
+{
+    return &b->shares;
 }
 
 /* ---- inspect: source, target, fingerprint */
@@ -108,6 +115,15 @@ static void ask_store(struct baggage *b, const struct fingerprint *f)
     route_fingerprint(b->move->m->store, &b->move->job, marks, f->n, baggage_on_same, b);
 }
 
+static void baggage_find_shares(struct baggage *b)
+{
+    shares_free(&b->shares);
+    for (size_t i = 0; i < b->source->n; i++)
+        shares_add_rights(&b->shares, b->names[i], &b->source->items[i].rights, &b->self);
+    for (size_t i = 0; i < b->plan->n_others; i++)
+        shares_add_elsewhere(&b->shares, b->plan->others[i]);
+}
+
 /* All is read at the same time; what it says is asked of the store once everything is there. */
 static void baggage_settle(struct baggage *b)
 {
@@ -116,6 +132,7 @@ static void baggage_settle(struct baggage *b)
     b->looking = false;
     loop_undefer(b->move->m->loop, &b->task);
     carry_find_grants(b->plan, b->source, &b->self, b->findings);
+    baggage_find_shares(b);
     carry_find_untold(b->source, b->findings);
     carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);
     if (b->marks.n > 0)
@@ -260,6 +277,7 @@ struct baggage *baggage_new(const struct move *move, bool only_look)
     b->done = move->back;
     b->findings = findings_new(NULL);
     b->task.fn = baggage_on_task;
+    b->shares = (struct shares){.conf = move->m->conf, .login = move->login};
     b->local = xspandup(span_of(move->login, strcspn(move->login, "@")));
     b->self.names[n++] = move->login;
     b->self.names[n++] = b->local;

@@ -11,6 +11,7 @@
 
 #include "move.h"
 #include "plan.h"
+#include "shares.h"
 
 enum baggage_rc { BAGGAGE_OK, BAGGAGE_DOWN, BAGGAGE_STORE, BAGGAGE_LOST };
 /* why: for people, borrowed. */
@@ -24,6 +25,9 @@ void baggage_free(struct baggage **b); /* NULL is fine */
 bool baggage_is_done(const struct baggage *b);
 /* What both steps have found; owned by the baggage. */
 const struct findings *baggage_findings(const struct baggage *b);
+
+/* What the last inspection has found of who shares with whom, but for what excluded mailboxes say; owned by the baggage. */
+const struct shares *baggage_shares(const struct baggage *b);
 
 /* Begins to read the fingerprint, which needs no plan: baggage_inspect() with the same lane goes on from
  * there. May be called again; nothing when it is done. */

@@ -3,6 +3,7 @@
 
 #include <uthash.h>
 
+#include "lib/mutf7.h"
 #include "lib/xalloc.h"
 
 #include "mailboxes.h"
@@ -19,9 +20,13 @@ struct space {
     char *prefix; /* owned */
     char separator;
     bool personal;
+    bool of_users; /* of other users */
 };
 
 enum { SPACES_MAX = 64 };
+
+/* The order in which NAMESPACE tells them. */
+enum { SPACE_PERSONAL, SPACE_OF_USERS, SPACE_SHARED, SPACE_KINDS };
 
 /* How LIST is asked. A server that refuses what it offers is asked again, with less. */
 enum list_way { LIST_PLAIN, LIST_USES, LIST_STATUSES };
@@ -77,8 +82,11 @@ void mailboxes_free(struct mailboxes **mp)
         free(m->items[i].name);
     free(m->items);
     free(m->prefix);
-    for (size_t i = 0; i < m->n_elsewhere; i++)
-        free(m->elsewhere[i]);
+    for (size_t i = 0; i < m->n_elsewhere; i++) {
+        free(m->elsewhere[i].name);
+        free(m->elsewhere[i].owner);
+        free(m->elsewhere[i].space);
+    }
     free(m->elsewhere);
     oddities_free(&m->odd);
     oddities_free(&m->disagreeing);
@@ -425,6 +433,36 @@ static struct mailboxes_entry *mailboxes_add_entry(struct mailboxes_read *r, con
     return e;
 }
 
+/* A level of a mailbox's name that is a user's name, in UTF-8; to free. Where a dot separates levels, Cyrus spells the dots of a user's
+ * name as "^". */
+static char *mailboxes_user(struct span level, char separator)
+{
+    struct buf text = {0};
+
+    if (!mutf7_to_utf8(&text, level)) {
+        buf_clear(&text);
+        buf_add(&text, level.p, level.len);
+    }
+    char *user = xspandup(buf_span(&text));
+    for (char *c = user; separator == '.' && *c; c++)
+        *c = *c == '^' ? '.' : *c;
+    buf_free(&text);
+    return user;
+}
+
+static void place_elsewhere(const struct mailboxes_read *r, struct mailbox_elsewhere *m)
+{
+    const struct space *s = space_of(r, m->name);
+    char separator[2] = {s ? s->separator : '\0'};
+    size_t prefix = s ? strlen(s->prefix) : 0;
+    const char *behind = strlen(m->name) > prefix ? m->name + prefix : "";
+    size_t level = *separator ? strcspn(behind, separator) : strlen(behind);
+
+    if (s && s->of_users && level > 0)
+        m->owner = mailboxes_user(span_of(behind, level), *separator);
+    m->space = prefix > 0 ? xstrdup(s->prefix) : xspandup(span_of(m->name, level));
+}
+
 static void add_elsewhere(struct mailboxes_read *r, const char *name)
 {
     struct mailboxes *m = r->m;
@@ -434,7 +472,8 @@ static void add_elsewhere(struct mailboxes_read *r, const char *name)
         return;
     }
     m->elsewhere = xreallocarray(m->elsewhere, m->n_elsewhere + 1, sizeof(*m->elsewhere));
-    m->elsewhere[m->n_elsewhere++] = xstrdup(name);
+    m->elsewhere[m->n_elsewhere] = (struct mailbox_elsewhere){.name = xstrdup(name)};
+    place_elsewhere(r, &m->elsewhere[m->n_elsewhere++]);
 }
 
 static void note_contradiction(struct mailboxes_read *r, struct mailboxes_entry *e)
@@ -658,7 +697,7 @@ static enum list_way way_of(const struct mailboxes_read *r)
 /* ---- NAMESPACE, or LIST "" "" where there is no such command */
 
 /* False: it is none. */
-static bool add_space(struct mailboxes_read *r, const struct imap_value *v, bool personal)
+static bool add_space(struct mailboxes_read *r, const struct imap_value *v, size_t kind)
 {
     struct span prefix;
     char separator;
@@ -668,20 +707,22 @@ static bool add_space(struct mailboxes_read *r, const struct imap_value *v, bool
         !read_separator(second, &separator) || prefix.len > MAILBOX_NAME_MAX ||
         (prefix.len > 0 && memchr(prefix.p, '\0', prefix.len)))
         return false;
-    r->spaces[r->n_spaces++] =
-        (struct space){.prefix = xspandup(prefix), .separator = separator, .personal = personal};
+    r->spaces[r->n_spaces++] = (struct space){.prefix = xspandup(prefix),
+                                              .separator = separator,
+                                              .personal = kind == SPACE_PERSONAL,
+                                              .of_users = kind == SPACE_OF_USERS};
     return true;
 }
 
 /* ((prefix separator) ...), or NIL. */
-static bool add_spaces(struct mailboxes_read *r, const struct imap_value *list, bool personal)
+static bool add_spaces(struct mailboxes_read *r, const struct imap_value *list, size_t kind)
 {
     bool whole = list && (list->kind == IMAP_LIST || imap_value_is_nil(list));
 
     if (!whole || list->kind != IMAP_LIST)
         return whole;
     for (const struct imap_value *v = list->first; v; v = v->next)
-        whole = add_space(r, v, personal) && whole;
+        whole = add_space(r, v, kind) && whole;
     return whole;
 }
 
@@ -693,8 +734,8 @@ static enum imapc_taken on_namespace_data(void *owner, const struct imap_resp *r
 
     if (resp->kind != RESP_DATA || !span_is_ci(resp->word, "NAMESPACE"))
         return IMAPC_NOT_MINE;
-    for (size_t kind = 0; kind < 3; kind++)
-        whole = add_spaces(r, imap_value_at(data, kind), kind == 0) && whole;
+    for (size_t kind = 0; kind < SPACE_KINDS; kind++)
+        whole = add_spaces(r, imap_value_at(data, kind), kind) && whole;
     return whole ? IMAPC_TAKEN : IMAPC_ODD;
 }
 

@@ -47,6 +47,15 @@ struct mailbox {
     uint64_t bytes;
 };
 
+/* A mailbox of other users' or of a shared namespace. */
+struct mailbox_elsewhere {
+    char *name; /* owned */
+    char *
+        owner; /* owned; who the server says has it: the level behind the prefix of other users' namespaces, in UTF-8; NULL: nobody */
+    char *
+        space; /* owned; where it lies: the prefix of its namespace, or the first level where that is empty */
+};
+
 struct mailboxes {
     char separator;        /* 0: the server has no hierarchy */
     char *prefix;          /* of the personal namespace, with the separator at its end: "INBOX.", ""; owned */
@@ -54,7 +63,7 @@ struct mailboxes {
     size_t n;
     struct oddities odd, disagreeing;
     bool subscriptions_untold;
-    char **elsewhere; /* mailboxes of other namespaces, left out: their names; owned */
+    struct mailbox_elsewhere *elsewhere; /* left out; owned */
     size_t n_elsewhere;
 };
 

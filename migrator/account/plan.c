@@ -85,6 +85,7 @@ void plan_free(struct plan **pp)
     for (size_t i = 0; i < p->n; i++)
         free(p->items[i].target_name);
     free(p->items);
+    free(p->others);
     free_names(&p->subscribe);
     free_names(&p->unsubscribe);
     findings_free(&p->findings);
@@ -312,10 +313,17 @@ static void refuse_collisions(struct planning *g)
 static void find_others(struct planning *g)
 {
     const struct mailboxes *l = g->request->source;
+    struct plan *p = g->plan;
 
-    for (size_t i = 0; i < l->n_elsewhere; i++)
-        findings_add(g->plan->findings, is_excluded(g, l->elsewhere[i]) ? FINDING_LEFT_OUT : FINDING_SHARED,
-                     l->elsewhere[i], 0, "lies in a namespace of others");
+    p->others = xcalloc(l->n_elsewhere ? l->n_elsewhere : 1, sizeof(struct mailbox_elsewhere *));
+    for (size_t i = 0; i < l->n_elsewhere; i++) {
+        const struct mailbox_elsewhere *m = &l->elsewhere[i];
+        bool excluded = is_excluded(g, m->name);
+        findings_add(p->findings, excluded ? FINDING_LEFT_OUT : FINDING_SHARED, m->name, 0,
+                     "lies in a namespace of others");
+        if (!excluded)
+            p->others[p->n_others++] = m;
+    }
 }
 
 static void find_odd(struct planning *g, const struct mailboxes *l, const char *side)

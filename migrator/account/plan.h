@@ -46,6 +46,8 @@ struct plan {
     struct plan_item
         *items; /* owned; in the order of the source's list, so that parents come before children */
     size_t n;
+    const struct mailbox_elsewhere **others; /* owned, what they point at borrowed: not excluded */
+    size_t n_others;
     struct plan_names subscribe, unsubscribe; /* as spelled on the target */
     struct findings *findings;                /* owned */
     const char *fault; /* NULL; else no names can be mapped at all: for people, a fixed text */

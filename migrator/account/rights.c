@@ -159,3 +159,8 @@ void rights_missing(const char *wanted, const char *have, char *missing)
         if (!strchr(have, *wanted))
             add_letter(missing, *wanted);
 }
+
+void rights_join(char *letters, const char *more)
+{
+    add_letters(letters, more);
+}

@@ -49,5 +49,7 @@ void rights_map(struct rights *out, const struct rights *source, const struct ri
 void rights_write(struct buf *out, const char *letters, bool old, char *lost);
 /* Letters of wanted that have does not have; both in the letters of RFC 4314. */
 void rights_missing(const char *wanted, const char *have, char *missing);
+/* Adds the letters of more to those of letters (RIGHTS_LETTERS_MAX bytes). */
+void rights_join(char *letters, const char *more);
 
 #endif

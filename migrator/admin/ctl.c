@@ -422,7 +422,7 @@ static bool ctl_read_survey(struct ctl *c)
     FILE *f = fopen(path, "rb");
     size_t line = 0;
 
-    c->survey = f ? survey_sum(f, &line) : NULL;
+    c->survey = f ? survey_sum(f, c->conf->migration.group_max, &line) : NULL;
     if (!f)
         ctl_args_wrong(&c->args, "%s: %s", path, strerror(errno));
     else if (!c->survey)
@@ -443,6 +443,8 @@ static void ctl_on_history(void *owner, const struct action_result *r)
     json_t *shown = ctl_one_line_each(c->survey);
     if (c->args.json)
         ctl_print_json(c->survey);
+    else if (c->args.csv)
+        survey_write_csv(stdout, c->survey);
     else
         ctl_write_survey(&out, shown);
     screen_print(&out);

@@ -499,8 +499,8 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
         ctl_args_wrong(a, "%s needs --out RESULT", a->verb->name);
         return CTL_ARGS_BAD;
     }
-    if (a->survey && (a->csv || a->action.login || ctl_args_chooses(a))) {
-        ctl_args_wrong(a, "%s --survey takes nothing but --format text or json", a->verb->name);
+    if (a->survey && (a->action.login || ctl_args_chooses(a))) {
+        ctl_args_wrong(a, "%s --survey takes nothing but --format", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if (a->all && (a->action.login || a->wait || a->action.now)) {

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,7 +8,11 @@
 #include "ctl_table.h"
 #include "ctl_text.h"
 
-enum { SUMMARY_ROWS = 30 /* of domains and rules */ };
+enum {
+    SUMMARY_ROWS = 30 /* of domains and rules */,
+    SUMMARY_GROUPS = 30,
+    SUMMARY_MEMBERS = 8,
+};
 
 /* To free. */
 static char *summary_number(uint64_t n)
@@ -268,6 +273,113 @@ static void survey_write_sizes(struct buf *out, const json_t *data)
     }
 }
 
+/* ---- who shares, in a survey */
+
+/* The first of a list of names, or of objects with one; to free. */
+static char *survey_names(json_t *list, const char *key)
+{
+    struct buf text = {0};
+    size_t n = json_array_size(list);
+
+    for (size_t i = 0; i < n && i < SUMMARY_MEMBERS; i++) {
+        const json_t *o = json_array_get(list, i);
+        buf_printf(&text, "%s%s", i ? ", " : "", key ? ctl_text_of(o, key) : json_string_value(o));
+    }
+    if (n > SUMMARY_MEMBERS)
+        buf_printf(&text, " and %zu more", n - SUMMARY_MEMBERS);
+    char *s = xstrdup(buf_str(&text));
+    buf_free(&text);
+    return s;
+}
+
+static char *survey_bytes(uint64_t n)
+{
+    struct buf text = {0};
+
+    ctl_write_bytes(&text, n);
+    char *s = xstrdup(buf_str(&text));
+    buf_free(&text);
+    return s;
+}
+
+/* What it would take to move one that is too large. */
+static void survey_write_large(struct buf *out, const json_t *group, uint64_t limit)
+{
+    json_t *without = json_object_get(group, "without");
+    uint64_t n = ctl_number_of(group, "accounts"), rest = ctl_number_of(group, "rest");
+    const char *first = ctl_text_of(json_array_get(json_object_get(group, "members"), 0), "user");
+    char *names = survey_names(without, NULL);
+
+    buf_printf(out,
+               "  the group of %s: %" PRIu64 " accounts are more than group_max = %" PRIu64
+               ". Raise it, or move %zu by themselves (%s): the others fall into groups of at most %" PRIu64
+               "%s\n",
+               first, n, limit, json_array_size(without), names, rest,
+               rest > limit ? ", which is still too many" : "");
+    free(names);
+}
+
+static void survey_write_groups(struct buf *out, const json_t *sharing)
+{
+    json_t *groups = json_object_get(sharing, "groups"), *g;
+    struct table t = {.n_columns = 4, .right = {true, true, true}, .head = true};
+    size_t i, n = json_array_size(groups);
+
+    table_add(&t, (char *[]){xstrdup("ACCOUNTS"), xstrdup("SURVEYED"), xstrdup("BYTES"),
+                             xstrdup("SHARE MAILBOXES, SO THEY MOVE IN THE SAME HOUR")});
+    json_array_foreach(groups, i, g)
+    {
+        bool large = json_is_true(json_object_get(g, "too_large"));
+        char *names = survey_names(json_object_get(g, "members"), "user");
+        if (i < SUMMARY_GROUPS)
+            table_add(
+                &t, (char *[]){summary_number(ctl_number_of(g, "accounts")),
+                               summary_number(ctl_number_of(g, "surveyed")),
+                               survey_bytes(ctl_number_of(g, "bytes")),
+                               xasprintf("%s%s", large ? STYLE_RED "too large" STYLE_OFF ": " : "", names)});
+        free(names);
+    }
+    table_write(&t, out, NULL);
+    if (n > SUMMARY_GROUPS)
+        buf_printf(out, "and %zu more groups: --json and --format csv have all of them\n",
+                   n - SUMMARY_GROUPS);
+    json_array_foreach(groups, i, g) if (i < SUMMARY_GROUPS && json_is_true(json_object_get(g, "too_large")))
+        survey_write_large(out, g, ctl_number_of(sharing, "group_max"));
+}
+
+static const char *survey_apart_text(const char *with)
+{
+    return !strcmp(with, "everybody") ? "everybody: whoever uses it is not told"
+           : !strcmp(with, "group")   ? "a group or a name of the server's: who that is, is not told"
+                                      : "a namespace of nobody's: exclude it, or move it by other means";
+}
+
+static void survey_write_apart(struct buf *out, json_t *list)
+{
+    struct table t = {.n_columns = 4, .right = {true}, .head = true};
+    json_t *o;
+    size_t i;
+
+    table_add(&t,
+              (char *[]){xstrdup("ACCOUNTS"), xstrdup("SHARED WITH"), xstrdup("SUCH AS"), xstrdup("WHAT")});
+    json_array_foreach(list, i, o)
+        table_add(&t, (char *[]){summary_number(ctl_number_of(o, "accounts")), xstrdup(ctl_text_of(o, "who")),
+                                 summary_examples(o), xstrdup(survey_apart_text(ctl_text_of(o, "with")))});
+    table_write(&t, out, NULL);
+}
+
+static void survey_write_sharing(struct buf *out, const json_t *sharing)
+{
+    if (json_array_size(json_object_get(sharing, "groups")) > 0) {
+        buf_add_str(out, "\n");
+        survey_write_groups(out, sharing);
+    }
+    if (json_array_size(json_object_get(sharing, "apart")) > 0) {
+        buf_add_str(out, "\n");
+        survey_write_apart(out, json_object_get(sharing, "apart"));
+    }
+}
+
 void ctl_write_survey(struct buf *out, const json_t *data)
 {
     survey_write_sizes(out, data);
@@ -281,5 +393,6 @@ void ctl_write_survey(struct buf *out, const json_t *data)
         buf_add_str(out, "not known: nothing was copied yet by which it could be measured\n");
     }
     survey_write_findings(out, data);
+    survey_write_sharing(out, json_object_get(data, "sharing"));
     survey_write_failed(out, data);
 }

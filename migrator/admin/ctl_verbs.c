@@ -129,9 +129,9 @@ const struct ctl_verb ctl_verbs[] = {
         .more =
             "What a provider shows its customer: how many accounts are moved and where the others are, why, what was copied and "
             "compared, tiers, waivers. As text, JSON, or CSV with a line for each account; in that, what a spreadsheet would take for "
-            "a formula has a \"'\" in front. Goes through all accounts with a record, however many there are. With --proof: the file that "
-            "the migrator has written before the switch-over, of which the audit has the SHA-256; on the host of that migrator, as a "
-            "user who may read its journal_dir.",
+            "a formula has a \"'\" in front; of a survey with a line for each account that shares mailboxes. Goes through all accounts "
+            "with a record, however many there are. With --proof: the file that the migrator has written before the switch-over, of which "
+            "the audit has the SHA-256; on the host of that migrator, as a user who may read its journal_dir.",
     },
     {
         .name = "audit",

@@ -163,6 +163,27 @@ static json_t *json_findings(const struct findings *all)
     return list;
 }
 
+/* Those who share nothing but what is excluded have none. */
+static json_t *json_shares(const struct shares *all)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < all->n; i++) {
+        const struct share *s = &all->items[i];
+        json_t *o = json_object();
+        json_object_set_new(o, "with", json_string(share_word(s->kind)));
+        json_object_set_new(o, "who", json_text(span_str(s->who)));
+        if (s->other)
+            json_object_set_new(o, "or", json_string(s->other));
+        json_object_set_new(o, "gives", json_boolean(s->gives));
+        json_object_set_new(o, "mailboxes", json_integer((json_int_t)s->mailboxes));
+        json_object_set_new(o, "such_as", json_name(s->such_as));
+        json_object_set_new(o, "rights", json_string(s->letters));
+        json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static void planning_tell(struct planning *g)
 {
     struct findings *all = findings_new(NULL);
@@ -179,6 +200,7 @@ static void planning_tell(struct planning *g)
     json_object_set_new(o, "target", json_string(g->move.target->name));
     json_object_set_new(o, "mailboxes", json_mailboxes(g));
     json_object_set_new(o, "findings", json_findings(all));
+    json_object_set_new(o, "shares", json_shares(baggage_shares(g->move.baggage)));
     if (g->pop3)
         json_object_set_new(
             o, "uidls", json_pack("{s:b,s:o}", "same", g->pop3_same, "text", json_text(span_str(g->pop3))));

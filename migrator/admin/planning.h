@@ -14,7 +14,8 @@
 enum { PLANNING_LANE_MS = 60000 };
 
 struct planning;
-/* data: an object with user, source, target, mailboxes, findings, uidls (where both servers have POP3), blocked and reason; with
+/* data: an object with user, source, target, mailboxes, findings, shares (../account/shares.h: with, who, or, gives, mailboxes, such_as,
+ * rights), uidls (where both servers have POP3), blocked and reason; with
  * "error" where rc is not ACTION_DONE, which it is also where the account would be blocked. Borrowed. The planning is gone when this is
  * called. */
 typedef void (*planning_fn)(void *owner, enum action_rc rc, json_t *data);

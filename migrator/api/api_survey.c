@@ -24,6 +24,7 @@ enum {
     SURVEY_SUM_MS = 3000,  /* at least between the end of one addition and the beginning of the next ... */
     SURVEY_SUM_TIMES = 20, /* ... and so many times what it took */
     SURVEY_POINTS = 2000,
+    SURVEY_GROUPS = 100, /* that share, of the largest */
 };
 
 struct api_survey {
@@ -96,7 +97,8 @@ static void api_survey_add_up(struct api_survey *s)
     FILE *f = fopen(s->path, "re");
     size_t line = 0;
 
-    s->fresh = f ? survey_sum(f, &line) : NULL;
+    s->fresh = f ? survey_sum(f, s->api->conf->migration.group_max, &line) : NULL;
+    survey_cut_groups(s->fresh, SURVEY_GROUPS);
     if (f && !s->fresh)
         s->fault = xasprintf("%s:%zu: is no line of a survey", s->path, line);
     else if (!f && errno != ENOENT)

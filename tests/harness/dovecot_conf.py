@@ -192,6 +192,49 @@ quota "User quota" {{
   storage_size = {limit}
 }}
 """),
+    # Users see what others grant them, below shared/THEIR-NAME/; the list of who does lies in folder.
+    "shared": ("""mail_plugins = acl
+protocol imap {{
+  mail_plugins = acl imap_acl
+}}
+namespace shared {{
+  type = shared
+  separator = /
+  prefix = shared/%%u/
+  location = {driver}:%%h/{path}
+  subscriptions = no
+  list = children
+}}
+plugin {{
+  acl = vfile
+  acl_user = %u
+  acl_anyone = allow
+  acl_shared_dict = file:{folder}/shared-mailboxes
+}}
+""", """mail_plugins = acl
+protocol imap {{
+  mail_plugins {{
+    imap_acl = yes
+  }}
+}}
+namespace shared {{
+  type = shared
+  separator = /
+  prefix = shared/$user/
+  mail_driver = {driver}
+  mail_path = %{{owner_home}}/{path}
+  mail_index_private_path =
+  subscriptions = no
+  list = children
+}}
+acl_driver = vfile
+imap_acl_allow_anyone = yes
+acl_sharing_map {{
+  dict file {{
+    path = {folder}/shared-mailboxes
+  }}
+}}
+"""),
     "quota": ("""mail_plugins = quota
 protocol imap {{
   mail_plugins = quota imap_quota

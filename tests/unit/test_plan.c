@@ -254,9 +254,9 @@ static void excluded_ones_are_named_and_counted(void **state)
     s->items[1].flags |= MAILBOX_HAS_STATUS;
     s->items[1].status.messages = 7;
     s->items[1].bytes = 700;
-    s->elsewhere = xcalloc(2, sizeof(char *));
-    s->elsewhere[0] = xstrdup("Public.News");
-    s->elsewhere[1] = xstrdup("user.bob");
+    s->elsewhere = xcalloc(2, sizeof(*s->elsewhere));
+    s->elsewhere[0].name = xstrdup("Public.News");
+    s->elsewhere[1].name = xstrdup("user.bob");
     s->n_elsewhere = 2;
     struct plan *p = make(s, t, rules_of(&m));
     assert_int_equal(p->n, 2);

@@ -1,0 +1,125 @@
+"""Accounts that share mailboxes: who shares with whom, and which belong together."""
+import csv
+import io
+import json
+import os
+
+import pytest
+
+from harness import mail, net
+from harness.cyrus import Cyrus
+from harness.dovecot import MASTER_PASSWORD, MASTER_USER, Dovecot
+from harness.dovecot_conf import extra
+from harness.ferry import backend
+from harness.scene import Wire, new_user
+
+
+@pytest.fixture(scope="module")
+def shared_map():
+    folder = net.temp_folder("shared-map")
+    os.chmod(folder, 0o777)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dovecot(cert, shared_map):
+    """Shows each user what others grant them."""
+    with Dovecot("sharing", mail="mdbox", cert=cert, special_use=False,
+                 extra=extra("shared", driver="mdbox", path="mdbox", folder=shared_map)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cyrus(cert):
+    with Cyrus("cyrus", cert=cert) as server:
+        yield server
+
+
+def ask(server, user, *commands, password="secret"):
+    """Each must succeed."""
+    with Wire(server.url("imap")) as wire:
+        wire.until(b"* ")
+        assert b" OK" in wire.command(b"l", f"LOGIN {user} {password}".encode())[-1]
+        for c in commands:
+            answer = wire.command(b"c", c)
+            assert answer[-1].startswith(b"c OK"), (c, answer)
+
+
+def fill(server, user, *mailboxes):
+    m = mail.connect(server, user, "secret")
+    for name in ("INBOX", *mailboxes):
+        assert name == "INBOX" or m.create(name)[0] == "OK", name
+        assert m.append(name, None, None, b"Subject: x\r\n\r\nx\r\n")[0] == "OK", name
+    m.logout()
+
+
+def shares(plan):
+    return {(s["with"], s["who"], s["gives"]): s for s in plan["shares"]}
+
+
+@pytest.mark.parametrize("kind", ["dovecot", "cyrus"])
+def test_who_shares_is_found_from_both_sides(make_ferry, request, new, authority, tmp_path, kind):
+    """ann gives bob a mailbox, bob gives carl one, dora gives everybody one; eve shares nothing."""
+    source = request.getfixturevalue(kind)
+    ann, bob, carl, dora, eve = users = [new_user(name) for name in ("ann", "bob", "carl", "dora", "eve")]
+    for user in users:
+        fill(source, user, "Work", "Plan")
+    ask(source, ann, f"SETACL Work {bob} lrs".encode(), f"SETACL Plan {bob} lri".encode())
+    ask(source, bob, f"SETACL Work {carl} lrs".encode())
+    ask(source, dora, b"SETACL Work anyone lrs")
+    if kind == "cyrus":
+        ask(source, MASTER_USER, b"CREATE news@example.org", b"SETACL news@example.org anyone lrs", password=MASTER_PASSWORD)
+    ferry = make_ferry({"old": backend(source, ca=authority.ca), "new": backend(new, ca=authority.ca)}, {"migration": {"group_max": 2}})
+    plan = {user: ferry.ctl("plan", user)[1] for user in (ann, bob, carl)}
+    given = shares(plan[ann])["account", bob, True]
+    assert (given["mailboxes"], given["rights"]) == (2, "ilrs"), plan[ann]["shares"]
+    assert shares(plan[bob])["account", ann, False]["mailboxes"] == 2 and ("account", carl, True) in shares(plan[bob]), plan[bob]["shares"]
+    assert ("account", bob, False) in shares(plan[carl]) and ("account", bob, True) not in shares(plan[carl])
+    text = ferry.ctl_raw("plan", bob)[1]
+    assert f"is shown what belongs to {ann}: 2 mailboxes, such as" in text and f"gives {carl} the rights lrs on \"Work\"" in text, text
+    text = ferry.ctl_raw("plan", eve)[1]
+    assert f"gives {bob}" not in text and f"gives {ann}" not in text
+
+    names, result = tmp_path / "names", tmp_path / "result"
+    names.write_text("\n".join((ann, bob, dora, eve)))  # and nobody asks for carl
+    assert ferry.ctl("survey", str(names), "--out", str(result))[0] == 0
+    o = ferry.ctl("report", "--survey", str(result))[1]["sharing"]
+    group = next(g for g in o["groups"] if any(m["user"] == ann for m in g["members"]))
+    assert {ann, bob, carl} <= {m["user"] for m in group["members"]} and eve not in {m["user"] for m in group["members"]}, o
+    assert {m["user"]: m["surveyed"] for m in group["members"]}[carl] is False and group["bytes"] > 0
+    assert group["too_large"] and o["group_max"] == 2 and bob in group["without"], group
+    apart = {(a["with"], a["who"]): a for a in o["apart"]}
+    assert apart["everybody", "anyone"]["examples"] == [dora], o["apart"]
+    if kind == "cyrus":
+        assert any(with_ == "nobody" and a["accounts"] == 4 for (with_, _), a in apart.items()), o["apart"]
+
+
+def survey_of(tmp_path, rows):
+    result = tmp_path / "result"
+    box = {"mailbox": "INBOX", "messages": 10, "bytes": 1000, "tier": "T0"}
+    result.write_text("".join(json.dumps({"user": u, "mailboxes": [box], "findings": [], "shares": [
+        {"with": w, "who": who, "gives": True, "mailboxes": 1, "such_as": "Work", "rights": "lrs", **({"or": other} if other else {})}
+        for w, who, other in given]}) + "\n" for u, given in rows.items()))
+    return str(result)
+
+
+def test_the_report_has_the_groups(make_ferry, backends, tmp_path):
+    """A name that a rule of acl_map means is the account that was surveyed; an office with one account for all is too large."""
+    ferry = make_ferry(backends, {"migration": {"group_max": 5}})
+    rows = {"ann@x": [("account", "bob@new", "bob@x"), ("everybody", "anyone", "")], "bob@x": [], "alone@x": [("group", "$sales", "")],
+            "a=b@x": [("account", "z@x", "")], "team@x": [("account", f"u{n}@x", "") for n in range(7)]}
+    result = survey_of(tmp_path, rows)
+    o = ferry.ctl("report", "--survey", result)[1]["sharing"]
+    assert [(g["accounts"], g["surveyed"], g["messages"], g["bytes"], g["too_large"]) for g in o["groups"]] == [
+        (8, 1, 10, 1000, True), (2, 1, 10, 1000, False), (2, 2, 20, 2000, False)], o
+    assert [m["user"] for m in o["groups"][2]["members"]] == ["ann@x", "bob@x"] and o["accounts"] == 12
+    assert (o["groups"][0]["without"], o["groups"][0]["rest"]) == (["team@x"], 1)
+    assert sorted((a["with"], a["who"], a["examples"]) for a in o["apart"]) == [("everybody", "anyone", ["ann@x"]), ("group", "$sales", ["alone@x"])]
+    text = ferry.ctl_raw("report", "--survey", result)[1]
+    assert "ann@x, bob@x" in text and "too large: team@x, u0@x" in text and "8 accounts are more than group_max = 5" in text and "(team@x)" in text, text
+    assert "$sales" in text and "anyone" in text
+    status, text, _ = ferry.ctl_raw("report", "--survey", result, "--format", "csv")
+    lines = list(csv.reader(io.StringIO(text)))
+    assert status == 0 and lines[0] == ["group", "accounts", "too large", "account", "surveyed", "messages", "bytes", "ties"], text
+    assert lines[1] == ["1", "8", "yes", "team@x", "yes", "10", "1000", "7"] and lines[-1] == ["3", "2", "no", "bob@x", "yes", "10", "1000", "1"]
+    assert len(lines) == 1 + 12
