@@ -140,6 +140,7 @@ void route_free(struct route *r)
     free(r->held_from);
     free(r->view);
     free(r->proof);
+    free(r->proof_at);
     free(r->wave);
     *r = (struct route){0};
 }
@@ -181,6 +182,7 @@ static const struct {
     {"next_try", FIELD_U64, offsetof(struct route, next_try_ms)},
     {"view", FIELD_TEXT, offsetof(struct route, view)},
     {"proof", FIELD_TEXT, offsetof(struct route, proof)},
+    {"proof_at", FIELD_TEXT, offsetof(struct route, proof_at)},
     {"waits", FIELD_U64, offsetof(struct route, waits_ms)},
     {"touching", FIELD_U64, offsetof(struct route, touching)},
     {"touch_ms", FIELD_U64, offsetof(struct route, touch_ms)},
@@ -237,6 +239,18 @@ static char *or_empty(char *text)
     return text ? text : xstrdup("");
 }
 
+/* It stands in two fields (head.lua); the version before wrote it into one. */
+static void join_proof(struct route *out)
+{
+    out->proof = or_empty(out->proof);
+    out->proof_at = or_empty(out->proof_at);
+    if (!*out->proof || !*out->proof_at || strchr(out->proof, ' '))
+        return;
+    char *whole = xasprintf("%s %s", out->proof, out->proof_at);
+    free(out->proof);
+    out->proof = whole;
+}
+
 /* What was not told is as it is without a record. */
 static void fill_route(const struct store *s, const char *user, struct route *out)
 {
@@ -252,7 +266,7 @@ static void fill_route(const struct store *s, const char *user, struct route *ou
     out->died = or_empty(out->died);
     out->held_from = or_empty(out->held_from);
     out->view = or_empty(out->view);
-    out->proof = or_empty(out->proof);
+    join_proof(out);
     out->wave = or_empty(out->wave);
 }
 

@@ -106,6 +106,7 @@ struct route {
     /* "SHA256 GENERATION.EPOCH MIGRATOR": of the proof of the last flip (migrator/account/proof.h), and where it lies; "" =
      * there is none. */
     char *proof;
+    char *proof_at;      /* what is behind the hash; part of proof already */
     uint64_t waits_ms;   /* Redis time since when a copied account waits for its time, 0 = it does not */
     uint64_t touching;   /* how many changes of the target have no answer yet: route_touch() */
     uint64_t touch_ms;   /* how long the longest of these may take, in ms */

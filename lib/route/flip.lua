@@ -14,5 +14,7 @@ for _, s in pairs(sessions(r.user)) do
     if s.mode ~= 'frozen' or s.epoch ~= r.epoch then busy = busy + 1 end
 end
 if busy > 0 then return {'busy', text(busy)} end
-change(r, {state = 'flipping', deadline = '0', view = arg(4), proof = arg(5)}, 'state')
+local set = {state = 'flipping', deadline = '0', view = arg(4)}
+proof_into(set, arg(5))
+change(r, set, 'state')
 return OK

@@ -22,7 +22,8 @@ for name, s in pairs(sessions(r.user)) do
     put_session(r.user, name, s)
 end
 if number(arg(4)) > 0 then late_put(r.user, number(arg(4)), false) else late_drop(r.user) end
-local how = r.force == '1' and 'without a copy' or (r.proof or '') ~= '' and 'proof ' .. r.proof or ''
+local proof = proof_of(r)
+local how = r.force == '1' and 'without a copy' or proof ~= '' and 'proof ' .. proof or ''
 change(r, set, 'state')
 audit(r.at ~= '' and r.at or 'migrator', 'flip', r.user, how, 'flipping ' .. r.source, r.state .. ' ' .. r.backend)
 hook_note(r, 'flip', r.source, arg(2), arg(5))

@@ -1496,7 +1496,62 @@ def test_late_note_and_done(store):
     assert store.call("late_done", "ann", "look2", EPOCH, 0, 1, 0, 0, 1) == ["ok", "settled"]
     assert "doubted" not in store.route()
     assert late_at(store) is None and not store.client.exists(store.key("secret", "ann"))
-    assert store.events()[-1]["state"] == "settled" and store.route()["engaged"] == "0"
+    assert store.events()[-1]["state"] == "settled" and store.route().get("engaged", "0") == "0"
+
+
+def test_a_settled_account_keeps_what_is_of_use_and_in_little_room(store):
+    """Redis keeps a hash as a table from the first long value on, such as a reason, and for ever."""
+    store.plant("flipped", owner="look", reason="r" * 70, failed="", deadline="0", prepared="123", job="1-1", home="old", left="old",
+                flipped_at="1700000000000", messages_done="7", waits="0")
+    key, before = store.key("route", "ann"), store.client.memory_usage(store.key("route", "ann"))
+    store.client.hset(key, "reason", "")
+    assert store.client.object("encoding", key) == "hashtable"
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, 1, 0, 0, 1) == ["ok", "settled"]
+    assert store.client.object("encoding", key) == "listpack" and store.client.memory_usage(key) < before / 3
+    assert store.route() == {
+        "backend": "new", "state": "settled", "epoch": str(EPOCH), "generation": str(store.generation()), "source": "old", "target": "new",
+        "home": "old", "left": "old", "flipped_at": "1700000000000", "messages_done": "7", "last_late": "look",
+        **{k: v for k, v in store.route().items() if k in ("counted", "counted_wave")}}
+    assert store.call("late_done", "ann", "look", EPOCH, 5000, 1, 0, 0, 1) == ["ok", "settled"]  # a repeat
+    assert store.call("enqueue", "ann", "root", "", "new", "old", 0, 0, 1, "old", 0) == ["ok", "queued"]
+
+
+def test_what_the_version_before_has_settled_is_made_small_by_the_next_look(store):
+    proof = "a" * 64 + " 1.2 mig1"
+    store.plant("settled", owner="look", last_owner="somebody", proof=proof, engaged="0", left="old")
+    for token in ("look", "look"):  # and a repeat
+        assert store.call("late_done", "ann", token, EPOCH, 5000, 1, 0) == ["ok", "settled"]
+    route = store.route()
+    assert store.client.object("encoding", store.key("route", "ann")) == "listpack"
+    assert route["proof"] + " " + route["proof_at"] == proof and route["left"] == "old"
+    assert not {"engaged", "last_owner", "owner"} & set(route)
+
+
+def test_a_proof_makes_no_table_of_the_route(store):
+    proof = "a" * 64 + " 1.2 migrator-of-the-second-host"
+    store.plant("freezing")
+    assert store.call("flip", "ann", TOKEN, EPOCH, "1:ab", proof) == ["ok"]
+    assert store.client.object("encoding", store.key("route", "ann")) == "listpack"
+    assert store.call("flipped", "ann", TOKEN, EPOCH, 0, 0)[0] == "ok"
+    assert store.audit()[-1]["reason"] == "proof " + proof
+    # One that the version before has written is whole already, whatever a flip before it has left.
+    store.plant("flipping", user="bob", proof=proof, proof_at="1.1 another")
+    assert store.call("flipped", "bob", TOKEN, EPOCH, 0, 0)[0] == "ok"
+    assert store.audit()[-1]["reason"] == "proof " + proof
+    store.plant("freezing", user="eve", proof="b" * 64, proof_at="1.1 another")
+    assert store.call("flip", "eve", TOKEN, EPOCH, "1:ab", "") == ["ok"]
+    assert store.call("flipped", "eve", TOKEN, EPOCH, 0, 0)[0] == "ok" and store.audit()[-1]["reason"] == ""
+
+
+def test_the_audit_of_an_account_takes_what_it_needs(store):
+    store.client.hset(store.key("store"), "audit_keep", 1000000)
+    store.plant("resting")
+    for verb in ("hold", "release", "hold"):
+        assert store.call(verb, "ann", "root", "why", "old")[0] == "ok"
+    own = store.key("audit", "ann")
+    assert [f["what"] for _, f in store.client.xrange(own)] == ["hold", "release", "hold"]
+    assert store.client.memory_usage(own) < 1500 and store.client.pttl(own) > 900000
+    assert sorted(store.client.keys(store.key("copy*"))) == []
 
 
 @pytest.mark.parametrize("over,saw_all,doubted", [(0, 1, "1"), (1, 0, "1"), (1, 1, "0")])
