@@ -21,6 +21,8 @@ struct events {
     uint64_t number;     /* of the last event, 0 = not known */
     uint64_t generation; /* 0 = not known */
     bool was_live;
+    uint64_t rest_ms, awake_until_ms; /* by clock_boot_ms() */
+    struct timer *rest;
     unsigned busy;
     bool gone;
 };
@@ -127,9 +129,16 @@ static void on_events(void *owner, enum redis_rc rc, const struct reply *r)
     e->busy++;
     for (size_t i = 0; good && i < reply_count(entries); i++)
         good = take_event(e, reply_at(entries, i));
-    if (good)
+    if (good && e->rest_ms > 0 && clock_boot_ms() >= e->awake_until_ms)
+        timer_start(e->rest, e->rest_ms);
+    else if (good)
         events_read_on(e);
     events_leave_callback(e);
+}
+
+static void events_on_rested(void *owner)
+{
+    events_read_on(owner);
 }
 
 static void events_read_on(struct events *e)
@@ -185,6 +194,7 @@ static void events_on_redis(void *owner, bool up, const char *detail)
 {
     struct events *e = owner;
     struct span argv[] = {span_str("ROLE")};
+    timer_stop(e->rest);
     if (up)
         redis_command(e->redis, argv, COUNTOF(argv), 0, events_on_role, e);
     else
@@ -202,6 +212,7 @@ struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, 
     e->fn = fn;
     e->news = news;
     e->owner = owner;
+    e->rest = timer_new(l, events_on_rested, e);
     e->redis = redis_new(l, &conf->redis, e->timeout_ms, events_on_redis, e);
     return e;
 }
@@ -214,6 +225,23 @@ void events_free(struct events **ep)
         return;
     e->gone = true;
     redis_free(&e->redis);
+    timer_free(&e->rest);
     e->busy++;
     events_leave_callback(e);
+}
+
+void events_rest(struct events *e, uint64_t rest_ms)
+{
+    e->rest_ms = rest_ms;
+}
+
+void events_stay_awake(struct events *e)
+{
+    if (!e || e->rest_ms == 0)
+        return;
+    e->awake_until_ms = clock_boot_ms() + EVENTS_AWAKE_MS;
+    if (!timer_is_set(e->rest))
+        return;
+    timer_stop(e->rest);
+    events_read_on(e);
 }

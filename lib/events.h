@@ -32,5 +32,13 @@ typedef void (*events_news_fn)(void *owner, enum events_news news);
 struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, events_news_fn news,
                           void *owner);
 void events_free(struct events **e);
+/* For an owner to whom most events are of no use, as to a thread of a proxy those of accounts that it does not have: what
+ * comes within rest_ms behind a read is read at once then, by one command. Each read costs Redis as much as ten events do,
+ * and the owner more, and on a large site they come one by one. The first event behind a rest is told at once. */
+void events_rest(struct events *e, uint64_t rest_ms);
+/* What was told is of use, and more of it may be about to come: for EVENTS_AWAKE_MS there are no rests, and one that goes on
+ * ends. e may be NULL. */
+enum { EVENTS_AWAKE_MS = 2000 };
+void events_stay_awake(struct events *e);
 
 #endif

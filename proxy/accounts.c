@@ -202,6 +202,7 @@ void accounts_event(struct proxy *p, const struct event *e)
         freeze_stranger(p, e);
         return;
     }
+    events_stay_awake(p->events);
     a->news++;
     if ((span_is(e->kind, "state") || span_is(e->kind, "view")) && !accounts_is_old(a, e))
         state_event(a, e);

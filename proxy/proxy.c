@@ -20,6 +20,7 @@ enum {
     CALLS_AT_ONCE = 16, /* those of all threads of a site have to be answered in a part of store_timeout */
     CALLS_SPREAD_MS = 500,
     ROOM_AGAIN_MS = 50,
+    EVENTS_REST_MS = 100, /* of events of accounts that this thread has not */
     DRAIN_STEP_MS = 50,
     DRAIN_LAST_MS = 15 * 1000, /* behind drain_time: for commands that are still under way */
 };
@@ -240,6 +241,7 @@ static void connect_store(struct proxy *p)
     p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
     p->thaws = thaws_new(p->store);
     p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
+    events_rest(p->events, EVENTS_REST_MS);
     p->socketmap = socketmap_new(p->store, p->thread);
     p->lmtp = lmtp_new(p->store, p->thread, proxy_on_lmtp_idle, p);
     if (!p->is_ours)

@@ -262,6 +262,7 @@ static void routing_hold(struct session *s)
     }
     uint64_t left = l->hold_until_ms - now;
     session_enter(s, IN_WAITING);
+    events_stay_awake(s->proxy->events); /* one that says how the account goes on may lie there */
     timer_start(s->timer, left < WAIT_STEP_MS ? left : WAIT_STEP_MS);
 }
 

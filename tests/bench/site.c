@@ -27,6 +27,7 @@
 enum {
     AT_ONCE = 16, /* as in proxy.c */
     SPREAD_MS = 500,
+    EVENTS_REST_MS = 100,
     TICK_MS = 5,
     TIMES_MAX = 1 << 20,
     MOVES_AT_ONCE = 50,
@@ -301,6 +302,8 @@ static void thread_on_event(void *owner, const struct event *e)
     struct thread *t = owner;
     size_t user = site_user(t->site, e->user);
     struct member *m = user == SIZE_MAX ? NULL : t->site->by_user[user];
+    if (m && m->t == t)
+        events_stay_awake(t->events);
     if (m && m->t == t && span_is(e->kind, "state"))
         member_hears(m, e);
 }
@@ -309,6 +312,12 @@ static void thread_on_news(void *owner, enum events_news news)
 {
     if (news == EVENTS_LIVE)
         thread_reads_all(owner);
+}
+
+static void thread_follow(struct thread *t)
+{
+    t->events = events_new(t->site->loop, t->site->conf, thread_on_event, thread_on_news, t);
+    events_rest(t->events, EVENTS_REST_MS);
 }
 
 static void thread_begin(struct thread *t, struct site *s, size_t number)
@@ -321,7 +330,7 @@ static void thread_begin(struct thread *t, struct site *s, size_t number)
     t->lease_store = store_new_beside(t->store, c->store_timeout_ms, NULL, NULL);
     t->lease = lease_new(t->lease_store, id, c->lease_ms, c->lease_long_ms, thread_on_lease, t);
     t->doubts = doubts_new(t->store, t->queue, lease_incarnation(t->lease), thread_on_reconcile, t);
-    t->events = events_new(s->loop, s->conf, thread_on_event, thread_on_news, t);
+    thread_follow(t);
     free(id);
 }
 
@@ -796,7 +805,7 @@ static void site_deaf(struct site *s, bool deaf)
         if (deaf)
             events_free(&t->events);
         else if (!t->events)
-            t->events = events_new(s->loop, s->conf, thread_on_event, thread_on_news, t);
+            thread_follow(t);
     }
 }
 

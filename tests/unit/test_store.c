@@ -268,6 +268,42 @@ static void test_a_whole_migration(void **state)
     events_free(&seen.events);
 }
 
+/* Events one by one, as a large site has them, of accounts that a proxy does not have; then what it waits for. */
+static void test_a_follower_rests_between_what_is_of_no_use(void **state)
+{
+    enum { EVENTS = 40, REST_MS = 200 };
+    struct unit_store *u = *state;
+    struct seen seen = {0};
+    char user[16];
+    follow(u, &seen);
+    events_rest(seen.events, REST_MS);
+    uint64_t before = unit_stat(u, "xread").calls;
+    for (unsigned i = 0; i < EVENTS; i++) {
+        snprintf(user, sizeof(user), "u%u", i);
+        uint64_t next = clock_boot_ms() + 10;
+        assert_int_equal(enter(u, user, "p1/1", true).rc, ROUTE_OK);
+        UNIT_UNTIL(u, clock_boot_ms() >= next);
+        if (i == 0)
+            UNIT_UNTIL(u, seen.count == 1); /* the first one at once */
+    }
+    UNIT_UNTIL(u, seen.count == EVENTS);
+    assert_true(unit_stat(u, "xread").calls - before <= EVENTS / 2);
+    assert_int_equal(seen.gaps, 0);
+
+    assert_int_equal(enter(u, "ann", "p1/1", true).rc, ROUTE_OK);
+    UNIT_UNTIL(u, seen.count == EVENTS + 1);
+    uint64_t start = clock_boot_ms(); /* it rests now */
+    events_stay_awake(seen.events);
+    for (unsigned i = 0; i < 10; i++) {
+        snprintf(user, sizeof(user), "w%u", i);
+        assert_int_equal(enter(u, user, "p1/1", true).rc, ROUTE_OK);
+        UNIT_UNTIL(u, seen.count == EVENTS + 2 + i);
+    }
+    uint64_t awake = clock_boot_ms() - start;
+    assert_true(awake < 10 * REST_MS / 2);
+    events_free(&seen.events);
+}
+
 static void test_thaw_abort_backoff_block(void **state)
 {
     struct unit_store *u = *state;
@@ -983,6 +1019,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_of_states),
         TEST(test_a_whole_migration, setup),
+        TEST(test_a_follower_rests_between_what_is_of_no_use, setup),
         TEST(test_thaw_abort_backoff_block, setup),
         TEST(test_staff, setup),
         TEST(test_pause, setup),
