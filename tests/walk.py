@@ -3,7 +3,7 @@
     walk.py [--only SUITE] [--keep] [--package FILE]      FILE: of SUITE, in the place of what "make deb" makes of what is committed
 
 Three machines of their own, each with a systemd: the old server, the new one, and the host of imapferry, Redis and Postfix; this process
-is everybody else, who reads mail by IMAP and sends it by SMTP all the while. What is typed there, and what is written into files, are
+is everybody else, who reads mail by IMAP and POP3 and sends it by SMTP all the while. What is typed there, and what is written into files, are
 the blocks of conf/handbook/ (harness/handbook.py), in their order; a block of a page that is walked and is neither used nor listed in NOT_RUN
 fails the walk. What a site had before (SITES) is ours.
 
@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import imaplib
 import os
+import poplib
 import re
 import shutil
 import smtplib
@@ -40,6 +41,7 @@ HOSTS = "127.0.0.1 localhost\n::1 localhost\n" + "".join(f"{a} {name}.example.or
 USERS = [f"{name}@example.org" for name in ("ann", "bob", "cleo", "dora", "emil", "fay", "gus", "hal", "ida", "jon")]
 NEVER = USERS[-2:]  # they never log in
 PILOT = USERS[1:3]
+FETCH = USERS[:3]  # by POP3, too
 TEST = "test@example.org"
 
 # What stands in a block, and what the walk puts there: nobody waits for an hour here.
@@ -50,9 +52,15 @@ VALUES = [
 # What can't be typed here, and why. Beside it: DNS (clients have another address from one moment on), Exchange, and a week that passes
 # ("May it go?"): the entries of the late watch are dated back by eight days.
 NOT_RUN = {
-    "bookworm": {("servers.md", "Dovecot", "passdb masters"): "that of 2.4",
+    "bookworm": {("servers.md", "Courier", "seal"): "neither server is one",
+                 ("servers.md", "Dovecot", "passdb masters"): "that of 2.4",
+                 ("pop3.md", "UIDLs", "pop3_uidl_format"): "the new server is a Cyrus",
+                 ("pop3.md", "UIDLs", "systemctl restart dovecot"): "the new server is a Cyrus",
                  ("finish.md", "4. With the proxy, or without", "purge"): "names differ, so the proxy stays"},
-    "trixie": {("servers.md", "Dovecot", "passdb {"): "that of 2.3"},
+    "trixie": {("servers.md", "Courier", "seal"): "neither server is one",
+               ("servers.md", "Dovecot", "passdb {"): "that of 2.3",
+               ("pop3.md", "UIDLs", "pop3_uidl_format = %v.%u"): "that of 2.3",
+               ("pop3.md", "UIDLs", "uidl_format: dovecot"): "the new server is a Dovecot"},
 }
 
 
@@ -123,6 +131,8 @@ START {
 SERVICES {
   imap cmd="imapd" listen="imap" prefork=0 maxchild=100
   imaps cmd="imapd -s" listen="imaps" prefork=0 maxchild=100
+  pop3 cmd="pop3d" listen="pop3" prefork=0 maxchild=20
+  pop3s cmd="pop3d -s" listen="pop3s" prefork=0 maxchild=20
   lmtp cmd="lmtpd -a" listen="24" prefork=0 maxchild=20
 }
 EVENTS {
@@ -155,7 +165,7 @@ def password(user):
 
 
 class DovecotSite:
-    packages = "dovecot-imapd dovecot-lmtpd openssl"
+    packages = "dovecot-imapd dovecot-pop3d dovecot-lmtpd openssl"
 
     def __init__(self, suite):
         self.suite = suite
@@ -179,13 +189,22 @@ class DovecotSite:
         walk.do(m, files[0 if self.suite == "bookworm" else 1])
         walk.do(m, typed[-1])
 
+    @staticmethod
+    def keep_uidls(walk, m):
+        """As the new server; Debian 12 has none here."""
+        for block in walk.blocks("pop3.md", "UIDLs"):
+            if "%{uidvalidity}" in block.text or "restart dovecot" in block.text:
+                walk.do(m, block)
+
 
 class CyrusSite:
-    packages = "openssl cyrus-imapd cyrus-clients cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db"
+    packages = "openssl cyrus-imapd cyrus-pop3d cyrus-clients cyrus-admin sasl2-bin libsasl2-modules libsasl2-modules-db"
 
     def set_up(self, m):
         lines = [line for line in m.read("/etc/imapd.conf").splitlines()
                  if line.split(":")[0] not in {x.split(":")[0] for x in CYRUS_LINES.split("\n") if x}]
+        if m.name == "old":  # nobody waits for a minute here; that of a new one is set by the handbook
+            lines = [line for line in lines if not line.startswith("popminpoll:")]
         m.write("/etc/imapd.conf", "\n".join(lines) + CYRUS_LINES)
         m.write("/etc/cyrus.conf", CYRUS_CONF)
         m.run("chgrp mail /etc/ssl/private/mail.key; chmod 640 /etc/ssl/private/mail.key; chmod 711 /etc/ssl/private\n"
@@ -205,6 +224,13 @@ class CyrusSite:
     def let_in(walk, m):
         for block in walk.blocks("servers.md", "Cyrus"):
             walk.do(m, block)
+
+    @staticmethod
+    def keep_uidls(walk, m):
+        for block in walk.blocks("pop3.md", "UIDLs"):
+            if "uidl_format: " in block.text:
+                walk.do(m, block)
+        net.wait_until("Cyrus to listen", lambda: net.accepts((ADDRESS[m.name], 995)), 60)
 
 
 # ---- mail
@@ -251,6 +277,18 @@ class _Imap(imaplib.IMAP4):
 
     def _create_socket(self, timeout):
         return self._trusted.wrap_socket(socket.create_connection((self.host, self.port), timeout), server_hostname=self._of)
+
+
+class Pop3(poplib.POP3):
+    """As _Imap. A mail program that leaves its mail on the server knows it by UIDLs."""
+
+    def __init__(self, address, host, ca):
+        self._of = host
+        self._trusted = ssl.create_default_context(cafile=ca)
+        super().__init__(address, 995, timeout=60)
+
+    def _create_socket(self, timeout):
+        return self._trusted.wrap_socket(super()._create_socket(timeout), server_hostname=self._of)
 
 
 class Sender:
@@ -301,6 +339,7 @@ class Walk:
         self.authority = certs.Authority(f"{WORK}/{suite}/ca")
         self.clients_at = ADDRESS["old"]
         self.known = {}
+        self.fetched = {}
         self.used = []
         self.pages = set()
         self.sender = None
@@ -399,6 +438,19 @@ class Walk:
         say(f"{what}: {len(users)} clients read {sum(len(m) for f in self.known.values() for _, m in f.values())} messages under the "
             "numbers that they knew")
 
+    def everybody_fetches(self, what):
+        """Those who leave their mail on the server, by POP3: what they have fetched has the UIDLs that it had."""
+        for user in FETCH:
+            client = Pop3(self.clients_at, "imap.example.org", self.authority.ca)
+            client.user(user)
+            client.pass_(password(user))
+            found = [row.split()[1] for row in client.uidl()[1]]
+            client.quit()
+            again = [uidl for uidl in self.fetched.get(user, []) if uidl not in found]
+            assert found and not again, f"{what}: {user} fetches again, by POP3, what was {again[:5]} of {found[:5]}"
+            self.fetched[user] = found
+        say(f"{what}: {len(FETCH)} clients of POP3 fetch nothing again of {sum(map(len, self.fetched.values()))} messages")
+
     def state(self, user):
         said = self.at["ferry"].try_to(f"imapferryctl user {user} --json")[1]
         found = re.search(r'"state": ?"(\w+)"', said)
@@ -428,6 +480,7 @@ class Walk:
         self.set_up()
         self.sender = Sender(ADDRESS["ferry"])
         self.everybody_reads(USERS, "before")
+        self.everybody_fetches("before")
         for name in ("old", "new"):
             self.site[name].let_in(self, self.at[name])
             shutil.copy(self.at[name].path("/root/imapferry.secret"), ferry.path(f"/root/{name}.secret"))
@@ -440,8 +493,12 @@ class Walk:
         self.step("start.md", "5. The proxy, and the clients")
         self.clients_at = ADDRESS["ferry"]
         self.everybody_reads(USERS[:-2], "through the proxy")
+        self.site["new"].keep_uidls(self, self.at["new"])
+        self.step("pop3.md", "Users who read by POP3")
+        self.everybody_fetches("through the proxy")
         self.step("delivery.md", "Set it up")
         self.everybody_reads(USERS[:-2], "behind the upgrade")
+        self.the_page()
         self.first_account()
         self.waves()
         self.finish()
@@ -456,6 +513,21 @@ class Walk:
         for block in rest:
             self.do(ferry, block)
 
+    def the_page(self):
+        ferry = self.at["ferry"]
+        self.step("staff.md", "The same in a browser")
+        token = ferry.read("/etc/imapferry/tokens").split()[2]
+        ask = f"curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 -H 'Authorization: Bearer {token}' http://127.0.0.1:8025"
+        assert '"ann"' in ferry.run(f"{ask}/api/v1/me") and "<html" in ferry.run(f"{ask}/").lower()
+
+    def hand_over(self):
+        """From now on Postfix asks nobody, and gives all mail to the proxies."""
+        *first, postfix = self.blocks("lmtp.md", "Set it up")
+        for block in first:
+            self.do(self.at["ferry"], block)
+        self.at["ferry"].run("postconf -X transport_maps")
+        self.do(self.at["ferry"], postfix)
+
     def first_account(self):
         phone = self.reader(USERS[0])
         phone.imap.select("INBOX")
@@ -465,6 +537,7 @@ class Walk:
         assert status == "OK", "the open session has ended"
         phone.close()
         self.everybody_reads(USERS[:1], "the first account")
+        self.everybody_fetches("the first account")
 
     def waves(self):
         ferry = self.at["ferry"]
@@ -475,12 +548,14 @@ class Walk:
             self.do(ferry, block)
         self.everybody_reads(PILOT, "the pilot logs in")
         self.wait_states(PILOT, "flipped", "settled")
+        self.hand_over()
         self.do(ferry, last)
         self.step("start.md", "8. The others")
         in_use = [u for u in USERS if u not in NEVER]
         self.everybody_reads(in_use, "the others log in")
         self.wait_states(in_use, "flipped", "settled", timeout=180)
         self.everybody_reads(in_use, "the others are there")
+        self.everybody_fetches("the others are there")
 
     def finish(self):
         ferry = self.at["ferry"]
@@ -511,6 +586,7 @@ class Walk:
             assert not os.path.exists(ferry.path("/usr/sbin/imapferry-proxy"))
         self.sender.stop()
         self.everybody_reads(USERS, "at the end")
+        self.everybody_fetches("at the end")
         self.delivered_once()
 
     def newcomer(self, user):
