@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import poplib
+import re
 import signal
 import socket
 import struct
@@ -14,7 +15,8 @@ import pytest
 
 from fakes.fake_imap import FakeImap
 from fakes.fake_pop3 import FakePop3
-from harness import mail, net
+from harness import handbook, mail, net
+from harness.courier import Courier
 from harness.cyrus import Cyrus
 from harness.dovecot import Dovecot
 from harness.dovecot_conf import is_new
@@ -249,8 +251,9 @@ def test_fetchmail_fetches_nothing_again(site, pair, tmp_path):
 
 @pytest.fixture(scope="module")
 def other(cert):
-    """One that makes UIDLs by another format."""
-    with Dovecot("other", mail="mdbox", cert=cert, pop3="%v.%u" if not is_new() else "%{uidvalidity}.%{uid}", doveadm=True) as server:
+    """One that makes UIDLs as the handbook has it behind a Cyrus."""
+    lines = handbook.block("pop3.md", "%{uidvalidity}.%{uid}" if is_new() else "= %v.%u").text
+    with Dovecot("other", mail="mdbox", cert=cert, pop3=re.search("pop3_uidl_format = (.*)", lines)[1], doveadm=True) as server:
         yield server
 
 
@@ -287,6 +290,76 @@ def test_fetchmail_fetches_nothing_again_behind_a_cyrus(make_ferry, pair, other,
     assert behind == 0 and said["same"], said
 
 
+# Of 2.4, for what 2.3 has.
+SPELLED = {"%08Xu": "%{uid | hex(8)}", "%08Xv": "%{uidvalidity | hex(8)}", "%u": "%{uid}", "%v": "%{uidvalidity}"}
+
+
+def formats_of_the_handbook():
+    """(of a Dovecot, of a Cyrus or None) in each row of its table."""
+    with open(os.path.join(handbook.CONF, "handbook", "pop3.md"), encoding="utf-8") as f:
+        return re.findall(r"^\|[^|]*\| `(%[^`]*|UID%[^`]*)` \| (?:`(\w+)`)? ?\|$", f.read(), re.M)
+
+
+def uidl_of(server, user):
+    """What it shows for one message by POP3, and its UIDVALIDITY and UID."""
+    m = append(server, user, 2)
+    m.select("INBOX")
+    m.store("1", "+FLAGS", "\\Deleted")
+    m.expunge()
+    validity, uid = m.response("UIDVALIDITY")[1][0], m.uid("SEARCH", "ALL")[1][0]
+    m.logout()
+    client = poplib.POP3("127.0.0.1", server.port["pop3"], timeout=20)
+    client.user(user)
+    client.pass_("secret")
+    (row,) = client.uidl()[1]
+    client.quit()
+    return row.split()[1].decode(), int(validity), int(uid)
+
+
+def as_dovecot_makes_it(uidl_format, validity, uid):
+    for word, value in (("%08Xu", f"{uid:08x}"), ("%08Xv", f"{validity:08x}"), ("%u", str(uid)), ("%v", str(validity))):
+        uidl_format = uidl_format.replace(word, value)
+    return uidl_format
+
+
+@pytest.mark.parametrize("dovecots, cyrus", formats_of_the_handbook())
+def test_formats_of_the_handbook(cyruses, dovecots, cyrus):
+    """A Dovecot of that format, and a Cyrus of the one beside it, make UIDLs alike."""
+    spelled = re.sub(r"%(?:08X)?[uv]", lambda m: SPELLED[m[0]], dovecots) if is_new() else dovecots
+    with Dovecot("format", pop3=spelled) as dovecot:
+        for server in (dovecot, *([cyruses(cyrus)] if cyrus else [])):
+            said, validity, uid = uidl_of(server, new_user())
+            assert said == as_dovecot_makes_it(dovecots, validity, uid), server.name
+
+
+def test_handbook_has_all_formats():
+    """Of those that a Cyrus has."""
+    assert {cyrus for _, cyrus in formats_of_the_handbook()} == {"dovecot", "cyrus", "uidonly", "courier", ""}
+
+
+def test_courier_makes_uidls_of_numbers_of_its_own(make_ferry, pair, authority, tmp_path):
+    """By POP3 its users go through the proxy like all others; behind the move mail programs fetch once more, whatever the new server is set to."""
+    with Courier("courier", pop3=True) as courier:
+        user = new_user()
+        append(courier, user, 3).logout()
+        said, validity, uid = uidl_of(courier, new_user())
+        assert said not in {as_dovecot_makes_it(x, validity, uid) for x, _ in formats_of_the_handbook()}, (said, validity, uid)
+        ferry = make_ferry({"old": backend(courier, "imap", master=False, pop3=courier.pop3_url()),
+                            "new": backend(pair[1], ca=authority.ca, pop3=pair[1].pop3_url("pop3s"), **pair[1].doveadm_options())}, MANUAL)
+        ferry.seal_keys()
+        proxy = ferry.proxy(listen=LISTEN)
+        ferry.migrator()
+        assert fetch_new(proxy, user, str(tmp_path)) == 3 and fetch_new(proxy, user, str(tmp_path)) == 0
+        assert ferry.ctl("migrate", user)[0] == 0
+        ferry.wait_state(user, "backoff")  # for the password that the next login brings
+        assert fetch_new(proxy, user, str(tmp_path)) == 0
+        ferry.wait_state(user, "ready")
+        assert "not known" in ferry.ctl("plan", user)[1]["uidls"]["text"]
+        flip(ferry, user)
+        ferry.wait_state(user, "flipped")
+        assert fetch_new(proxy, user, str(tmp_path)) == 3 and proxy.find("event=login .*backend=new .*protocol=pop3")
+
+
 def test_plan_says_whether_clients_would_download_again(make_ferry, pair, other, authority):
     user, checker = new_user(), new_user("check")
     fill(pair[0], user, small(messages=4))
@@ -300,7 +373,7 @@ def test_plan_says_whether_clients_would_download_again(make_ferry, pair, other,
         said.append(ferry.ctl("plan", user)[1]["uidls"])
     assert said[0] == said[2] == {
         "same": False, "text": "not known: there is no message on new to see by how it makes them (nor one of its check_user)"}
-    assert said[1] == {"same": True, "text": "the same (%08xu%08xv on both)"}
+    assert said[1] == {"same": True, "text": handbook.block("pop3.md", "UIDLs of POP3:").text.strip().removeprefix("UIDLs of POP3: ")}
     assert not said[3]["same"] and "%08xu%08xv on old, and %v.%u on new" in said[3]["text"], said[3]
 
 

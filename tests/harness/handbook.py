@@ -5,6 +5,7 @@ which: "# /etc/x.conf" is the whole file, "# add to /etc/x.conf" goes behind wha
 the section that it stands in, which may be a new one. All others only show something."""
 import os
 import re
+import subprocess
 import textwrap
 
 CONF = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "conf")
@@ -37,6 +38,29 @@ def blocks(page):
     return found
 
 
+def block(page, text):
+    """The only one of a page in which that stands."""
+    found = [b for b in blocks(page) if text in b.text]
+    assert len(found) == 1, f"{page} has {len(found)} blocks with {text!r}"
+    return found[0]
+
+
+def replace(text, *pairs):
+    """(what a page says, what is here) ..., each of which is in the text."""
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, str(new))
+    return text
+
+
+def type_in(typed, *pairs):
+    """What a block says where it is typed, with other words in the place of some."""
+    assert typed.is_typed, typed
+    done = subprocess.run(["sh", "-euc", replace(typed.text, *pairs)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
 # One on a line, or one that ends with a brace at the margin; of a title, a comment behind it.
 SECTION = re.compile(r'^(?P<name>\w+(?: +"[^"\n]*")?) *\{(?P<inside>[^\n]*\}[^\n]*\n|[^\n]*\n(?:.*?\n)??\}\n)', re.M | re.S)
 
@@ -58,3 +82,18 @@ def merge(old, block):
         head, rest = kept.split("\n", 1)
         old = old[:there.start()] + head + "\n" + "".join(new) + rest + old[there.end():]
     return old
+
+
+def options(text):
+    """{section: {option: value}} of lines of imapferry.conf, as harness.ferry takes them."""
+    found = {}
+    for section in SECTION.finditer(text):
+        pairs = re.findall(r'^ +(\w+) = (".*"|\{.*\}|\w+)$', section["inside"], re.M)
+        found[section["name"]] = {name: _value(value) for name, value in pairs}
+    return found
+
+
+def _value(text):
+    if text.startswith("{"):
+        return re.findall(r'"([^"]*)"', text)
+    return text[1:-1] if text.startswith('"') else {"true": True, "false": False}[text]
