@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from harness import cyrus, dovecot, dovecot_conf, mail, net
+from harness import cyrus, dovecot, dovecot_conf, handbook, mail, net
 from harness.ferry import backend
 from harness.scene import assert_equal, differences, fill, new_user, small
 
@@ -24,10 +24,14 @@ def program(folder, name, **lines):
     for start, value in lines.items():
         text, n = re.subn(rf"^{start}( ?=).*$", lambda m, s=start, v=value: f"{s}{m[1]}{v}", text, flags=re.M)
         assert n == 1, start
+    write_program(path, text)
+    return path
+
+
+def write_program(path, text):
     with open(path, "w", encoding="utf-8") as f:
         f.write(text)
     os.chmod(path, 0o755)
-    return path
 
 
 def call(path, user, lines="", status=0):
@@ -108,6 +112,25 @@ def test_dovecot_account_that_is_there(listed, for_dovecot):
     assert "signed in" in call(for_dovecot, "nobody@example.org", "none\n", 77)
     assert "provision_password" in call(for_dovecot, "nobody@example.org", "", 1)
     assert "colon" in call(for_dovecot, "a:b@example.org", "PLAIN\nx\n", 1)
+
+
+def test_as_the_handbook_has_it(make_ferry, old, listed, for_dovecot, authority):
+    """Its lines of configuration, and its program, which hands all to another host: here ssh leads to a program of this one."""
+    user = new_user("handbook")
+    fill(old, user, small(messages=3))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(listed, ca=authority.ca)}, PATIENT)
+    ferry.seal_keys()
+    path, ssh = (os.path.join(ferry.folder, name) for name in ("provision.sh", "ssh"))
+    write_program(path, handbook.replace(handbook.block("provisioning.md", "ssh").text, ("ssh ", f"{ssh} ")))
+    write_program(ssh, '#!/bin/sh\n[ "$*" = "-o BatchMode=yes provision@new.example.org provision-account" ] || exit 9\n'
+                  f"IFS= read -r IMAPFERRY_USER; export IMAPFERRY_USER\nexec {for_dovecot}\n")
+    lines = handbook.block("provisioning.md", "provision = ").text
+    ferry.backends["new"].update(handbook.options(handbook.replace(lines, ("/etc/imapferry/provision.sh", path)))['backend "new"'])
+    assert ferry.backends["new"]["provision"] == [path, "%u"] and ferry.backends["new"]["provision_password"] is True
+    ferry.migrator()
+    ferry.login(ferry.proxy(), user, "secret").logout()
+    ferry.wait_state(user, "flipped")
+    assert_equal(old, listed, user, 3)
 
 
 def test_dovecot_many_at_once(listed, for_dovecot):

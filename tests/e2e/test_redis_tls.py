@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from harness import certs, net, redisd, sentinel
+from harness import certs, handbook, net, redisd, sentinel
 from harness.relay import DOWN, UP, Relay
 from harness.scene import assert_equal, connect, fill, new_user, small
 
@@ -221,6 +221,39 @@ def fixture_group(papers, redis_program):
         for server in made.servers:
             server.client().execute_command("ACL", "SETUSER", "imapferry", *rights)
         yield made
+
+
+# ---- by the lines of conf/handbook/redis.md
+
+def test_tls_as_the_handbook_has_it(make_ferry, backends, papers, redis_program, tmp_path):
+    port, acl = net.free_port(), tmp_path / "users.acl"
+    acl.write_text(acl_of("redis.acl", "redis-pw"))
+    lines = handbook.replace(handbook.block("redis.md", "tls-port").text, ("6379", port), ("/etc/redis/redis.pem", papers.server[0]),
+                             ("/etc/redis/redis.key", papers.server[1]), ("/etc/redis/ca.pem", papers.ca))
+    words = [word for line in lines.splitlines()[1:] for word in line.split()]
+    store = redisd.Redis(port=port, options=("aclfile", str(acl), *words), program=redis_program)
+    try:
+        ours = handbook.options(handbook.replace(
+            handbook.block("redis.md", "rediss://imapferry@").text, ("redis.example.org:6379", f"127.0.0.1:{port}"),
+            ("/etc/imapferry/redis.secret", secret(tmp_path, "pw", "redis-pw")), ("/etc/imapferry/redis-ca.pem", papers.ca),
+            ("/etc/imapferry/redis-client.pem", papers.ours[0]), ("/etc/imapferry/redis-client.key", papers.ours[1])))["redis"]
+        assert set(ours) == {"url", "password_file", "ca_file", "tls_cert", "tls_key"}
+        ferry = make_ferry(backends, {**SETTINGS, "redis": ours}, store=store)
+        said = [c for c in ferry.ctl("check")[1]["checks"] if c["of"] == "redis"]
+        assert any(f"rediss://127.0.0.1:{port} answers" in c["text"] for c in said), said
+        assert ferry.ctl("status", redis={**ours, "tls_cert": "", "tls_key": ""})[0] == 5, "it asks each client for a certificate"
+    finally:
+        store.close()
+
+
+def test_sentinels_as_the_handbook_has_them(make_ferry, backends, papers, group, tmp_path):
+    ours = handbook.options(handbook.replace(
+        handbook.block("redis.md", "sentinels://imapferry@").text, ("h1,h2,h3/NAME", f"127.0.0.1:{net.free_port()},127.0.0.1:{group.port}/{sentinel.NAME}"),
+        ("/etc/imapferry/redis.secret", secret(tmp_path, "redis", "redis-pw")),
+        ("/etc/imapferry/sentinel.secret", secret(tmp_path, "sentinel", "sentinel-pw"))))["redis"]
+    assert set(ours) == {"url", "password_file", "sentinel_password_file"}
+    ferry = make_ferry(backends, {**SETTINGS, "redis": by_tls(papers, **ours, tls_name=NAME)}, store=group)
+    assert ferry.ctl("status")[0] == 0
 
 
 class Load:

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from fakes.fake_imap import FakeImap
-from harness import net, redisd
+from harness import handbook, net, redisd
 from harness.daemon import program
 from harness.scene import connect, new_user
 from harness.site import LETTER, Site
@@ -123,6 +123,28 @@ def test_an_export_alone_makes_another_redis(site, tmp_path):
     finally:
         ferry.redis = before
         another.close()
+
+
+def test_a_store_that_was_made_by_mistake_is_taken_away_as_the_handbook_has_it(site, tmp_path):
+    """By what its page has typed; another host than that of the journal has made it."""
+    ferry, user, backup = site.ferry, new_user("mistake"), tmp_path / "routes"
+    site.letters(user, LETTER % 1)
+    site.move(user)
+    handbook.type_in(handbook.block("restore.md", "route export /var"), ("imapferryctl", f"{program('imapferryctl')} -c {ferry.config()}"),
+                     ("/var/backups/imapferry.routes", backup))
+    for daemon in list(ferry.daemons):
+        daemon.stop()
+    redis = ferry.redis.client()
+    redis.flushall()
+    redis.set("somebody:else", "x")
+    ferry.settings["migrator"]["journal_dir"] = str(tmp_path / "journal")
+    (tmp_path / "journal").mkdir()
+    assert ferry.ctl("init")[0] == 0
+    assert ferry.ctl("route", "restore", str(backup))[0] == 4, "there is a store"
+    handbook.type_in(handbook.block("restore.md", "redis-cli"), ("redis-cli", f"redis-cli -s {ferry.redis.socket}"))
+    assert redis.keys("*") == ["somebody:else"]
+    assert ferry.ctl("route", "restore", str(backup))[0] == 0
+    assert ferry.route(user)["backend"] == "new"
 
 
 def test_what_restore_refuses(site, tmp_path):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import compare, mail, net
+from harness import compare, handbook, mail, net
 from harness.courier import Courier, asks_gamin
 from harness.cyrus import Cyrus
 from harness.dovecot import MASTER_PASSWORD, MASTER_USER, Dovecot
@@ -358,6 +358,39 @@ def test_courier_to_dovecot(make_ferry, courier, plain, authority):
     move_by_login(make_ferry({"old": sealed(courier, authority), "new": backend(plain, ca=authority.ca)}), user)
     assert_equal(courier, plain, user, 80)
     assert read(courier, user) == before
+
+
+def test_courier_as_the_handbook_has_it(make_ferry, courier, plain, authority):
+    """The keys and lines of its page: an account waits for its user, and moves by their own password."""
+    user = new_user()
+    fill(courier, user, mail.sample(3, 5, [("INBOX",)]))
+    ferry = make_ferry({"old": sealed(courier, authority), "new": backend(plain, ca=authority.ca)})
+    make, *_ = handbook.block("servers.md", "seal-key").text.splitlines()
+    assert ferry.ctl_raw(*handbook.replace(make, ("/etc/imapferry", ferry.folder)).split()[1:])[0] == 0
+    lines = handbook.block("servers.md", "private_key_files").text
+    ferry.settings["seal"] = handbook.options(handbook.replace(lines, ("/etc/imapferry", ferry.folder)))["seal"]
+    ferry.migrator()
+    assert ferry.ctl("migrate", user)[0] == 0
+    assert ferry.wait_state(user, "backoff")["reason"].startswith("credentials: ")
+    ferry.login(ferry.proxy(), user, "secret").logout()
+    ferry.wait_state(user, "flipped")
+
+
+def test_courier_keeps_out_the_fifth_session_that_comes_by_a_proxy(make_ferry, plain, authority):
+    """MAXPERIP as it comes. Those of another user count too, and who goes makes room."""
+    with Courier("few", per_ip=4) as few:
+        ferry = make_ferry({"old": backend(few, "imap", master=False), "new": backend(plain, ca=authority.ca)}, {"migration": {"trigger": "manual"}})
+        proxy = ferry.proxy()
+        inside = [ferry.login(proxy, new_user(), "secret") for _ in range(4)]
+        with connect(proxy) as wire:
+            assert wire.login(new_user()).startswith(b"l1 NO [UNAVAILABLE]")
+        inside.pop().logout()
+        net.wait_until("room", lambda: _is_let_in(proxy), 20, step=0.2)
+
+
+def _is_let_in(proxy):
+    with connect(proxy) as wire:
+        return wire.login(new_user()).startswith(b"l1 OK")
 
 
 def test_cyrus_to_dovecot(make_ferry, cyrus, plain, authority):

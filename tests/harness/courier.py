@@ -3,8 +3,8 @@
     with Courier("old", cert=authority.issue("old")) as old: ...
 
 Its separator is "." and its prefix "INBOX.", always. There is no master user. With pop3=True there is POP3
-too. With gamin=False each APPEND and SELECT
-waits 1.2 s, as on many a real one, where Courier is one that asks it (Debian 12's: asks_gamin()).
+too. per_ip: its MAXPERIP. With gamin=False each APPEND and SELECT waits 1.2 s, as on many a real one, where Courier is one
+that asks it (Debian 12's: asks_gamin()).
 """
 import contextlib
 import datetime
@@ -34,11 +34,11 @@ class Courier(Unpacked):
     tree = "courier"
 
     def __init__(self, name, cert=None, users=None, anybody=True, capability=CAPABILITY, gamin=True, extra=None,
-                 folder=None, pop3=False):
+                 folder=None, pop3=False, per_ip=500):
         super().__init__(name, ".", "INBOX.", users, anybody, folder)
         if pop3:
             self.port["pop3"] = net.free_port()
-        self._cert, self._gamin = cert, gamin and asks_gamin()
+        self._cert, self._gamin, self._per_ip = cert, gamin and asks_gamin(), per_ip
         self._passwords = None
         self.folder_of_owner("mail")
         self._settings = dict(SETTINGS, IMAP_CAPABILITY=capability, IMAP_CAPABILITY_TLS=capability + " AUTH=PLAIN",
@@ -102,7 +102,7 @@ class Courier(Unpacked):
 
     def _listen(self, port, command, environment):
         no_ident = ["-noidentlookup"] if asks_gamin() else []  # newer ones have no such lookup
-        self.run([self.program("usr", "sbin", "couriertcpd"), f"-address={net.HOST}", "-maxprocs=500", "-maxperip=500",
+        self.run([self.program("usr", "sbin", "couriertcpd"), f"-address={net.HOST}", "-maxprocs=500", f"-maxperip={self._per_ip}",
                   "-nodnslookup", *no_ident, str(self.port[port]), *command], environment)
 
     def _answer(self, connection):

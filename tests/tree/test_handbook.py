@@ -1,10 +1,12 @@
 """conf/handbook: the pages agree with the programs and with what the tests run servers by."""
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
+import walk
 from harness import dovecot_conf, handbook
 from harness.daemon import BUILD
 
@@ -57,20 +59,120 @@ def test_lines_for_dovecot_are_those_that_the_tests_run():
             assert line in run or line == "}" or line.startswith(("args = ", "passwd_file_path = ")), line
 
 
-def test_what_the_walk_writes_into_the_configuration_is_one_that_programs_take(tmp_path):
-    """Page by page, as tests/walk.py does it on real machines. Passwords and keys are not there, but what is written is known."""
+# ---- blocks of code
+
+# Who runs a block that the walk leaves out: by page, heading and what stands in it.
+RUN_BY = {
+    ("pop3.md", "UIDLs", "UIDLs of POP3: the same"): "test_pop3::test_plan_says_whether_clients_would_download_again",
+    ("pop3.md", "UIDLs", "pop3_uidl_format = %v.%u"): "test_pop3::test_fetchmail_fetches_nothing_again_behind_a_cyrus",
+    ("provisioning.md", "Accounts on the new server", "provision = "): "test_provision_programs::test_as_the_handbook_has_it",
+    ("provisioning.md", "What it has to do", "#!/bin/sh"): "test_provision_programs::test_as_the_handbook_has_it",
+    ("redis.md", "A user of its own", "sentinels://"): "test_redis_tls::test_sentinels_as_the_handbook_has_them",
+    ("redis.md", "TLS", "tls-port"): "test_redis_tls::test_tls_as_the_handbook_has_it",
+    ("redis.md", "TLS", "rediss://"): "test_redis_tls::test_tls_as_the_handbook_has_it",
+    ("restore.md", "Backup, loss and restore", "route export"): "test_restore::test_a_store_that_was_made_by_mistake_is_taken_away_as_the_handbook_has_it",
+    ("restore.md", "Backup, loss and restore", "redis-cli"): "test_restore::test_a_store_that_was_made_by_mistake_is_taken_away_as_the_handbook_has_it",
+    ("servers.md", "Courier", "seal"): "test_servers::test_courier_as_the_handbook_has_it",
+}
+
+
+def walked():
+    """Pages of which tests/walk.py leaves no block out, but for its NOT_RUN."""
+    return set(re.findall(r'(?:blocks|step)\("([\w-]+\.md)"', read(ROOT, "tests", "walk.py")))
+
+
+def left_by_the_walk(block):
+    """On both systems: it shows something, or is of a heading that the walk does not take, or does not suit the servers there."""
+    if block.page not in walked() or not (block.is_typed or block.path):
+        return True
+    return all(any(block.page == page and block.heading.endswith(heading) and text in block.text for page, heading, text in walk.NOT_RUN[suite])
+               for suite in ("bookworm", "trixie"))
+
+
+def row_of(block):
+    return [key for key in RUN_BY if key[0] == block.page and key[1] == block.heading and key[2] in block.text]
+
+
+def test_each_block_is_run_by_the_walk_or_a_test():
+    blocks = [b for page in pages() for b in handbook.blocks(page)]
+    assert len(blocks) > 50
+    for block in blocks:
+        assert left_by_the_walk(block) == bool(row_of(block)), f"{block!r}: who runs it?"
+    assert {key for b in blocks for key in row_of(b)} == set(RUN_BY), "rows without a block"
+
+
+@pytest.mark.parametrize("name", sorted(set(RUN_BY.values())))
+def test_tests_that_run_blocks_are_there(name):
+    module, test = name.split("::")
+    text = read(ROOT, "tests", "e2e", f"{module}.py")
+    assert re.search(rf"^def {test}\(", text, re.M)
+    for page in {page for (page, *_), by in RUN_BY.items() if by == name}:
+        assert f'"{page}"' in text, page
+
+
+# ---- configuration
+
+ONE_AFTER_ANOTHER = ("start.md", "numbers.md", "pop3.md", "delivery.md", "staff.md", "waves.md", "lmtp.md", "finish.md")  # as the walk does it
+
+
+class Place:
+    """A folder in the place of /etc/imapferry, with what the pages say that lies there."""
+
+    def __init__(self, folder, authority):
+        self.folder = folder
+        certificate, key = authority.issue("imap", ("imap.example.org",))
+        for name, source in (("proxy.pem", certificate), ("proxy.key", key), ("redis-ca.pem", authority.ca), ("redis-client.pem", certificate),
+                             ("redis-client.key", key)):
+            shutil.copy(source, folder / name)
+            os.chmod(folder / name, 0o600)
+        for name, text in (("old.secret", "x"), ("new.secret", "x"), ("new.doveadm", "x"), ("redis.secret", "x"), ("sentinel.secret", "x"),
+                           ("pilot.txt", "ann@example.org"), ("tokens", "operator ann " + "0" * 64), ("provision.sh", "#!/bin/sh")):
+            (folder / name).write_text(text + "\n", encoding="utf-8")
+            os.chmod(folder / name, 0o700 if name.endswith(".sh") else 0o600)
+        made = self.call("imapferryctl", of_the_configuration("start.md")[0].text, "seal-key", "--out", folder)
+        assert made.returncode == 0, made.stderr
+
+    def call(self, name, text, *args):
+        """Of a program with this configuration, as whoever runs it here: no user of the package is there, and each port is a free one."""
+        text = re.sub(r"^ +(user|upgrade_socket) = .*\n", "", text, flags=re.M).replace("/etc/imapferry/", f"{self.folder}/")
+        text = re.sub(r'^( +listen = .*)$', lambda m: re.sub(r":\d+\"", ':0"', m[1]), text, flags=re.M)
+        text = text.replace("migrator {\n", f'migrator {{\n    journal_dir = "{self.folder}/journal"\n')
+        (self.folder / "imapferry.conf").write_text(text, encoding="utf-8")
+        return subprocess.run([os.path.join(BUILD, name), "-c", self.folder / "imapferry.conf", *args], capture_output=True, text=True,
+                              check=False, timeout=60)
+
+    def check(self, text, what):
+        for name in ("imapferry-proxy", "imapferry-migrator"):
+            said = self.call(name, text, "--check-conf")
+            assert said.returncode == 0, f"{what}\n{name}: {said.stdout}{said.stderr}\n{text}"
+
+
+@pytest.fixture(name="place")
+def fixture_place(tmp_path, authority):
+    return Place(tmp_path, authority)
+
+
+def of_the_configuration(page):
+    return [b for b in handbook.blocks(page) if b.path == "/etc/imapferry/imapferry.conf"]
+
+
+def test_what_the_walk_writes_into_the_configuration_is_one_that_programs_take(place):
+    """Page by page, as tests/walk.py does it on real machines."""
     text = ""
-    (tmp_path / "pilot.txt").write_text("ann@example.org\n", encoding="utf-8")
-    for page in ("start.md", "numbers.md", "delivery.md", "waves.md", "finish.md"):
-        for block in handbook.blocks(page):
-            if block.path == "/etc/imapferry/imapferry.conf":
-                text = handbook.merge(text, block.text) if block.how else block.text
-                conf = tmp_path / "imapferry.conf"
-                conf.write_text(text.replace("/etc/imapferry/pilot.txt", str(tmp_path / "pilot.txt")), encoding="utf-8")
-                said = subprocess.run([os.path.join(BUILD, "imapferryctl"), "-c", conf, "--print-conf"], capture_output=True, text=True,
-                                      check=False, timeout=30)
-                assert said.returncode == 0, f"{block!r}\n{said.stderr}\n{text}"
+    for page in ONE_AFTER_ANOTHER:
+        for block in of_the_configuration(page):
+            text = handbook.merge(text, block.text) if block.how else block.text
+        place.check(text, page)
     assert text.count("share = ") == 1 and "    share = 100\n" in text and "    retired = true\n" in text
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if page not in ONE_AFTER_ANOTHER and of_the_configuration(page)])
+def test_what_other_pages_write_into_the_configuration_is_one_that_programs_take(place, page):
+    """Each block behind that of start.md, where users' own passwords are sealed."""
+    seal = next(b for b in of_the_configuration("servers.md"))
+    text = handbook.merge(of_the_configuration("start.md")[0].text, seal.text)
+    for block in of_the_configuration(page):
+        place.check(handbook.merge(text, block.text), repr(block))
 
 
 def test_a_block_goes_into_the_sections_that_are_there():
