@@ -9,6 +9,8 @@
 
 #include "report.h"
 
+enum { REPORT_SHARES = 200 };
+
 static json_t *report_number(uint64_t n)
 {
     return json_integer((json_int_t)(n < INT64_MAX ? n : INT64_MAX));
@@ -276,6 +278,34 @@ static void set_mailboxes(json_t *o, struct report *r)
     report_set(o, "more_mailboxes", report_number(r->n - i));
 }
 
+/* ---- with whom it shares */
+
+static json_t *report_share(const struct share *s)
+{
+    json_t *o = json_object();
+
+    report_set(o, "with", json_string(share_word(s->kind)));
+    report_set(o, "who", report_text(s->who));
+    if (s->other)
+        report_set(o, "or", report_text(s->other));
+    report_set(o, "gives", json_boolean(s->gives));
+    report_set(o, "mailboxes", report_number(s->mailboxes));
+    report_set(o, "such_as", mailbox_name(s->such_as));
+    report_set(o, "rights", json_string(s->letters));
+    return o;
+}
+
+static void set_shares(json_t *o, const struct shares *all)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; all && i < all->n && i < REPORT_SHARES; i++)
+        json_array_append_new(list, report_share(&all->items[i]));
+    report_set(o, "shares", list);
+    if (all && all->n > REPORT_SHARES)
+        report_set(o, "more_shares", report_number(all->n - REPORT_SHARES));
+}
+
 void report_write(struct buf *out, struct report *r)
 {
     struct copy_counts s = report_sum(r);
@@ -291,6 +321,7 @@ void report_write(struct buf *out, struct report *r)
     set_numbers(o, &s);
     report_set(o, "findings", report_kinds(r->all));
     report_set(o, "account", of_the_account(r));
+    set_shares(o, r->shares);
     set_mailboxes(o, r);
     char *dump = json_dumps(o, JSON_COMPACT);
     buf_add_str(out, dump);

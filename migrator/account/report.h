@@ -17,6 +17,8 @@
  *                                  tier_why, why it is not a better one, and its findings by name: kind, uid, waived,
  *                                  detail, and key, which is what "waive" takes; of the pass in the freeze also
  *                                  modseqs, how clients with CONDSTORE or QRESYNC go on (modseqs_word())
+ *   shares                         with whom it shares mailboxes (shares.h): with, who, or, gives, mailboxes, such_as, rights
+ *   more_shares                    how many are not listed
  *   more_mailboxes                 how many are not listed, since the text would be too long; those with findings go first */
 #ifndef IMAPFERRY_REPORT_H
 #define IMAPFERRY_REPORT_H
@@ -24,6 +26,7 @@
 #include "lib/view_record.h"
 
 #include "migrator/mailbox/copy.h"
+#include "shares.h"
 
 enum { REPORT_MAX = 512 * 1024 /* bytes, more or less */ };
 
@@ -43,6 +46,7 @@ struct report {
     const char *source, *target, *verify;
     const char *result, *reason;
     bool last;
+    const struct shares *shares;      /* NULL = not known */
     const struct findings *all;       /* of the account and of its mailboxes */
     struct report_mailbox *mailboxes; /* owned; sorted by report_write() */
     size_t n;

@@ -9,6 +9,8 @@
 #include "nearest.h"
 #include "waive_check.h"
 
+enum { WAIVE_NAMED = 10 /* of those it shares with */ };
+
 /* ---- waive */
 
 static char *cannot_waive(const char *typed, const char *why)
@@ -64,6 +66,49 @@ static char *key_of(const struct run *r, size_t i)
     return waiver_key(span_str(r->action.keys[i]), &why);
 }
 
+/* Whoever lets it go although it shares has the others to think of: "together" has those that the last pass saw. */
+static void action_waive_note_shares(struct run *r, const json_t *report)
+{
+    json_t *shares = json_object_get(report, "shares"), *together = json_array(), *share;
+    bool about = false;
+    size_t i;
+
+    for (i = 0; i < r->action.n_keys; i++) {
+        char *key = key_of(r, i);
+        const char *colon = strrchr(key, ':');
+        about = about || !strcmp(colon ? colon + 1 : key, finding_word(FINDING_SHARED));
+        free(key);
+    }
+    json_array_foreach(shares, i, share)
+    {
+        json_t *who = json_object_get(share, "who");
+        const char *with = json_string_value(json_object_get(share, "with"));
+        bool there = false;
+        for (size_t k = 0; k < json_array_size(together); k++)
+            there = there || json_equal(json_array_get(together, k), who);
+        if (about && !there && with && !strcmp(with, "account"))
+            json_array_append(together, who);
+    }
+    if (json_array_size(together) > 0)
+        json_object_set(r->data, "together", together);
+    json_decref(together);
+}
+
+/* Appends "; it shares mailboxes with ann@example.org and 3 more: ...". */
+static void action_waive_say_shares(const struct run *r, struct buf *text)
+{
+    json_t *together = json_object_get(r->data, "together");
+    size_t n = json_array_size(together);
+
+    for (size_t i = 0; i < n && i < WAIVE_NAMED; i++)
+        buf_printf(text, "%s%s", i ? ", " : "; it shares mailboxes with ",
+                   json_string_value(json_array_get(together, i)));
+    if (n > WAIVE_NAMED)
+        buf_printf(text, " and %zu more", n - WAIVE_NAMED);
+    if (n > 0)
+        buf_add_str(text, ": they are to move in the same hour");
+}
+
 static void action_waive_on_done(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
@@ -73,9 +118,12 @@ static void action_waive_on_done(void *owner, enum route_rc rc, const char *deta
     } else if (rc != ROUTE_OK) {
         run_end_failed(r, rc, detail);
     } else {
+        struct buf more = {0};
         json_object_set_new(r->data, "state", json_string(detail));
-        run_end(r, ACTION_DONE, "%s; %s is %s", r->action.remove ? "no longer waived" : "waived", r->user,
-                detail);
+        action_waive_say_shares(r, &more);
+        run_end(r, ACTION_DONE, "%s; %s is %s%s", r->action.remove ? "no longer waived" : "waived", r->user,
+                detail, buf_str(&more));
+        buf_free(&more);
     }
 }
 
@@ -135,6 +183,7 @@ static void waive_by(struct run *r, json_t *report)
     json_t *keys = json_array();
 
     json_object_set_new(r->data, "waived", keys);
+    action_waive_note_shares(r, report);
     for (size_t i = 0; i < r->action.n_keys; i++) {
         char *key = action_waive_bound(r, report, i);
         if (!key) {

@@ -22,6 +22,7 @@
 #include "ctl_args.h"
 #include "ctl_check.h"
 #include "ctl_complete.h"
+#include "ctl_group.h"
 #include "ctl_manual.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
@@ -61,8 +62,10 @@ struct ctl {
     char *exported;        /* what is said once the file is whole; owned */
     json_t *exported_data; /* the same; owned */
     bool started, ended;
-    json_t *survey; /* owned; of report: what the file says */
-    int signal;     /* that ended top; 0: none */
+    json_t *survey; /* owned; of report and group: what the file says */
+    json_t *group;  /* owned; of the account */
+    struct ctl_group *grouping;
+    int signal; /* that ended top; 0: none */
     enum action_rc rc;
 };
 
@@ -469,6 +472,48 @@ static int run_survey(struct ctl *c)
                                                    .json = c->args.json});
 }
 
+/* ---- group */
+
+static void ctl_on_group(void *owner, const char *error)
+{
+    struct ctl *c = owner;
+    struct buf out = {0};
+
+    c->grouping = NULL;
+    c->ended = true;
+    c->rc = error ? ACTION_UNREACHABLE : ACTION_DONE;
+    json_t *shown = ctl_one_line_each(c->group);
+    if (error)
+        ctl_print_error(c->args.json, error, NULL);
+    else if (c->args.json)
+        ctl_print_json(c->group);
+    else
+        ctl_write_group(&out, shown);
+    screen_print(&out);
+    json_decref(shown);
+    buf_free(&out);
+    loop_stop(c->loop);
+}
+
+/* False: it was said what is wrong. */
+static bool ctl_find_group(struct ctl *c)
+{
+    const char *login = c->args.action.login, *why = "";
+    char *key = account_key(c->conf, span_str(login), &why);
+
+    c->group = key ? ctl_group_find(c->survey, key) : NULL;
+    if (!key) {
+        ctl_args_wrong(&c->args, "%s: %s", login, why);
+    } else if (!c->group) {
+        char *text = xasprintf("by this survey %s shares mailboxes with nobody", key);
+        ctl_print_error(c->args.json, text, NULL);
+        free(text);
+    }
+    c->rc = key ? ACTION_FAILED : ACTION_USAGE;
+    free(key);
+    return c->group;
+}
+
 /* ---- top */
 
 static void ctl_on_top_end(void *owner, int number)
@@ -504,6 +549,8 @@ static void start_verb(struct ctl *c, enum store_state state)
         start_restore(c);
     else if (c->args.what == CTL_TOP)
         start_top(c);
+    else if (c->args.what == CTL_GROUP)
+        c->grouping = ctl_group_start(c->store, c->conf, c->group, ctl_on_group, c);
     else if (c->survey)
         action_run(c->store, &(struct action){.verb = ACTION_HISTORY, .login = "", .count = 2000},
                    ctl_on_history, c);
@@ -548,6 +595,7 @@ static int run_verb(struct ctl *c)
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);
     restore_cancel(&c->restore);
+    ctl_group_cancel(&c->grouping);
     store_free(&c->store);
     timer_free(&c->reach);
     loop_free(&c->loop);
@@ -712,6 +760,8 @@ static int ctl_run(struct ctl *c)
         return run_survey(c);
     if (a->survey && !ctl_read_survey(c))
         return ACTION_USAGE;
+    if (a->what == CTL_GROUP && !ctl_find_group(c))
+        return c->rc;
     if (a->what == CTL_CHECK || a->what == CTL_DOCTOR)
         return run_check(c);
     if (a->what == CTL_RESTORE)
@@ -776,6 +826,7 @@ static int ctl_main(int argc, char **argv)
     bulk_list_free(&c.list);
     flips_free(&c.flips);
     json_decref(c.survey);
+    json_decref(c.group);
     conf_free(&c.conf);
     return status;
 }

@@ -499,7 +499,11 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
         ctl_args_wrong(a, "%s needs --out RESULT", a->verb->name);
         return CTL_ARGS_BAD;
     }
-    if (a->survey && (a->action.login || ctl_args_chooses(a))) {
+    if (a->what == CTL_GROUP && !a->survey) {
+        ctl_args_wrong(a, "%s needs --survey RESULT", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if (a->survey && a->what != CTL_GROUP && (a->action.login || ctl_args_chooses(a))) {
         ctl_args_wrong(a, "%s --survey takes nothing but --format", a->verb->name);
         return CTL_ARGS_BAD;
     }

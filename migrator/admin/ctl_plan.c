@@ -6,6 +6,7 @@
 
 #include "ctl_plan.h"
 #include "ctl_print.h"
+#include "ctl_report.h"
 #include "ctl_screen.h"
 #include "ctl_site.h"
 #include "ctl_table.h"
@@ -87,29 +88,6 @@ static void ctl_plan_write_findings(struct buf *out, json_t *findings, bool bloc
     }
 }
 
-/* "gives ann@example.org lrs on 2 mailboxes, such as "Work"" */
-static void ctl_plan_write_shares(struct buf *out, json_t *shares)
-{
-    size_t i;
-    json_t *s;
-
-    if (json_array_size(shares) > 0)
-        buf_add_str(out, "\nshared with others:\n");
-    json_array_foreach(shares, i, s)
-    {
-        bool gives = json_is_true(json_object_get(s, "gives"));
-        uint64_t n = ctl_number_of(s, "mailboxes");
-        const char *other = ctl_text_of(s, "or");
-        buf_printf(out, "  %s %s%s%s%s%s%s%s%s", gives ? "gives" : "is shown what belongs to",
-                   strcmp(ctl_text_of(s, "with"), "nobody") ? "" : "nobody: ", ctl_text_of(s, "who"),
-                   *other ? " (or " : "", other, *other ? ")" : "", gives ? " the rights " : "",
-                   ctl_text_of(s, "rights"), gives ? " on" : ":");
-        if (n > 1)
-            buf_printf(out, " %" PRIu64 " mailboxes, such as", n);
-        buf_printf(out, " \"%s\"\n", ctl_text_of(s, "such_as"));
-    }
-}
-
 /* Names and answers of servers are shown as text, whatever they hold. */
 static void ctl_plan_print(json_t *data)
 {
@@ -120,7 +98,7 @@ static void ctl_plan_print(json_t *data)
     ctl_plan_write_mailboxes(&out, shown);
     if (uidls)
         buf_printf(&out, "\nUIDLs of POP3: %s\n", ctl_text_of(uidls, "text"));
-    ctl_plan_write_shares(&out, json_object_get(shown, "shares"));
+    ctl_write_shares(&out, json_object_get(shown, "shares"));
     ctl_plan_write_findings(&out, findings, false);
     ctl_plan_write_findings(&out, findings, true);
     buf_printf(&out, "\n%s\n",

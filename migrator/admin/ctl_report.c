@@ -126,6 +126,29 @@ static void write_waivers(struct buf *out, json_t *list)
                    ctl_text_of(w, "who"), ctl_text_of(w, "why"));
 }
 
+/* "gives ann@example.org lrs on 2 mailboxes, such as "Work"" */
+void ctl_write_shares(struct buf *out, json_t *shares)
+{
+    size_t i;
+    json_t *s;
+
+    if (json_array_size(shares) > 0)
+        buf_add_str(out, "\nshared with others:\n");
+    json_array_foreach(shares, i, s)
+    {
+        bool gives = json_is_true(json_object_get(s, "gives"));
+        uint64_t n = ctl_number_of(s, "mailboxes");
+        const char *other = ctl_text_of(s, "or");
+        buf_printf(out, "  %s %s%s%s%s%s%s%s%s", gives ? "gives" : "is shown what belongs to",
+                   strcmp(ctl_text_of(s, "with"), "nobody") ? "" : "nobody: ", ctl_text_of(s, "who"),
+                   *other ? " (or " : "", other, *other ? ")" : "", gives ? " the rights " : "",
+                   ctl_text_of(s, "rights"), gives ? " on" : ":");
+        if (n > 1)
+            buf_printf(out, " %" PRIu64 " mailboxes, such as", n);
+        buf_printf(out, " \"%s\"\n", ctl_text_of(s, "such_as"));
+    }
+}
+
 void ctl_write_report(struct buf *out, const json_t *o)
 {
     const json_t *r = json_object_get(o, "report");
@@ -138,6 +161,7 @@ void ctl_write_report(struct buf *out, const json_t *o)
         write_numbers(out, r);
         ctl_report_write_kinds(out, json_object_get(r, "findings"));
         write_findings(out, json_object_get(r, "account"), 0);
+        ctl_write_shares(out, json_object_get(r, "shares"));
         write_mailboxes(out, r);
     } else {
         buf_printf(out, "%s  %s\n", ctl_text_of(o, "user"), ctl_text_of(o, "message"));

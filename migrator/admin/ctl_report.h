@@ -9,4 +9,7 @@
 /* data: what the verb answered. Appends. */
 void ctl_write_report(struct buf *out, const json_t *data);
 
+/* shares: a list as of a plan or of a report; nothing where it is empty. Appends. */
+void ctl_write_shares(struct buf *out, json_t *shares);
+
 #endif

@@ -86,6 +86,17 @@ const struct ctl_verb ctl_verbs[] = {
         .changes = "Writes RESULT, and nothing else anywhere.",
     },
     {
+        .name = "group",
+        .what = CTL_GROUP,
+        .takes = NEEDS_NAME,
+        .options = WITH_SURVEY,
+        .forms = {{"NAME --survey RESULT", "who shares mailboxes with it, and where"}},
+        .more =
+            "Of what a survey has found: the accounts that share mailboxes with this one, or with one that does, and so on, with where "
+            "each is now, and whether \"shared\" is waived for it (WAIVED), without which it stays where it is. Status 1 where the "
+            "survey knows of nobody.",
+    },
+    {
         .name = "check",
         .what = CTL_CHECK,
         .takes = TAKES_NAME,
@@ -402,7 +413,7 @@ const struct ctl_flag ctl_flags[] = {
     {"--no-login-for", VALUE_TEXT, "TIME", WITH_BEYOND, "only who is not known to have"},
     {"--out", VALUE_FILE, "RESULT", WITH_RESULT, "where a line goes for each account"},
     {"--pause", VALUE_TEXT, "TIME", WITH_PAUSE, "between two accounts, such as 500ms"},
-    {"--survey", VALUE_FILE, "RESULT", WITH_SURVEY, "add up the result of a survey"},
+    {"--survey", VALUE_FILE, "RESULT", WITH_SURVEY, "what a survey has written"},
     {"--proof", VALUE_NONE, NULL, WITH_PROOF, "UIDs, size, date and SHA-256 of each message"},
     {"--gone", VALUE_NONE, NULL, WITH_GONE, "no server has the account any more"},
     {"--format", VALUE_FORMAT, "FORMAT", WITH_FORMAT, "text, json or csv"},

@@ -19,6 +19,7 @@ enum {
     CTL_TOP = -9,
     CTL_DOCTOR = -10,
     CTL_SURVEY = -11,
+    CTL_GROUP = -12,
 };
 
 /* What may stand behind a verb, beside its options. */

@@ -3,6 +3,7 @@
 
 #include "lib/xalloc.h"
 
+#include "migrator/account/baggage.h"
 #include "migrator/account/modseqs.h"
 #include "migrator/account/report.h"
 #include "pass_priv.h"
@@ -53,6 +54,7 @@ void pass_send_report(struct pass *p)
                        .result = p->rc == PASS_FAILED ? why_word(p->why) : "equal",
                        .reason = buf_str(&p->detail),
                        .last = pass_is_last(p),
+                       .shares = p->move->baggage ? baggage_shares(p->move->baggage) : NULL,
                        .all = p->findings,
                        .n = p->n};
     struct buf text = {0};

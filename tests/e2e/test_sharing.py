@@ -1,4 +1,4 @@
-"""Accounts that share mailboxes: who shares with whom, and which belong together."""
+"""Accounts that share mailboxes: who shares with whom, which belong together, and where they are."""
 import csv
 import io
 import json
@@ -89,6 +89,10 @@ def test_who_shares_is_found_from_both_sides(make_ferry, request, new, authority
     assert {m["user"]: m["surveyed"] for m in group["members"]}[carl] is False and group["bytes"] > 0
     assert group["too_large"] and o["group_max"] == 2 and bob in group["without"], group
     apart = {(a["with"], a["who"]): a for a in o["apart"]}
+    status, answer = ferry.ctl("group", bob, "--survey", str(result))
+    assert status == 0 and {m["user"]: (m["state"], m["on"], m["waived"]) for m in answer["members"]}[carl] == ("resting", "old", False), answer
+    status, answer = ferry.ctl("group", eve, "--survey", str(result))
+    assert status == 1 and "shares mailboxes with nobody" in answer["error"]
     assert apart["everybody", "anyone"]["examples"] == [dora], o["apart"]
     if kind == "cyrus":
         assert any(with_ == "nobody" and a["accounts"] == 4 for (with_, _), a in apart.items()), o["apart"]
@@ -123,3 +127,26 @@ def test_the_report_has_the_groups(make_ferry, backends, tmp_path):
     assert status == 0 and lines[0] == ["group", "accounts", "too large", "account", "surveyed", "messages", "bytes", "ties"], text
     assert lines[1] == ["1", "8", "yes", "team@x", "yes", "10", "1000", "7"] and lines[-1] == ["3", "2", "no", "bob@x", "yes", "10", "1000", "1"]
     assert len(lines) == 1 + 12
+
+
+def test_who_waives_learns_whom_it_concerns(make_ferry, dovecot, new, authority, tmp_path):
+    ann, bob, carl = (new_user(name) for name in ("ann", "bob", "carl"))
+    for user in (ann, bob, carl):
+        fill(dovecot, user, "Work")
+    ask(dovecot, ann, f"SETACL Work {bob} lrs".encode())
+    ask(dovecot, carl, f"SETACL Work {ann} lrs".encode())
+    ferry = make_ferry({"old": backend(dovecot, ca=authority.ca), "new": backend(new, ca=authority.ca)})
+    ferry.migrator()
+    assert ferry.ctl("migrate", ann, "--wait")[0] == 1 and f"{bob} has the rights lrs" in ferry.user(ann)["reason"]
+    report = ferry.ctl("user", ann, "--report")[1]["report"]
+    assert {(s["who"], s["gives"]) for s in report["shares"]} >= {(bob, True), (carl, False)}, report
+    assert f"gives {bob} the rights" in ferry.ctl_raw("user", ann, "--report")[1]
+    status, answer = ferry.ctl("waive", ann, "shared", "--reason", "all of them go tonight")
+    assert status == 0 and {bob, carl} <= set(answer["together"]), answer
+    result = survey_of(tmp_path, {ann: [("account", bob, "")], bob: [("account", carl, "")]})
+    answer = ferry.ctl("group", ann, "--survey", result)[1]
+    assert {m["user"]: m["waived"] for m in answer["members"]} == {ann: True, bob: False, carl: False}, answer
+    text = ferry.ctl_raw("group", carl, "--survey", result)[1]
+    assert "3 accounts share mailboxes" in text and "not surveyed" in text and ann in text, text
+    status, answer = ferry.ctl("waive", ann, "INBOX:listing", "--reason", "x")
+    assert "together" not in answer, "it is about something else"

@@ -71,7 +71,8 @@ def test_causes_are_grouped_with_counts_and_examples(manual, tmp_path):
 
 
 @pytest.mark.parametrize("args", [("survey",), ("survey", "x"), ("survey", "/nonexistent", "--out", "r"), ("report", "--survey", "/nonexistent"),
-                                  ("report", "ann", "--survey", "r"), ("report", "--survey", "r", "--domain", "d")])
+                                  ("report", "ann", "--survey", "r"), ("report", "--survey", "r", "--domain", "d"), ("group", "ann"), ("group", "--survey", "r"),
+                                  ("group", "ann", "--survey", "/nonexistent")])
 def test_wrong_arguments(manual, args):
     assert manual.ctl(*args)[0] == 2, args
 
