@@ -18,7 +18,8 @@ struct move {
     struct route_job job;            /* who we are to the scripts; its epoch rises with the cut-over */
     char *source_name, *target_name; /* of the route; owned */
     const struct conf_backend *source, *target;
-    uint32_t attempts;            /* that failed so far */
+    uint32_t attempts;            /* that failed so far ... */
+    char *failed;                 /* ... and why the last of them did; owned; NULL, "": not known */
     uint64_t engaged, generation; /* of the route at the claim */
     uint64_t until_ms;            /* by clock_boot_ms(): nobody else can have taken the job over before it */
     /* by clock_boot_ms(): no other owner sends anything for longer than a lease after it */

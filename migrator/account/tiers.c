@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -83,10 +84,14 @@ static void tiers_open_channel(struct tiers *t, const struct imapc *target, cons
                              &t->no_channel);
 }
 
-/* A server whose channel is away for a minute must not cost the account its numbers for good. */
+/* A server whose channel is away for a minute must not cost the account its numbers for good. Attempts that failed of
+ * something else don't wear that out: the last one has to have failed of the channel. */
 static bool tiers_is_patient(const struct tiers *t)
 {
-    return t->move->attempts < TIERS_PATIENCE;
+    const struct move *m = t->move;
+
+    return m->attempts < TIERS_PATIENCE || !m->failed || !t->channel ||
+           !strstr(m->failed, channel_word(t->channel));
 }
 
 /* What was lost may be done late: each UID that the target gives is compared with the one that was wanted. */

@@ -8,9 +8,9 @@
  *
  * Where the numbers of such a mailbox go wrong all the same (a delivery was faster), it gets a UIDVALIDITY that is
  * greater than any shown: never do equal UIDVALIDITYs stand for different UIDs. After that it is copied without
- * numbers, and so it is where the channel does not let us, or was not there for TIERS_PATIENCE attempts: before that the
- * job is given up, and tried again later, also where the channel goes away in the middle of a copy. On the way back no
- * server is told anything. */
+ * numbers, and so it is where the channel does not let us, or was away for too long: an account of which less than
+ * TIERS_PATIENCE attempts have failed, or the last one of something else, is given up for the moment, and tried again
+ * later, also where the channel goes away in the middle of a copy. On the way back no server is told anything. */
 #ifndef IMAPFERRY_TIERS_H
 #define IMAPFERRY_TIERS_H
 

@@ -131,6 +131,7 @@ void job_free(struct job **jp)
     free((char *)(uintptr_t)j->entry.id);
     free(j->move.user);
     free(j->move.login);
+    free(j->move.failed);
     free(j->move.source_name);
     free(j->move.target_name);
     free(j->reason);
@@ -295,6 +296,7 @@ static const char *job_take_route(struct job *j, const struct route *r)
     v->engaged = r->engaged;
     v->generation = r->generation;
     v->attempts = r->attempts;
+    v->failed = xstrdup(r->failed);
     v->claimed_ms = clock_boot_ms();
     v->touch_ms = r->touching > 0 ? r->touch_ms : 0;
     v->calm = r->touching == 0;

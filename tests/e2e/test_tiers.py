@@ -335,7 +335,7 @@ def test_channel_that_fails(make_ferry, old, told, authority, how, why):
 
 
 def test_channel_that_is_away_for_a_while(make_ferry, old, told, authority):
-    """It costs an attempt, and not the numbers."""
+    """It costs an attempt, and not the numbers; also of an account that has failed often, of something else."""
     user = new_user("while")
     make(old, user, 8)
     there = threading.Event()
@@ -345,7 +345,9 @@ def test_channel_that_is_away_for_a_while(make_ferry, old, told, authority):
     ferry = start(make_ferry, {"old": backend(old, ca=authority.ca), "new": backend(told, ca=authority.ca, **options)},
                   migrator={"retry_min": "300ms", "retry_max": "1s"})
     try:
-        assert ferry.ctl("migrate", user, "--now")[0] == 0
+        assert ferry.ctl("pause")[0] == 0 and ferry.ctl("migrate", user, "--now")[0] == 0
+        ferry.redis.client().hset(f"imapferry:route:{user}", mapping={"attempts": 7, "failed": "unreachable: old: no answer"})
+        assert ferry.ctl("resume")[0] == 0
         ferry.daemons[-1].wait("event=job_given_up .*status 503")
         there.set()
         ferry.wait_state(user, "flipped", timeout=60)
