@@ -293,6 +293,23 @@ static const char *place_of(const struct late *l, const struct record *r)
     return records_to_name(l->move->records, now ? now : r);
 }
 
+static bool is_at_source(const struct late *l, const struct record *r)
+{
+    return mailboxes_find(l->mailboxes[SOURCE], records_from_name(l->move->records, r)) != NULL;
+}
+
+/* Has it, of all of its id, the name that its mailbox has at the source? Where none has, one with a place does as well. */
+static bool is_origin(const struct late *l, const struct record *r)
+{
+    const struct record *rec = r->twin;
+
+    if (!rec || is_at_source(l, r))
+        return true;
+    while (rec != r && !is_at_source(l, rec))
+        rec = rec->twin;
+    return rec == r && has_place(l, r);
+}
+
 /* One that was there at the flip. */
 static void look_at_old(struct late *l, struct plan_item *i, struct record *r)
 {
@@ -500,7 +517,7 @@ static void tell_check(void *owner, const char *what)
     struct late *l = owner;
     struct buf text = {0};
 
-    plan_show_name(&text, records_to_name(l->move->records, l->checked));
+    plan_show_name(&text, place_of(l, l->checked));
     buf_printf(&text, " %s", what);
     LOG(WARN, "late_doubt", LOG_S("user", l->move->user), LOG_S("what", buf_str(&text)));
     keep_note(l, &text);
@@ -543,7 +560,7 @@ static void on_check_ledger(void *owner, enum route_rc rc)
 
     if (bad_ledger(l, rc, r))
         return;
-    if (!recheck_is_needed(r->ledger) ||
+    if (!recheck_is_needed(r->ledger) || !is_origin(l, r) ||
         !ledger_is_of(r->ledger, l->move->source_name, l->move->target_name)) {
         late_check_next(l);
         return;
@@ -555,7 +572,7 @@ static void on_check_ledger(void *owner, enum route_rc rc)
             .target = l->lane->target,
             .ledger = r->ledger,
             .source_name = records_from_name(l->move->records, r),
-            .target_name = records_to_name(l->move->records, r),
+            .target_name = place_of(l, r),
             .findings = l->findings,
         },
         tell_check, late_on_checked, l);

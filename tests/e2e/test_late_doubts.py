@@ -6,7 +6,7 @@ import pytest
 
 from harness import mail, net
 from harness.ferry import backend
-from harness.scene import new_user
+from harness.scene import connect, new_user
 
 pytestmark = pytest.mark.writes_source
 
@@ -51,8 +51,8 @@ class Target:
         self.store(uid, "+FLAGS.SILENT", "(\\Deleted)")
         assert self.m.uid("EXPUNGE", uid)[0] == "OK"
 
-    def append(self, n, flags="(\\Seen)", pad=""):
-        assert self.m.append("INBOX", flags, DATE, text(n, pad))[0] == "OK"
+    def append(self, n, flags="(\\Seen)", pad="", mailbox="INBOX"):
+        assert self.m.append(mailbox, flags, DATE, text(n, pad))[0] == "OK"
 
 
 def doubt(ferry, user, *entries):
@@ -128,6 +128,25 @@ def test_what_was_done_of_it_behind_the_flip(make_ferry, old, new):
     ferry.wait_state(user, "settled")
     there.append(8)
     assert look(ferry, user) == told and len(there.uids()[8]) == 2, "the set time is over, so this is the user's own"
+    there.m.logout()
+
+
+def test_doubts_follow_a_rename(make_ferry, old, new):
+    """By the name that the mailbox has now on the new server, and by the one that it has on the old one."""
+    ferry, user, there = begin(make_ferry, old, new, mailboxes=("INBOX", "INBOX.Work"))
+    with connect(ferry.proxy()) as wire:
+        assert wire.login(user).startswith(b"l1 OK")
+        for before, after in (("Work", "Some"), ("Some", "Old")):
+            assert wire.command(b"r", f"RENAME INBOX.{before} INBOX.{after}".encode())[-1].startswith(b"r OK")
+    there.m.select("Old")
+    uid = {n: x[0] for n, x in there.uids().items()}
+    doubt(ferry, user, f"5 store 1 {uid[1]},{uid[2]} (\\Seen \\Flagged)")
+    there.store(uid[1], "FLAGS.SILENT", "(\\Seen \\Flagged)")
+    there.append(4, mailbox="Old")
+    told = look(ferry, user)
+    assert there.uids() == {n: [x] for n, x in uid.items()}, told
+    assert sorted(re.sub(r".*(has the flags|is removed).*", r"\1", x) for x in told) == ["has the flags", "is removed"], told
+    assert look(ferry, user) == told and not ferry.daemons[0].find("event=late_blind"), "said once"
     there.m.logout()
 
 
