@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "lib/xalloc.h"
@@ -270,27 +271,35 @@ static void set_target_name(struct late *l, struct plan_item *i, const char *nam
     l->missing = l->missing || i->create;
 }
 
-/* Does the record say that its mailbox is at the target, by this name? */
-static bool has_place(const struct late *l, const struct record *r)
+/* The UIDVALIDITY that the record's mailbox has at the target, where it is there by this name; else 0. */
+static uint32_t here_of(const struct late *l, const struct record *r)
 {
-    return (l->move->back ? r->view.source_uidvalidity : r->view.target_uidvalidity) > 0;
+    return l->move->back ? r->view.source_uidvalidity : r->view.target_uidvalidity;
 }
 
 /* Where its mail is now. A client that has renamed the mailbox since, once or more, left records behind, of the same id,
  * without the UIDVALIDITY that it has here. While a RENAME is under way, or where the proxy has died in it, two of them have
- * it (lib/view.h): what is listed tells which name it has. */
+ * it (lib/view.h): what is listed tells which name it has. A name that was given up may be that of a mailbox made anew: once
+ * the ledger is there, it tells which one the copies are in. */
 static const char *place_of(const struct late *l, const struct record *r)
 {
-    const struct record *rec = r, *now = NULL;
+    const struct record *rec = r, *listed = NULL, *now = NULL;
+    uint32_t source, bound = 0;
 
+    if (!r->ledger || !ledger_bound(r->ledger, &source, &bound))
+        bound = 0;
     do {
-        if (has_place(l, rec) && is_at_target(l, records_to_name(l->move->records, rec)))
+        uint32_t here = here_of(l, rec);
+        bool is_listed = here > 0 && is_at_target(l, records_to_name(l->move->records, rec));
+        if (is_listed && here == bound)
             return records_to_name(l->move->records, rec);
-        if (has_place(l, rec) && !now)
+        if (is_listed && !listed)
+            listed = rec;
+        if (here > 0 && !now)
             now = rec;
         rec = rec->twin;
     } while (rec && rec != r);
-    return records_to_name(l->move->records, now ? now : r);
+    return records_to_name(l->move->records, listed ? listed : now ? now : r);
 }
 
 static bool is_at_source(const struct late *l, const struct record *r)
@@ -307,7 +316,7 @@ static bool is_origin(const struct late *l, const struct record *r)
         return true;
     while (rec != r && !is_at_source(l, rec))
         rec = rec->twin;
-    return rec == r && has_place(l, r);
+    return rec == r && here_of(l, r) > 0;
 }
 
 /* One that was there at the flip. */
@@ -348,6 +357,40 @@ static void look_at_new(struct late *l, struct plan_item *i)
     l->news[l->n - 1].made_since = !l->never_looked;
 }
 
+/* Is the mailbox of the record, or of one of its id, another one of those at the source? */
+static bool is_of_another(const struct late *l, const struct record *r)
+{
+    const struct record *rec = r;
+
+    do {
+        const struct mailbox *m =
+            mailboxes_find(l->mailboxes[SOURCE], records_from_name(l->move->records, rec));
+        if (m && m->status.uidvalidity == uidvalidity_at_flip(l, r))
+            return true;
+        rec = rec->twin;
+    } while (rec && rec != r);
+    return false;
+}
+
+/* A client may have given its name to another mailbox since, and the record of that name is the other one's then: it is
+ * known by its UIDVALIDITY, where only one had that. */
+static struct record *record_at_flip(const struct late *l, const struct mailbox *m)
+{
+    struct record *named = records_find(l->move->records, m->name), *found = NULL, *rec;
+    uint32_t uidvalidity = m->status.uidvalidity;
+
+    if (!named || uidvalidity == 0 || uidvalidity_at_flip(l, named) == uidvalidity)
+        return named;
+    for (rec = records_first(l->move->records); rec; rec = rec->hh.next) {
+        if (uidvalidity_at_flip(l, rec) != uidvalidity || is_of_another(l, rec))
+            continue;
+        if (found && strcmp(found->view.id, rec->view.id) != 0)
+            return named;
+        found = rec;
+    }
+    return found ? found : named;
+}
+
 /* What is to be made on the target, and nothing else of it: the account is the user's there. */
 static void keep_news_alone(struct plan *plan)
 {
@@ -363,7 +406,7 @@ static void choose_news(struct late *l)
     l->never_looked = l->move->bare && !records_first(l->move->records);
     for (size_t i = 0; i < l->plan->n; i++) {
         struct plan_item *item = &l->plan->items[i];
-        struct record *r = records_find(l->move->records, item->source->name);
+        struct record *r = record_at_flip(l, item->source);
         size_t before = l->n;
         if (r)
             look_at_old(l, item, r);
@@ -783,6 +826,10 @@ static void late_start_copy(struct late *l, struct news *n)
         return;
     }
     note_had(l, n);
+    if (n->record->twin) { /* the ledger is there now */
+        free(n->plan->target_name);
+        n->plan->target_name = xstrdup(place_of(l, n->record));
+    }
 
     l->from = looked > n->from ? looked : n->from;
     if (n->plan->refused) { /* by the target, at CREATE */

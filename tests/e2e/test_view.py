@@ -547,6 +547,27 @@ def test_late_mail_follows_one_rename_after_another(account):
         assert select(wire, name)[-1].startswith(b"s NO"), name
 
 
+@pytest.mark.writes_source
+def test_late_mail_follows_a_rename_behind_which_the_names_are_used_again(account, old):
+    """One is made anew, and one is given to another mailbox."""
+    a = account("reused", settings={"migration": dict(MANUAL["migration"], late_watch="8s")}, flipped=False)
+    for n, name in enumerate(("Sent", "Drafts", "Trash")):
+        old.doveadm("mailbox", "update", "-u", a.user, "--uid-validity", str(1234567890 + n), "INBOX." + name)
+    a.flip("new")
+    wire = a.session()
+    known = {name: a.at_source(name) for name in ("INBOX.Sent", "INBOX.Drafts", "INBOX.Trash")}
+    for name in ("Sent Old1", "Drafts Old2", "Trash Drafts"):
+        assert wire.command(b"r", b"RENAME INBOX.%s INBOX.%s" % tuple(name.encode().split()))[-1].startswith(b"r OK")
+    assert wire.command(b"c", b"CREATE INBOX.Sent")[-1].startswith(b"c OK")
+    anew = seen(wire, "INBOX.Sent")
+    for name in known:
+        a.source.append(f'"{name}"', None, None, f"Subject: late in {name}\r\n\r\nlate\r\n".encode())
+    for name, now in (("INBOX.Sent", "INBOX.Old1"), ("INBOX.Drafts", "INBOX.Old2"), ("INBOX.Trash", "INBOX.Drafts")):
+        net.wait_until(f"the late one in {now}", lambda: len(seen(wire, now)[2]) == len(known[name][2]) + 1)
+        assert f"late in {name}".encode() in message(wire, seen(wire, now)[2][-1])
+    assert seen(wire, "INBOX.Sent") == anew
+
+
 class Unanswered:
     """The edit of a relay to an IMAP server: the answer to a RENAME is held until it may go."""
 
