@@ -16,7 +16,6 @@ import tempfile
 import time
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
-MODEL = os.path.join(FOLDER, "cutover.pml")
 MEMORY_MB = 3500
 CPU_SECONDS = 420  # of one search: however busy the machine is
 
@@ -27,6 +26,8 @@ LOGIN = {"LOGIN": ""}
 RESTING = {"FIRST": 0}
 TWO_MIGRATORS = {"NM": 2}
 TWO_SESSIONS = {"NS": 2, "CLAIMS": 1}
+# Two accounts, by a model of their own.
+GROUP = {"MODEL": "group.pml", "CLAIMS": 3}
 
 # Searches that are complete and find nothing.
 SOUND = {
@@ -42,6 +43,8 @@ SOUND = {
     "failover_login": {**FAILOVER, **LOGIN},
     "failover_both_terms": {**FAILOVER, **RESTING, **LOGIN},
     "failover_without_hand_over": {**FAILOVER, "BYE": "", **LOGIN},
+    "group": {**GROUP, "CLAIMS": 4},
+    "group_failover": {**GROUP, "FAILOVERS": 1},
 }
 LIVE = {
     "freeze_ends": {**TWO_MIGRATORS, "LIVE": "", "CRASHES": 1, "CLAIMS": 1},
@@ -70,16 +73,25 @@ WEAKENED = {
     "KEPT_BLIND": FAILOVER,
     "WAIT_IS_FREEZING": {},
     "REFUSE_ANY": {},
+    "OWN_FLIP": GROUP,
+    "OWN_REST": GROUP,
+    "OLD_VOICE": {**GROUP, "CLAIMS": 4},
+    "UNKEPT": {**GROUP, "FAILOVERS": 1},
 }
 
 
+def model(given):
+    return os.path.join(FOLDER, given.get("MODEL", "cutover.pml"))
+
+
 def defines(given):
-    return [f"-D{k}={v}" if v != "" else f"-D{k}" for k, v in {**BASE, **given}.items()]
+    sizes = given if "MODEL" in given else {**BASE, **given}
+    return [f"-D{k}={v}" if v != "" else f"-D{k}" for k, v in sizes.items() if k != "MODEL"]
 
 
 def build(folder, given, *flags):
     run = {"cwd": folder, "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    subprocess.run(["spin", "-a", *defines(given), MODEL], **run)
+    subprocess.run(["spin", "-a", *defines(given), model(given)], **run)
     live = "LIVE" in given
     # HC4: states are kept as hashes of 64 bits, so that two may be taken for one, by a chance of about 1 in 10^4.
     kind = ["-DNFAIR=3"] if live else ["-DSAFETY", "-DNOFAIR"]
@@ -132,13 +144,13 @@ def jobs(names):
 def trail(name):
     """Each step's first line in the model, which is its guard."""
     _, given, _ = jobs([name])[0]
-    with open(MODEL, encoding="utf-8") as f:
+    with open(model(given), encoding="utf-8") as f:
         source = f.read().splitlines()
     with tempfile.TemporaryDirectory(prefix="model.") as folder:
         build(folder, given, "-DREACH")
         search(folder, given, "-i", "-m2000")
-        path = os.path.join(folder, "cutover.pml.trail")
-        out = subprocess.run(["spin", "-t", "-k", path, "-p", *defines(given), MODEL], cwd=folder, text=True,
+        path = os.path.join(folder, os.path.basename(model(given)) + ".trail")
+        out = subprocess.run(["spin", "-t", "-k", path, "-p", *defines(given), model(given)], cwd=folder, text=True,
                              stdout=subprocess.PIPE, check=False).stdout
     last = ""
     for found in re.finditer(r"^\s*(\d+):\s+proc\s+\d+ \((\w+:\d+)\) \S*?:?(\d+) \(state", out, re.M):
