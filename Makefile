@@ -98,6 +98,7 @@ PROXY_SRC    := $(call c_files,proxy) $(call c_files,proxy/delivery) $(call c_fi
 # The migrator's floors from the bottom up (migrator/README.md).
 FLOORS       := found imap mailbox site account late job
 FLOOR_SRC    := $(foreach floor,$(FLOORS),$(call c_files,migrator/$(floor)))
+MIGRATOR_SRC := $(call c_files,migrator)
 ADMIN_SRC    := $(call c_files,migrator/admin)
 API_SRC      := $(call c_files,migrator/api)
 PAGE_FILES   := $(wildcard migrator/page/*.html migrator/page/*.css migrator/page/*.js migrator/page/*.svg) migrator/api/openapi.json
@@ -116,7 +117,7 @@ packages:
 	    { echo "packages for the build are missing: \"make deps-build\" installs them on Debian" >&2; exit 1; }
 
 $(BUILD)/imapferry-proxy: $(BUILD)/obj/proxy/main.o $(BUILD)/libproxy.a $(BUILD)/libimapferry.a
-$(BUILD)/imapferry-migrator: $(BUILD)/obj/migrator/main.o $(BUILD)/libapi.a $(BUILD)/libadmin.a $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
+$(BUILD)/imapferry-migrator: $(call obj,$(MIGRATOR_SRC)) $(BUILD)/libapi.a $(BUILD)/libadmin.a $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
 $(BUILD)/imapferryctl: $(BUILD)/obj/migrator/admin/ctl.o $(BUILD)/libadmin.a $(BUILD)/libmigrator.a $(BUILD)/libimapferry.a
 $(PROGRAMS):
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -181,7 +182,7 @@ fuzz:
 	@$(PYTHON) -B tests/fuzz/run.py --seconds $(or $(SECONDS),600) $(if $(ONLY),--only $(ONLY))
 
 # The second compiler's opinion of every file.
-CLANG_SRC := $(LIB_SRC) $(PROXY_SRC) migrator/main.c $(FLOOR_SRC) $(ADMIN_SRC) $(API_SRC) $(UNIT_SRC)
+CLANG_SRC := $(LIB_SRC) $(PROXY_SRC) $(MIGRATOR_SRC) $(FLOOR_SRC) $(ADMIN_SRC) $(API_SRC) $(UNIT_SRC)
 clang-syntax: $(addprefix clang-syntax/,$(CLANG_SRC))
 # A file at a time, so that make spreads them over the cores.
 clang-syntax/%: % $(BUILD)/gen/route_scripts.h $(BUILD)/gen/page_files.h

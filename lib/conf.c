@@ -649,7 +649,9 @@ void conf_free(struct conf **_c)
     migration_rules_free(&c->migration);
     for (size_t i = 0; i < c->n_waves; i++)
         account_names_free(&c->waves[i].listed);
-    address_free(&c->redis.address);
+    for (size_t i = 0; c->redis.addresses && i < c->redis.urls.n; i++)
+        address_free(&c->redis.addresses[i]);
+    free(c->redis.addresses);
     for (size_t i = 0; i < c->n_backends; i++) {
         conf_free_addresses(&c->backends[i]);
         wipe_free(&c->backends[i].master_password);

@@ -67,6 +67,8 @@ bool conf_offers(const struct conf_proxy *p, const struct sasl_mechanism *m);
 bool conf_takes_passwords(const struct conf_proxy *p);
 /* May the account of this key sign in as others (masters)? */
 bool conf_is_master(const struct conf *c, const char *key);
+/* Is a store, or are its Sentinels, reached by TLS? */
+bool conf_redis_has_tls(const struct conf_redis *r);
 /* The files of the nth certificate for clients, and of its key: of tls_cert and tls_key, then of tls_certs; to
  * free. False: there are no more. */
 bool conf_certificate(const struct conf_proxy *p, size_t nth, char **_cert, char **_key) MUST_CHECK;

@@ -124,9 +124,10 @@ static bool load_redis_password(const struct conf_source *src, const char *optio
     return *password != NULL;
 }
 
-static bool load_redis_passwords(struct conf_redis *r, const struct conf_source *src)
+static bool load_redis_passwords(struct conf_redis *r, const struct conf_source *src, size_t nth)
 {
-    struct address *a = &r->address;
+    struct conf_place at = place("redis", NULL, "url");
+    struct address *a = &r->addresses[nth];
     bool ok = load_redis_password(src, "password_file", r->password_file, &a->password);
 
     if (*r->sentinel_password_file && !address_has_sentinels(a))
@@ -134,8 +135,9 @@ static bool load_redis_passwords(struct conf_redis *r, const struct conf_source 
     ok = load_redis_password(src, "sentinel_password_file", r->sentinel_password_file,
                              &a->sentinel_password) &&
          ok;
+    at.nth = nth;
     if (ok && ((a->user && !a->password) || (a->sentinel_user && !a->sentinel_password)))
-        return conf_fail(src, place("redis", NULL, "url"),
+        return conf_fail(src, at,
                          "it names a user and no password: write \":password\" behind the user, or give %s",
                          a->user && !a->password ? "password_file" : "sentinel_password_file");
     return ok;
@@ -187,25 +189,59 @@ static bool check_redis_plain(const struct conf_redis *r, const struct conf_sour
                                 "is of no use without TLS: url has to begin with rediss:// or sentinels://");
 }
 
+bool conf_redis_has_tls(const struct conf_redis *r)
+{
+    for (size_t i = 0; i < r->urls.n; i++)
+        if (address_has_tls(&r->addresses[i]))
+            return true;
+    return false;
+}
+
+static bool check_redis_url(struct conf_redis *r, const struct conf_source *src, struct conf_place at)
+{
+    struct address *a = &r->addresses[at.nth];
+    const char *url = r->urls.items[at.nth];
+
+    if (!conf_take_address(src, at, url, redis_prefixes, "an address of a Redis",
+                           "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N], "
+                           "sentinel://host[:port],host[:port]/NAME or sentinels://...",
+                           a))
+        return false;
+    bool unusable = a->host && a->port == 0;
+    for (size_t i = 0; i < a->n_hosts; i++)
+        unusable = unusable || a->hosts[i].port == 0;
+    for (size_t i = 0; i < at.nth; i++)
+        if (!strcmp(url, r->urls.items[i]))
+            return conf_fail(src, at, "two stores have one url: each needs a Redis of its own");
+    return !unusable || conf_fail(src, at, "port 0 cannot be connected to");
+}
+
+static bool check_redis_urls(struct conf_redis *r, const struct conf_source *src)
+{
+    struct conf_place at = place("redis", NULL, "url");
+    bool ok = true;
+
+    if (r->urls.n == 0)
+        return conf_fail(src, at, "names no Redis");
+    if (r->urls.n > SITE_STORES_MAX)
+        return conf_fail(src, at, "names %zu stores; expected %d at most", r->urls.n, SITE_STORES_MAX);
+    r->addresses = xcalloc(r->urls.n, sizeof(*r->addresses));
+    for (; at.nth < r->urls.n; at.nth++)
+        ok = check_redis_url(r, src, at) && ok;
+    for (size_t i = 0; ok && i < r->urls.n; i++)
+        ok = load_redis_passwords(r, src, i);
+    return ok;
+}
+
 static bool check_redis(struct conf *c, const struct conf_source *src)
 {
     struct conf_redis *r = &c->redis;
-    struct conf_place at = place("redis", NULL, "url");
+    struct conf_place at = place("redis", NULL, "prefix");
     size_t n = strlen(r->prefix);
 
-    bool ok = conf_take_address(src, at, r->url, redis_prefixes, "an address of a Redis",
-                                "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N], "
-                                "sentinel://host[:port],host[:port]/NAME or sentinels://...",
-                                &r->address);
-    bool unusable = r->address.host && r->address.port == 0;
-    for (size_t i = 0; i < r->address.n_hosts; i++)
-        unusable = unusable || r->address.hosts[i].port == 0;
-    if (unusable)
-        ok = conf_fail(src, at, "port 0 cannot be connected to");
-    ok = ok && load_redis_passwords(r, src);
+    bool ok = check_redis_urls(r, src);
     if (ok)
-        ok = address_has_tls(&r->address) ? check_redis_tls(r, src) : check_redis_plain(r, src);
-    at.option = "prefix";
+        ok = conf_redis_has_tls(r) ? check_redis_tls(r, src) : check_redis_plain(r, src);
     if (n == 0 || n > NAME_MAX_LEN || strspn(r->prefix, LETTERS DIGITS "._-:") != n ||
         r->prefix[n - 1] == ':')
         return conf_fail(src, at,

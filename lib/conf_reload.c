@@ -69,6 +69,16 @@ static void keep_password(char **password, const char *known)
     *password = known ? xsecret(span_str(known)) : NULL;
 }
 
+static void copy_stores(struct conf_redis *to, const struct conf_redis *from)
+{
+    to->addresses = xcalloc(to->urls.n, sizeof(*to->addresses));
+    for (size_t i = 0; i < to->urls.n; i++) {
+        parse_again(&to->addresses[i], to->urls.items[i]);
+        keep_password(&to->addresses[i].password, from->addresses[i].password);
+        keep_password(&to->addresses[i].sentinel_password, from->addresses[i].sentinel_password);
+    }
+}
+
 static void reload_derive(struct conf *c)
 {
     c->migration.alias_table = NULL;
@@ -89,9 +99,7 @@ struct conf *conf_copy(const struct conf *c)
             copy_titled(to, &sections[i]);
         else
             copy_strings(sections[i].name, (char *)to + sections[i].offset);
-    parse_again(&to->redis.address, to->redis.url);
-    keep_password(&to->redis.address.password, c->redis.address.password);
-    keep_password(&to->redis.address.sentinel_password, c->redis.address.sentinel_password);
+    copy_stores(&to->redis, &c->redis);
     for (size_t i = 0; i < to->n_backends; i++) {
         conf_make_addresses(&to->backends[i]);
         to->backends[i].master_password = to->backends[i].doveadm_key = NULL;
@@ -325,9 +333,9 @@ static void reload_addresses(struct conf *c)
 /* The password of the file is read anew where the file is the same, too. */
 static void reload_secrets(struct conf *c, struct conf *fresh)
 {
-    struct address *r = &c->redis.address, *other_r = &fresh->redis.address;
-
-    reload_secret(c->redis.password_file, &r->password, &other_r->password);
+    for (size_t i = 0; i < c->redis.urls.n && i < fresh->redis.urls.n; i++)
+        reload_secret(c->redis.password_file, &c->redis.addresses[i].password,
+                      &fresh->redis.addresses[i].password);
     for (size_t i = 0; i < c->n_backends; i++) {
         struct conf_backend *b = &c->backends[i];
         struct conf_backend *other = find_titled(fresh, conf_section("backend"), b->name);

@@ -203,8 +203,8 @@ static void events_on_redis(void *owner, bool up, const char *detail)
 
 /* ---- life ---- */
 
-struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, events_news_fn news,
-                          void *owner)
+struct events *events_new(struct loop *l, const struct conf *conf, const struct address *store, event_fn fn,
+                          events_news_fn news, void *owner)
 {
     struct events *e = xcalloc(1, sizeof(*e));
     e->key = xasprintf("%s:events", conf->redis.prefix);
@@ -213,7 +213,7 @@ struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, 
     e->news = news;
     e->owner = owner;
     e->rest = timer_new(l, events_on_rested, e);
-    e->redis = redis_new(l, &conf->redis, e->timeout_ms, events_on_redis, e);
+    e->redis = redis_new(l, &conf->redis, store, e->timeout_ms, events_on_redis, e);
     return e;
 }
 

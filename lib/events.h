@@ -29,8 +29,9 @@ struct events;
 typedef void (*event_fn)(void *owner, const struct event *e);
 typedef void (*events_news_fn)(void *owner, enum events_news news);
 
-struct events *events_new(struct loop *l, const struct conf *conf, event_fn fn, events_news_fn news,
-                          void *owner);
+/* store: where it is (store_address()); borrowed. */
+struct events *events_new(struct loop *l, const struct conf *conf, const struct address *store, event_fn fn,
+                          events_news_fn news, void *owner);
 void events_free(struct events **e);
 /* For an owner to whom most events are of no use, as to a thread of a proxy those of accounts that it does not have: what
  * comes within rest_ms behind a read is read at once then, by one command. Each read costs Redis as much as ten events do,

@@ -188,7 +188,8 @@ struct jobs *jobs_new(struct store *s, const char *consumer, uint64_t silence_ms
     j->owner = owner;
     j->keys[LOGINS] = store_key(s, "jobs");
     j->keys[BULK] = store_key(s, "jobs:bulk");
-    j->redis = redis_new(store_loop(s), &store_conf(s)->redis, REDIS_TIMEOUT_MS, jobs_on_redis, j);
+    j->redis =
+        redis_new(store_loop(s), &store_conf(s)->redis, store_address(s), REDIS_TIMEOUT_MS, jobs_on_redis, j);
     redis_set_silence(j->redis, silence_ms);
     return j;
 }

@@ -128,7 +128,7 @@ static void learn_ask(struct pupil *p)
                                                     .credential = credential_of_password(
                                                         p->b->master_user, p->b->master_password),
                                                     .user = p->b->check_user,
-                                                    .site = store_id(l->store),
+                                                    .site = store_site_id(l->store),
                                                     .ttl = LEARN_HOPS,
                                                     .limits = {.high_water = 64 << 10, .queue_max = 1 << 20},
                                                     .connect_timeout_ms = LEARN_CONNECT_MS,

@@ -93,7 +93,7 @@ const struct section sections[] = {
 const size_t n_sections = COUNTOF(sections);
 
 const struct option options[] = {
-    {"redis", "url", OPTION_STRING, offsetof(struct conf_redis, url), .def = "redis://127.0.0.1:6379/0",
+    {"redis", "url", OPTION_LIST, offsetof(struct conf_redis, urls), .def = "{\"redis://127.0.0.1:6379/0\"}",
      .text =
          "redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:///path[?db=N], or "
          "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME, sentinels:// where they "

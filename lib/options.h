@@ -39,10 +39,12 @@ struct conf_list {
     size_t n;
 };
 
+enum { SITE_STORES_MAX = 1 /* of a site: not all programs obey more of them yet */ };
+
 struct conf_redis {
-    char *url;
-    struct address address;                       /* from url, and from the files that hold passwords */
-    char *password_file, *sentinel_password_file; /* "" = the password is in url, or there is none */
+    struct conf_list urls;     /* option "url": one a store */
+    struct address *addresses; /* made of them, and of the files that hold passwords; owned */
+    char *password_file, *sentinel_password_file; /* "" = passwords are in url, or there are none */
     char *ca_file;
     struct conf_list pin;     /* conf_pin() */
     char *tls_name;           /* "" = the host */

@@ -32,7 +32,8 @@ enum phase { PHASE_DOWN, PHASE_ASKING, PHASE_DIALING, PHASE_SIGNIN, PHASE_UP };
 
 struct redis {
     struct loop *loop;
-    const struct conf_redis *conf; /* borrowed */
+    const struct conf_redis *conf; /* borrowed, as the address */
+    const struct address *address;
     uint64_t timeout_ms;
     redis_state_fn fn;
     void *owner; /* borrowed */
@@ -296,7 +297,7 @@ static void on_data(struct redis *r)
 /* In TLS 1.3 a server says behind the handshake what it thinks of our certificate. */
 static const char *wanted_way(const struct redis *r)
 {
-    const struct address *a = &r->conf->address;
+    const struct address *a = r->address;
 
     if (r->policy)
         return tls_policy_shows(r->policy) ? "another certificate than that of tls_cert"
@@ -309,7 +310,7 @@ static const char *wanted_way(const struct redis *r)
 static void lose_connection(struct redis *r, const char *what)
 {
     const char *way = wanted_way(r);
-    bool password = r->conf->address.password != NULL;
+    bool password = r->address->password != NULL;
 
     if (r->answered || (password && !way)) {
         lose(r, what);
@@ -434,7 +435,7 @@ static void sign_in_refused(struct redis *r, const char *what, const struct repl
 
 static bool redis_has_sentinels(const struct redis *r)
 {
-    return address_has_sentinels(&r->conf->address);
+    return address_has_sentinels(r->address);
 }
 
 static void now_up(struct redis *r)
@@ -478,11 +479,11 @@ static void on_select(void *owner, enum redis_rc rc, const struct reply *reply)
 static void send_select(struct redis *r)
 {
     char db[16];
-    if (r->conf->address.db == 0) {
+    if (r->address->db == 0) {
         check_role(r);
         return;
     }
-    snprintf(db, sizeof(db), "%u", (unsigned)r->conf->address.db);
+    snprintf(db, sizeof(db), "%u", (unsigned)r->address->db);
     struct span argv[] = {span_str("SELECT"), span_str(db)};
     send_command(r, argv, COUNTOF(argv), pending_new(on_select, r, r->timeout_ms));
 }
@@ -516,7 +517,7 @@ static void send_ping(struct redis *r)
 
 static void send_auth(struct redis *r)
 {
-    const struct address *a = &r->conf->address;
+    const struct address *a = r->address;
     struct span argv[3] = {span_str("AUTH")};
     size_t n = 1;
     if (!a->password) {
@@ -618,7 +619,7 @@ static bool redis_make_policy(struct redis *r)
 {
     char *error = NULL;
 
-    if (!address_has_tls(&r->conf->address) || r->policy_given || (r->policy && !r->policy_old))
+    if (!address_has_tls(r->address) || r->policy_given || (r->policy && !r->policy_old))
         return true;
     struct tls_policy *fresh = tls_policy_redis(r->conf, &error);
     if (fresh) {
@@ -634,7 +635,8 @@ static bool redis_make_policy(struct redis *r)
 
 static void redis_ask(struct redis *r, sentinel_fn fn)
 {
-    r->sentinel = sentinel_ask(r->loop, r->conf, r->policy, &r->sentinel_first, r->timeout_ms, fn, r);
+    r->sentinel =
+        sentinel_ask(r->loop, r->conf, r->address, r->policy, &r->sentinel_first, r->timeout_ms, fn, r);
 }
 
 static void redis_on_poll(void *owner)
@@ -656,17 +658,18 @@ static void on_retry(void *owner)
     if (asks)
         redis_ask(r, on_master);
     else
-        dial_address(r, &r->conf->address);
+        dial_address(r, r->address);
 }
 
 /* ---- life ---- */
 
-struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
-                        void *owner)
+struct redis *redis_new(struct loop *l, const struct conf_redis *conf, const struct address *address,
+                        uint64_t timeout_ms, redis_state_fn fn, void *owner)
 {
     struct redis *r = xcalloc(1, sizeof(*r));
     r->loop = l;
     r->conf = conf;
+    r->address = address;
     r->timeout_ms = timeout_ms;
     r->fn = fn;
     r->owner = owner;

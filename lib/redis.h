@@ -37,10 +37,10 @@ typedef void (*redis_fn)(void *owner, enum redis_rc rc, const struct reply *r);
 typedef void (*redis_state_fn)(void *owner, bool up, const char *detail);
 
 /* One element is at most 64 MiB, an answer at most 1,000,000 elements and 256 MiB: what exceeds that breaks
- * the connection. conf must live as long as the connection. fn is told of a failure to connect too, but not
+ * the connection. conf, and the address, which is one of conf, must live as long as the connection. fn is told of a failure to connect too, but not
  * again while the reason stays the same. */
-struct redis *redis_new(struct loop *l, const struct conf_redis *conf, uint64_t timeout_ms, redis_state_fn fn,
-                        void *owner);
+struct redis *redis_new(struct loop *l, const struct conf_redis *conf, const struct address *address,
+                        uint64_t timeout_ms, redis_state_fn fn, void *owner);
 /* To be called right behind redis_new(): with TLS it goes by this policy, which it holds, and not by the files of conf. */
 void redis_use_policy(struct redis *r, struct tls_policy *policy);
 void redis_free(struct redis **r);

@@ -31,6 +31,10 @@ typedef void (*lease_fn)(void *owner, enum lease_event ev);
 /* s: a connection of its own (store_new_beside()), so that no queue of other calls delays a renewal. */
 struct lease *lease_new(struct store *s, const char *id, uint64_t lease_ms, uint64_t long_ms, lease_fn fn,
                         void *owner);
+/* The same under the incarnation's name of another lease, that of another store (lib/stores.h): a thread is one and the
+ * same in all of them. */
+struct lease *lease_new_as(struct store *s, const char *incarnation, uint64_t lease_ms, uint64_t long_ms,
+                           lease_fn fn, void *owner);
 void lease_free(struct lease **l);
 /* The incarnation's name, "<id>-<random>"; names of sessions begin with it. */
 const char *lease_incarnation(const struct lease *l);

@@ -251,6 +251,15 @@ static char *name_incarnation(const char *id)
 struct lease *lease_new(struct store *s, const char *id, uint64_t lease_ms, uint64_t long_ms, lease_fn fn,
                         void *owner)
 {
+    char *name = name_incarnation(id);
+    struct lease *l = lease_new_as(s, name, lease_ms, long_ms, fn, owner);
+    free(name);
+    return l;
+}
+
+struct lease *lease_new_as(struct store *s, const char *incarnation, uint64_t lease_ms, uint64_t long_ms,
+                           lease_fn fn, void *owner)
+{
     struct lease *l = xcalloc(1, sizeof(*l));
     struct loop *loop = store_loop(s);
     l->s = s;
@@ -259,7 +268,7 @@ struct lease *lease_new(struct store *s, const char *id, uint64_t lease_ms, uint
     l->lease_ms = lease_ms;
     l->brief.length_ms = lease_ms;
     l->wide.length_ms = long_ms < lease_ms ? lease_ms : long_ms;
-    l->incarnation = name_incarnation(id);
+    l->incarnation = xstrdup(incarnation);
     if (gethostname(l->host, sizeof(l->host) - 1) != 0)
         l->host[0] = '\0';
     /* Scripts compare as doubles: below 2^53 for as long as anything runs. */

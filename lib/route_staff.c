@@ -358,13 +358,19 @@ void route_init(struct store *s, uint64_t generation, const char *restore, route
 {
     struct args a = {0};
     char id[33];
+    struct store_site *site = store_site(s);
     random_hex(id, 16);
+    if (!*site->id)
+        random_hex(site->id, 16);
     args_text(&a, id);
     args_number(&a, store_quarantine_length_ms(s));
     args_number(&a, generation);
     args_bool(&a, restore != NULL);
     args_text(&a, store_conf(s)->migration.source);
     args_text(&a, restore);
+    args_number(&a, store_nth(s) + 1);
+    args_number(&a, store_conf(s)->redis.urls.n);
+    args_text(&a, site->id);
     route_run(s, "init", &a, fn, owner);
 }
 

@@ -7,14 +7,16 @@
 
 struct sentinel {
     struct loop *loop;
-    const struct conf_redis *conf; /* borrowed */
-    struct tls_policy *policy;     /* held; NULL without TLS */
-    size_t *first;                 /* borrowed */
+    const struct conf_redis *conf; /* borrowed, as the address */
+    const struct address *address;
+    struct tls_policy *policy; /* held; NULL without TLS */
+    size_t *first;             /* borrowed */
     size_t tried;
     uint64_t share_ms;
     sentinel_fn fn;
-    void *owner;           /* borrowed */
-    struct conf_redis one; /* the Sentinel that is asked, as a Redis; its strings are borrowed */
+    void *owner;                /* borrowed */
+    struct conf_redis one;      /* the Sentinel that is asked, as a Redis ... */
+    struct address one_address; /* ... and where it is; strings are borrowed */
     struct redis *redis;
     struct timer *timer; /* over the one that is asked */
     struct loop_task next;
@@ -40,7 +42,7 @@ void sentinel_cancel(struct sentinel **sp)
 
 static size_t sentinel_current(const struct sentinel *s)
 {
-    return (*s->first + s->tried) % s->conf->address.n_hosts;
+    return (*s->first + s->tried) % s->address->n_hosts;
 }
 
 static void sentinel_finish(struct sentinel *s, size_t replicas)
@@ -63,7 +65,7 @@ static void sentinel_finish(struct sentinel *s, size_t replicas)
 /* On to the next one, from the loop: this comes from inside of the connection that ends. */
 static void sentinel_give_up(struct sentinel *s, const char *why)
 {
-    const struct address_host *h = &s->conf->address.hosts[sentinel_current(s)];
+    const struct address_host *h = &s->address->hosts[sentinel_current(s)];
 
     free(s->detail);
     free(s->master.host);
@@ -123,7 +125,7 @@ static void sentinel_on_replicas(void *owner, enum redis_rc rc, const struct rep
 static void on_state(void *owner, bool up, const char *detail)
 {
     struct sentinel *s = owner;
-    struct span name = span_str(s->conf->address.master);
+    struct span name = span_str(s->address->master);
     struct span master[] = {span_str("SENTINEL"), span_str("GET-MASTER-ADDR-BY-NAME"), name};
     struct span replicas[] = {span_str("SENTINEL"), span_str("REPLICAS"), name};
 
@@ -137,16 +139,16 @@ static void on_state(void *owner, bool up, const char *detail)
 
 static void ask_one(struct sentinel *s)
 {
-    const struct address *a = &s->conf->address;
+    const struct address *a = s->address;
     const struct address_host *h = &a->hosts[sentinel_current(s)];
 
-    s->one = (struct conf_redis){.tls_name = s->conf->tls_name,
-                                 .address = {.scheme = s->policy ? ADDRESS_REDISS : ADDRESS_REDIS,
-                                             .host = h->host,
-                                             .port = h->port,
-                                             .user = a->sentinel_user,
-                                             .password = a->sentinel_password}};
-    s->redis = redis_new(s->loop, &s->one, s->share_ms, on_state, s);
+    s->one = (struct conf_redis){.tls_name = s->conf->tls_name};
+    s->one_address = (struct address){.scheme = s->policy ? ADDRESS_REDISS : ADDRESS_REDIS,
+                                      .host = h->host,
+                                      .port = h->port,
+                                      .user = a->sentinel_user,
+                                      .password = a->sentinel_password};
+    s->redis = redis_new(s->loop, &s->one, &s->one_address, s->share_ms, on_state, s);
     if (s->policy)
         redis_use_policy(s->redis, s->policy);
     timer_start(s->timer, s->share_ms);
@@ -157,21 +159,27 @@ static void on_next(struct loop_task *task)
     struct sentinel *s = CONTAINER_OF(task, struct sentinel, next);
 
     redis_free(&s->redis);
-    if (++s->tried < s->conf->address.n_hosts)
+    if (++s->tried < s->address->n_hosts)
         ask_one(s);
     else
         sentinel_finish(s, 0);
 }
 
-struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, struct tls_policy *policy,
-                              size_t *first, uint64_t timeout_ms, sentinel_fn fn, void *owner)
+struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, const struct address *address,
+                              struct tls_policy *policy, size_t *first, uint64_t timeout_ms, sentinel_fn fn,
+                              void *owner)
 {
     struct sentinel *s = xcalloc(1, sizeof(*s));
 
-    *s = (struct sentinel){
-        .loop = l, .conf = conf, .first = first, .fn = fn, .owner = owner, .next.fn = on_next};
+    *s = (struct sentinel){.loop = l,
+                           .conf = conf,
+                           .address = address,
+                           .first = first,
+                           .fn = fn,
+                           .owner = owner,
+                           .next.fn = on_next};
     s->policy = policy ? tls_policy_hold(policy) : NULL;
-    s->share_ms = timeout_ms / conf->address.n_hosts;
+    s->share_ms = timeout_ms / address->n_hosts;
     s->share_ms = s->share_ms ? s->share_ms : 1;
     s->timer = timer_new(l, sentinel_on_timer, s);
     ask_one(s);

@@ -16,10 +16,11 @@ struct sentinel; /* one question */
 typedef void (*sentinel_fn)(void *owner, const struct address_host *master, size_t replicas,
                             const char *detail);
 
-/* conf is borrowed. policy is for TLS, as redis.h makes it; NULL without; borrowed for the call. *first is the number of the Sentinel to begin with, and becomes that of the one that
+/* conf is borrowed, and so is the address, one with Sentinels. policy is for TLS, as redis.h makes it; NULL without; borrowed for the call. *first is the number of the Sentinel to begin with, and becomes that of the one that
  * answered. fn is never called before sentinel_ask() has returned. */
-struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, struct tls_policy *policy,
-                              size_t *first, uint64_t timeout_ms, sentinel_fn fn, void *owner);
+struct sentinel *sentinel_ask(struct loop *l, const struct conf_redis *conf, const struct address *address,
+                              struct tls_policy *policy, size_t *first, uint64_t timeout_ms, sentinel_fn fn,
+                              void *owner);
 /* Nulls *s; no callback comes after it. *s may be NULL. */
 void sentinel_cancel(struct sentinel **s);
 

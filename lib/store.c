@@ -46,6 +46,8 @@ TAILQ_HEAD(call_list, call);
 struct store {
     struct loop *loop;
     const struct conf *conf; /* borrowed */
+    size_t nth;
+    struct store_site *site; /* borrowed */
     store_state_fn fn;
     void *owner; /* borrowed */
     struct redis *redis;
@@ -90,6 +92,21 @@ const struct conf *store_conf(const struct store *s)
     return s->conf;
 }
 
+size_t store_nth(const struct store *s)
+{
+    return s->nth;
+}
+
+const struct address *store_address(const struct store *s)
+{
+    return &s->conf->redis.addresses[s->nth];
+}
+
+struct store_site *store_site(const struct store *s)
+{
+    return s->site;
+}
+
 struct store_waits *store_waits(struct store *s)
 {
     return &s->waits;
@@ -103,6 +120,11 @@ uint64_t store_generation(const struct store *s)
 const char *store_id(const struct store *s)
 {
     return s->id;
+}
+
+const char *store_site_id(const struct store *s)
+{
+    return s->conf->redis.urls.n == 1 ? store_id(s) : s->site->id;
 }
 
 uint64_t store_quarantine_ms(const struct store *s)
@@ -398,6 +420,32 @@ static void source_differs(struct store *s, struct span source)
     free(theirs);
 }
 
+/* r: which store it is, of how many, by its record. */
+static void store_misplaced(struct store *s, const struct reply *r)
+{
+    char *place = xspandup(reply_str(reply_at(r, 1))), *of = xspandup(reply_str(reply_at(r, 2)));
+    char *text = xasprintf(
+        "by its record this is store %s of %s, and by url in the section redis of this configuration it is %zu of %zu: "
+        "all programs have to name all stores of the site, in the order in which they were made; a site gets more of "
+        "them as the handbook's chapter on Redis says",
+        place, of, s->nth + 1, s->conf->redis.urls.n);
+
+    now_foreign(s, text);
+    free(text);
+    free(place);
+    free(of);
+}
+
+/* False: it belongs with other stores than those that this process knows. */
+static bool take_site(struct store *s, struct span site)
+{
+    if (s->conf->redis.urls.n == 1)
+        return true;
+    if (!*s->site->id)
+        snprintf(s->site->id, sizeof(s->site->id), "%.*s", (int)site.len, (const char *)site.p);
+    return span_is(site, s->site->id);
+}
+
 static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct store *s = owner;
@@ -413,9 +461,14 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
         library_load(&s->library);
     } else if (span_is(word, "greet")) {
         say(s, "greet");
+    } else if (span_is(word, "ok") && !take_site(s, reply_str(reply_at(r, 4)))) {
+        now_foreign(s,
+                    "this store was made for another site than those of the other urls in the section redis");
     } else if (span_is(word, "ok") && take_id(s, reply_str(reply_at(r, 1)))) {
         note_replicas(s);
         hello_ok(s, r);
+    } else if (span_is(word, "place")) {
+        store_misplaced(s, r);
     } else if (span_is(word, "nostore")) {
         now_foreign(
             s,
@@ -435,8 +488,10 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 
 static void say(struct store *s, const char *script)
 {
-    char number[24];
+    char number[24], place[24], of[24];
     snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
+    snprintf(place, sizeof(place), "%zu", s->nth + 1);
+    snprintf(of, sizeof(of), "%zu", s->conf->redis.urls.n);
     struct span argv[] = {span_str("FCALL"),
                           span_str(library_function(script)),
                           span_str("1"),
@@ -444,7 +499,9 @@ static void say(struct store *s, const char *script)
                           span_str(first_of(s)->id),
                           span_str(number),
                           span_str(s->conf->migration.source ? s->conf->migration.source : ""),
-                          span_str(s->alarms ? "1" : "")};
+                          span_str(s->alarms ? "1" : ""),
+                          span_str(place),
+                          span_str(of)};
     FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }
@@ -754,12 +811,14 @@ void store_forget(struct store *s, void *owner)
 
 /* ---- life ---- */
 
-struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
-                        void *owner)
+struct store *store_new(struct loop *l, const struct conf *conf, size_t nth, struct store_site *site,
+                        uint64_t timeout_ms, store_state_fn fn, void *owner)
 {
     struct store *s = xcalloc(1, sizeof(*s));
     s->loop = l;
     s->conf = conf;
+    s->nth = nth;
+    s->site = site;
     s->fn = fn;
     s->owner = owner;
     s->id = xstrdup("");
@@ -768,14 +827,14 @@ struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeou
     TAILQ_INIT(&s->refused);
     waits_init(&s->waits);
     s->again = timer_new(l, on_again, s);
-    s->redis = redis_new(l, &conf->redis, timeout_ms, on_redis, s);
+    s->redis = redis_new(l, &conf->redis, store_address(s), timeout_ms, on_redis, s);
     s->library = (struct library){.redis = s->redis, .fn = on_library, .owner = s};
     return s;
 }
 
 struct store *store_new_beside(struct store *first, uint64_t timeout_ms, store_state_fn fn, void *owner)
 {
-    struct store *s = store_new(first->loop, first->conf, timeout_ms, fn, owner);
+    struct store *s = store_new(first->loop, first->conf, first->nth, first->site, timeout_ms, fn, owner);
     assert(!first->first && !first->beside);
     s->first = first;
     first->beside = s;

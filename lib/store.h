@@ -6,7 +6,11 @@
  * restart or a failover, which gives a new "generation" (the time in ms, so that two servers give none twice)
  * and opens a quarantine. A store that is missing (never made by `imapferryctl init`, or
  * emptied), or that has another id, is STORE_FOREIGN: nothing works on it, since an empty Redis must never
- * mean "everybody is on the old server". */
+ * mean "everybody is on the old server".
+ *
+ * A site may have several stores (stores.h). Each has on record which one it is, of how many, and an id that they
+ * share. Where the configuration says otherwise (an url is missing, there is one more, two are exchanged, one is of
+ * another site), accounts would be looked for in a store that does not know them: it is STORE_FOREIGN, too. */
 #ifndef IMAPFERRY_STORE_H
 #define IMAPFERRY_STORE_H
 
@@ -20,8 +24,15 @@ struct store;
  * reason of STORE_DOWN. */
 typedef void (*store_state_fn)(void *owner, enum store_state state, const char *detail);
 
-struct store *store_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, store_state_fn fn,
-                        void *owner);
+/* What the stores of one site have in common. It is made with them (`init`), and the first one that answers tells
+ * this process. */
+struct store_site {
+    char id[40]; /* "": not known, or the site has one store alone */
+};
+
+/* nth: which url of the section redis. site: borrowed. */
+struct store *store_new(struct loop *l, const struct conf *conf, size_t nth, struct store_site *site,
+                        uint64_t timeout_ms, store_state_fn fn, void *owner);
 /* A second connection to the same store, for what must not wait behind the calls of the first one (a lease).
  * The two have one identity: whichever says "hello" first has read the id for both. Where one of them finds a
  * newer generation, the other asks for its own with a "hello", and a connection that is still to a former
@@ -33,6 +44,10 @@ void store_set_silence(struct store *s, uint64_t ms);
 enum store_state store_state(const struct store *s);
 struct loop *store_loop(const struct store *s);
 const struct conf *store_conf(const struct store *s);
+/* Which url of the section redis, and what it says; borrowed. */
+size_t store_nth(const struct store *s);
+const struct address *store_address(const struct store *s);
+struct store_site *store_site(const struct store *s);
 /* Inside of a callback that did not get what it asked for: the reason, as a sentence for people (for example
  * "Redis does not answer"; where Redis did answer, with what). Borrowed until the next answer. */
 const char *store_why(const struct store *s);
@@ -51,6 +66,8 @@ void store_sound_alarm(struct store *s);
 uint64_t store_generation(const struct store *s);
 /* The store's id, NULL until it is known; borrowed. */
 const char *store_id(const struct store *s);
+/* By what the site is known: that id, or, where it has several stores, the one that they share. NULL until it is known; borrowed. */
+const char *store_site_id(const struct store *s);
 /* Milliseconds that the quarantine still lasts as of the last hello, 0 = none. */
 uint64_t store_quarantine_ms(const struct store *s);
 /* How long a quarantine has to last after a change of server, for this program's configuration (the store

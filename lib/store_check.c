@@ -155,7 +155,7 @@ static void check_info(struct check *c, const struct reply *r)
 
 static bool has_sentinels(const struct check *c)
 {
-    return address_has_sentinels(&store_conf(c->s)->redis.address);
+    return address_has_sentinels(store_address(c->s));
 }
 
 static void check_fsync(struct check *c, const struct reply *r)

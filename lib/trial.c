@@ -76,7 +76,7 @@ static void trial_redis(const struct conf *c, struct conf_source *src)
     const char *const files[] = {c->redis.ca_file, c->redis.tls_cert, c->redis.tls_key};
     char *error = NULL;
 
-    if (!address_has_tls(&c->redis.address))
+    if (!conf_redis_has_tls(&c->redis))
         return;
     for (size_t i = 0; i < COUNTOF(files); i++)
         if (*files[i] && access(files[i], R_OK) != 0)

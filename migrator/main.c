@@ -9,13 +9,10 @@
 
 #include "lib/conf_files.h"
 #include "lib/http_status.h"
-#include "lib/instance.h"
-#include "lib/learner.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "lib/privileges.h"
 #include "lib/process.h"
-#include "lib/registry.h"
 #include "lib/sandbox.h"
 #include "lib/signals.h"
 #include "lib/trial.h"
@@ -24,67 +21,36 @@
 
 #include "migrator/account/proof_file.h"
 #include "migrator/api/api.h"
-#include "migrator/job/sweep.h"
-#include "migrator/job/worker.h"
-#include "migrator/late/errand.h"
-#include "migrator/late/schedule.h"
-#include "migrator/site/migrator.h"
-#include "migrator/site/recall.h"
+#include "migrator/branch.h"
+#include "migrator/census.h"
 
 enum {
     STORE_TIMEOUT_MS = 5000,
-    RECHECK_MS = 5000,  /* whether the store is safe is looked at again after it */
-    RECALL_MS = 60000,  /* while the store does not know flips of the journal, it is asked again after it */
-    CENSUS_MS = 15000,  /* how often accounts are counted for the metrics */
-    REPLICAS_MS = 1000, /* how often the replicas are counted */
-    STOP_MS = 8000,     /* what can't be ended safely in this time is left to another migrator */
+    STOP_MS = 8000, /* what can't be ended safely in this time is left to another migrator */
 };
 
 static const char usage[] =
     "usage: imapferry-migrator [-c FILE] [--check-conf] [--print-conf[=sample]] [--print-metrics] [--version]\n";
 
 struct program {
-    struct migrator m;
+    struct migrator m; /* what all branches share */
     struct conf *conf; /* owned, as all below */
     char *id;
-    struct schedule *schedule;
-    struct sweep *sweep;
-    struct worker *worker; /* NULL until the store was found to be safe */
-    struct timer *recheck, *replicas, *stop;
+    struct stores *stores;
+    struct branch *branches; /* one a store, by their places */
+    struct timer *stop;
     struct signals *signals;
     struct http_status status;
     struct http_server *metrics; /* NULL: metrics_listen is empty */
-    struct timer *census;
+    struct census *census;       /* NULL: likewise */
     struct watchdog *watchdog;
     struct sandbox *sandbox; /* NULL: it is locked */
-    struct instance *instance;
-    struct learner *learner;
-    bool ending; /* a signal came, or another process has our id */
-    bool checking;
-    bool is_ours; /* the id */
+    bool ending;             /* a signal came, or another process has our id */
+    bool is_ready;           /* work has begun */
     bool refused;
     struct api *api; /* NULL: none is wanted */
     unsigned parts;  /* that have not come to their end yet */
-    struct recall *recall;
-    char *unknown_flips;               /* what m.unknown_flips says */
-    bool recalled, paused;             /* for this generation; all migrations, for unknown flips */
-    uint64_t recalled_of, recalled_ms; /* generation; clock_boot_ms() */
-    char *told;                        /* of the store, and what; NULL: nothing yet */
-    enum durability told_of;
 };
-
-/* ---- the store: is it there, and does it keep what it is told? */
-
-static void start_work(struct program *g)
-{
-    g->worker = worker_new(&g->m);
-    g->schedule = schedule_new(&g->m);
-    g->sweep = sweep_new(&g->m);
-    g->m.errands = errands_new(&g->m);
-    LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
-        LOG_S("journal", g->conf->migrator.journal_dir));
-    process_notify("READY=1");
-}
 
 /* What hangs in the loop, hangs here. */
 static bool migrator_is_alive(void *owner)
@@ -93,239 +59,36 @@ static bool migrator_is_alive(void *owner)
     return true;
 }
 
-/* ---- does it know the flips of our journal? */
-
-static void migrator_on_paused(void *owner, enum route_rc rc, const char *detail)
-{
-    struct program *g = owner;
-
-    (void)detail;
-    g->paused = rc == ROUTE_OK;
-}
-
-/* All migrators stop: what this journal knows of is likely not all that was lost. Staff resume, and are not
- * contradicted. */
-static void migrator_pause_all(struct program *g)
-{
-    char *who = xasprintf("migrator %s", g->id);
-
-    if (!g->paused)
-        route_pause(g->m.store, true, who, g->unknown_flips, "", migrator_on_paused, g);
-    free(who);
-}
-
-static void migrator_take_recall(struct program *g, const struct recall_result *result)
-{
-    const char *folder = g->conf->migrator.journal_dir;
-    bool had = g->unknown_flips != NULL;
-
-    free(g->unknown_flips);
-    g->unknown_flips = result->unknown > 0 ? recall_text(result, folder) : NULL;
-    g->m.unknown_flips = g->unknown_flips;
-    if (g->unknown_flips) {
-        LOG(ERROR, "flips_unknown", LOG_U("accounts", result->unknown), LOG_S("names", result->names),
-            LOG_S("journal", folder), LOG_S("effect", "no job is begun, and all migrations are paused"),
-            LOG_S("detail", g->unknown_flips));
-        migrator_pause_all(g);
-    } else if (had) {
-        LOG(INFO, "flips_known", LOG_U("accounts", result->asked));
-        g->paused = false;
-    }
-}
-
-static void migrator_on_recall(void *owner, const struct recall_result *result)
-{
-    struct program *g = owner;
-
-    g->recall = NULL;
-    if (!result->answered && !*result->error)
-        return; /* the next look at the store asks again */
-    g->recalled = true;
-    g->recalled_ms = clock_boot_ms();
-    if (*result->error)
-        LOG(ERROR, "journal_unreadable", LOG_S("why", result->error));
-    else
-        migrator_take_recall(g, result);
-    if (!g->worker && !g->ending && g->is_ours && !g->m.store_unsafe)
-        start_work(g);
-}
-
-/* Also of each new generation: a Redis that restarted, or another master, may have lost what the one before
- * knew. */
-static void migrator_recall(struct program *g)
-{
-    uint64_t generation = store_generation(g->m.store);
-    bool again = g->unknown_flips && clock_boot_ms() - g->recalled_ms >= RECALL_MS;
-
-    if (g->recall || (g->recalled && g->recalled_of == generation && !again))
-        return;
-    g->recalled_of = generation;
-    g->recall = recall_start(g->m.store, g->conf->migrator.journal_dir, migrator_on_recall, g);
-}
-
-/* Once, and again where it is another thing. */
-static void tell_durability(struct program *g, enum durability d, const char *detail)
-{
-    bool same = g->told && g->told_of == d && !strcmp(g->told, detail), unsafe = d == DURABILITY_UNSAFE;
-
-    if (same && (g->worker || !unsafe))
-        return;
-    if (unsafe && !g->conf->redis.store_override)
-        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
-            LOG_S("effect", g->worker ? "no job is begun until it is safe, since a forgotten route loses mail"
-                                      : "nothing is migrated, since a forgotten route loses mail"),
-            LOG_S("override", "redis: store_override"));
-    else if (unsafe)
-        LOG(ERROR, "store_unsafe", LOG_S("detail", detail),
-            LOG_S("effect",
-                  "migrating all the same, as store_override says: routes may be lost, and mail with them"));
-    else if (d == DURABILITY_WARN)
-        LOG(WARN, "store_durability", LOG_S("detail", detail));
-    if (!unsafe && g->told && g->told_of == DURABILITY_UNSAFE)
-        LOG(INFO, "store_safe");
-    free(g->told);
-    g->told = xstrdup(detail);
-    g->told_of = d;
-}
-
-static void migrator_on_durability(void *owner, enum durability d, const char *detail)
-{
-    struct program *g = owner;
-
-    g->checking = false;
-    timer_start(g->recheck, RECHECK_MS); /* its settings can be changed while it runs */
-    if (d == DURABILITY_UNKNOWN)
-        return;
-    tell_durability(g, d, detail);
-    g->m.store_unsafe = d == DURABILITY_UNSAFE && !g->conf->redis.store_override;
-    if (g->m.store_unsafe || g->ending || !g->is_ours)
-        return;
-    migrator_recall(g);
-}
-
-static void migrator_check_store(void *owner)
-{
-    struct program *g = owner;
-
-    if (g->checking || g->ending || store_state(g->m.store) != STORE_UP)
-        return;
-    g->checking = true;
-    store_durability(g->m.store, migrator_on_durability, g);
-}
-
-static void on_replicas_timer(void *owner)
-{
-    struct program *g = owner;
-
-    store_look_at_replicas(g->m.store);
-    timer_start(g->replicas, REPLICAS_MS);
-}
-
-static void migrator_take_census(void *owner);
-
-static void migrator_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
-{
-    struct program *g = owner;
-
-    if (rc == ROUTE_OK)
-        route_log_unknown(g->m.store, rows, n);
-}
-
-static void migrator_on_store(void *owner, enum store_state state, const char *detail)
-{
-    static const char *const names[] = {[STORE_CONNECTING] = "connecting",
-                                        [STORE_UP] = "up",
-                                        [STORE_DOWN] = "down",
-                                        [STORE_FOREIGN] = "foreign"};
-    struct program *g = owner;
-
-    if (state == STORE_UP)
-        LOG(INFO, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
-    else
-        LOG(WARN, "store", LOG_S("state", names[state]), LOG_S("detail", detail));
-    if (state == STORE_UP) {
-        migrator_check_store(g);
-        route_counts_read(g->m.store, migrator_on_counts, g);
-        if (g->metrics)
-            migrator_take_census(g);
-    }
-    if (state == STORE_UP && g->learner)
-        learner_look(g->learner);
-    if (g->worker)
-        worker_store_changed(g->worker);
-}
-
 /* ---- what monitoring is told */
+
+/* Work on one store is work: those who ask for this take one that is not ready out of use. */
+static const char *migrator_lacks_work(const struct program *g)
+{
+    for (size_t i = 0; i < g->stores->n; i++)
+        if (!branch_lacks(&g->branches[i]))
+            return NULL;
+    return branch_lacks(&g->branches[0]);
+}
 
 static void migrator_lacks(void *owner, struct buf *out)
 {
     const struct program *g = owner;
+    const char *why = migrator_lacks_work(g);
 
     if (g->ending)
         buf_add_str(out, "the migrator is being stopped\n");
-    if (store_state(g->m.store) != STORE_UP)
-        buf_add_str(out, "Redis does not answer, or does not hold the store of this site\n");
-    else if (!g->is_ours)
-        buf_add_str(out, "it is not known yet whether another migrator has this id\n");
-    else if (g->m.store_unsafe)
-        buf_add_str(out, "Redis may forget what it is told (store_unsafe in the log)\n");
-    else if (g->unknown_flips)
-        buf_add_str(out,
-                    "Redis does not know switch-overs that this journal has (flips_unknown in the log)\n");
-    else if (!g->worker)
-        buf_add_str(out, "it has not begun to work yet\n");
+    if (why)
+        buf_add_str(out, why);
 }
 
 static void migrator_refresh(void *owner)
 {
     const struct program *g = owner;
+    bool all = true;
 
-    metric_set(METRIC_STORE_UP, store_state(g->m.store) == STORE_UP, NULL, NULL);
-}
-
-static void migrator_note_count(enum metric m, struct span name, const char *prefix, struct span number)
-{
-    size_t n = strlen(prefix);
-    uint64_t count;
-
-    if (name.len <= n || memcmp(name.p, prefix, n) != 0 || !span_u64(number, INT64_MAX, &count))
-        return;
-    char *value = xspandup(span_of(name.p + n, name.len - n));
-    metric_set(m, count, value, NULL);
-    free(value);
-}
-
-static void migrator_on_census(void *owner, enum route_rc rc, const struct span *rows, size_t n)
-{
-    (void)owner;
-    if (rc != ROUTE_OK)
-        return;
-    metric_clear(METRIC_ACCOUNTS);
-    metric_clear(METRIC_ACCOUNTS_AT);
-    for (int s = 0; s <= ROUTE_HELD; s++)
-        metric_set(METRIC_ACCOUNTS, 0, route_state_name((enum route_state)s), NULL);
-    for (size_t i = 1; i + 1 < n; i += 2) {
-        migrator_note_count(METRIC_ACCOUNTS, rows[i], "state:", rows[i + 1]);
-        migrator_note_count(METRIC_ACCOUNTS_AT, rows[i], "backend:", rows[i + 1]);
-    }
-}
-
-static void migrator_on_control(void *owner, enum route_rc rc, const struct route_control *c)
-{
-    (void)owner;
-    if (rc == ROUTE_OK)
-        metric_set(METRIC_PAUSED, c->paused, NULL, NULL);
-}
-
-static void migrator_take_census(void *owner)
-{
-    struct program *g = owner;
-
-    timer_start(g->census, CENSUS_MS);
-    if (store_state(g->m.store) != STORE_UP)
-        return;
-    route_counts_read(g->m.store, migrator_on_census, g);
-    route_control_read(g->m.store, migrator_on_control, g);
+    for (size_t i = 0; i < g->stores->n; i++)
+        all = all && store_state(g->stores->all[i]) == STORE_UP;
+    metric_set(METRIC_STORE_UP, all, NULL, NULL);
 }
 
 /* ---- the end */
@@ -349,32 +112,77 @@ static void stop_working(struct program *g)
 {
     g->ending = true;
     process_notify("STOPPING=1");
-    g->parts = 1 + (g->worker != NULL) + (g->api != NULL);
+    g->parts = 1 + (unsigned)g->stores->n + (g->api != NULL);
     timer_start(g->stop, STOP_MS);
     if (g->api)
         api_stop(g->api, migrator_on_part_ended, g);
-    schedule_free(&g->schedule);
-    sweep_free(&g->sweep);
-    if (g->worker)
-        worker_stop(g->worker, migrator_on_part_ended, g);
+    for (size_t i = 0; i < g->stores->n; i++)
+        if (!branch_stop(&g->branches[i], migrator_on_part_ended, g))
+            migrator_on_part_ended(g);
     migrator_on_part_ended(g);
 }
 
-/* Two of one id would take each other's jobs for their own. */
-static void migrator_on_instance(void *owner, enum instance_event ev, const char *where)
+/* ---- the branches */
+
+static void migrator_say_ready(struct program *g)
+{
+    if (g->is_ready)
+        return;
+    g->is_ready = true;
+    LOG(INFO, "ready", LOG_S("id", g->id), LOG_U("jobs", g->conf->migrator.jobs),
+        LOG_S("journal", g->conf->migrator.journal_dir));
+    process_notify("READY=1");
+}
+
+static void migrator_on_branch(void *owner, struct branch *b, enum branch_event ev)
 {
     struct program *g = owner;
 
-    if (ev == INSTANCE_OURS) {
-        g->is_ours = true;
-        migrator_check_store(g);
-        return;
+    (void)b;
+    switch (ev) {
+    case BRANCH_UP:
+        if (g->census)
+            census_look(g->census);
+        break;
+    case BRANCH_READY:
+        migrator_say_ready(g);
+        break;
+    case BRANCH_REFUSED:
+        g->refused = true;
+        if (!g->ending)
+            stop_working(g);
+        break;
     }
-    LOG(ERROR, "id_taken", LOG_S("id", g->id), LOG_S("by", where),
-        LOG_S("advice", "give each migrator an id of its own (migrator: id)"));
-    g->refused = true;
-    if (!g->ending)
-        stop_working(g);
+}
+
+static void migrator_on_store(void *owner, size_t place, enum store_state state, const char *detail)
+{
+    struct program *g = owner;
+
+    branch_on_store(&g->branches[place], state, detail);
+}
+
+static void migrator_make_branches(struct program *g)
+{
+    char token[INSTANCE_TOKEN];
+
+    instance_token(token);
+    g->branches = xcalloc(g->conf->redis.urls.n, sizeof(*g->branches));
+    g->stores = stores_new(g->m.loop, g->conf, STORE_TIMEOUT_MS, migrator_on_store, g);
+    for (size_t i = 0; i < g->stores->n; i++) {
+        g->m.store = g->stores->all[i];
+        branch_begin(&g->branches[i], &g->m, token, migrator_on_branch, g);
+    }
+    if (g->metrics)
+        g->census = census_new(g->stores);
+}
+
+static void migrator_end_branches(struct program *g)
+{
+    census_free(&g->census);
+    for (size_t i = 0; g->stores && i < g->stores->n; i++)
+        branch_end(&g->branches[i]);
+    stores_free(&g->stores);
 }
 
 static void migrator_on_signal(void *owner, unsigned count)
@@ -425,10 +233,13 @@ static void renewal_take(struct program *g, struct renewal *r)
     if (g->api)
         api_renewed(g->api, true);
     backends_renew(g->m.backends, r->tls);
-    learner_again(g->learner);
     if (before && r->seal) {
         g->m.seal = r->seal;
         r->seal = before;
+    }
+    for (size_t i = 0; i < g->stores->n; i++) {
+        learner_again(g->branches[i].learner);
+        g->branches[i].m.seal = g->m.seal;
     }
     LOG(INFO, "reloaded", LOG_S("file", g->conf->file));
     conf_log_old_tls(g->conf, CONF_MIGRATOR);
@@ -461,7 +272,7 @@ static void migrator_on_reload(void *owner)
         conf_log_refusal(error);
     renewal_drop(g, &r);
     free(error);
-    if (g->worker)
+    if (g->is_ready)
         process_notify("READY=1");
 }
 
@@ -476,13 +287,6 @@ static char *name_of(const struct conf *conf)
         return xstrdup(conf->migrator.id);
     gethostname(host, sizeof(host) - 1);
     return xstrdup(host);
-}
-
-static struct tls_policy *migrator_policy_of(void *owner, const struct conf_backend *backend)
-{
-    const struct program *g = owner;
-
-    return backends_tls(g->m.backends, backend);
 }
 
 /* The files are read. A folder that is not there is made for whom we become. No other thread is there yet. */
@@ -573,19 +377,10 @@ static bool make_parts(struct program *g, char **error)
         return false;
     proof_folder_make(c->migrator.journal_dir);
     migrator_lock_sandbox(g);
-    m->hooks = hooks_new(m->loop);
-    m->sightings = sightings_new();
-    m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, migrator_on_store, g);
-    store_sound_alarm(m->store);
-    g->learner = learner_new(m->store, migrator_policy_of, NULL, g);
-    store_set_silence(m->store, c->migrator.job_lease_ms * SILENCE_TENTHS / 10);
-    char token[INSTANCE_TOKEN];
-    instance_token(token);
-    g->instance = instance_new(m->store, "migrator", g->id, token, "", migrator_on_instance, g);
-    timer_start(g->replicas, REPLICAS_MS);
+    migrator_make_branches(g);
     if (g->metrics && !http_server_start(g->metrics, error))
         return false;
-    return !g->api || api_start(g->api, m, m->store, error);
+    return !g->api || api_start(g->api, &g->branches[0].m, g->stores->all[0], error);
 }
 
 static struct program *migrator_program_new(struct conf *conf)
@@ -596,10 +391,7 @@ static struct program *migrator_program_new(struct conf *conf)
     g->id = name_of(conf);
     g->sandbox = sandbox_new(sandbox_kind_of(conf)); /* before the loop */
     g->m = (struct migrator){.loop = loop_new(), .conf = conf, .id = g->id};
-    g->recheck = timer_new(g->m.loop, migrator_check_store, g);
-    g->replicas = timer_new(g->m.loop, on_replicas_timer, g);
     g->stop = timer_new(g->m.loop, migrator_end, g);
-    g->census = timer_new(g->m.loop, migrator_take_census, g);
     g->status = (struct http_status){METRIC_OF_MIGRATOR, migrator_lacks, migrator_refresh, g};
     g->signals = signals_new(g->m.loop, migrator_on_signal, migrator_on_reload, g);
     g->watchdog = watchdog_new(g->m.loop, migrator_is_alive, g);
@@ -610,33 +402,20 @@ static void migrator_program_free(struct program *g)
 {
     struct migrator *m = &g->m;
 
-    schedule_free(&g->schedule);
-    sweep_free(&g->sweep);
-    worker_free(&g->worker);
-    errands_free(&m->errands);
-    learner_free(&g->learner);
-    instance_free(&g->instance);
-    recall_cancel(&g->recall);
-    store_free(&m->store);
+    migrator_end_branches(g);
     api_free(&g->api);
-    hooks_free(&m->hooks);
-    sightings_free(&m->sightings);
     journal_free(&m->journal);
     backends_free(&m->backends);
     if (m->seal)
         seal_private_free(&m->seal);
     http_server_free(&g->metrics);
-    timer_free(&g->census);
-    timer_free(&g->recheck);
-    timer_free(&g->replicas);
     timer_free(&g->stop);
     signals_free(&g->signals);
     watchdog_free(&g->watchdog);
     free(g->sandbox);
     loop_free(&m->loop);
     conf_free(&g->conf);
-    free(g->told);
-    free(g->unknown_flips);
+    free(g->branches);
     free(g->id);
     free(g);
 }

@@ -17,6 +17,7 @@ static struct account *account_make(struct proxy *p, const char *key)
 {
     struct account *a = xcalloc(1, sizeof *a);
     a->proxy = p;
+    a->branch = branch_of(p, key);
     a->key = xstrdup(key);
     a->read.fn = account_reads;
     a->seen.fn = account_tells_seen;
@@ -45,9 +46,9 @@ void accounts_detach(struct session *s)
     if (!LIST_EMPTY(&a->sessions))
         return;
     HASH_DEL(a->proxy->accounts, a);
-    store_forget(a->proxy->store, a);
-    queue_done(a->proxy->queue, &a->read);
-    queue_done(a->proxy->queue, &a->seen);
+    store_forget(a->branch->store, a);
+    queue_done(a->branch->queue, &a->read);
+    queue_done(a->branch->queue, &a->seen);
     free(a->key);
     free(a->backend);
     free(a->target);
@@ -65,7 +66,7 @@ static void nothing_to_do(void *owner, enum route_rc rc, const char *detail)
 
 static void tell_seen(struct account *a)
 {
-    route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, nothing_to_do, a);
+    route_seen(a->branch->store, a->key, lease_incarnation(a->branch->lease), a->epoch, nothing_to_do, a);
 }
 
 /* now: NULL where nothing was said. */
@@ -93,7 +94,7 @@ void accounts_heard(struct account *a, const struct account_news *n)
         a->deadline_ms = clock_boot_ms() + n->left_ms;
     struct proxy *p = a->proxy;
     char *key = xstrdup(a->key);
-    thaws_heard(p->thaws, span_str(key), n->state, n->left_ms);
+    thaws_heard(a->branch->thaws, span_str(key), n->state, n->left_ms);
     views_heard(a);
     freeze_heard(a); /* may end sessions, and with the last one the account */
     HASH_FIND_STR(p->accounts, key, a);
@@ -107,23 +108,22 @@ void accounts_heard(struct account *a, const struct account_news *n)
 /* What a former master says, to which this connection may stand longer than others, is worth nothing. */
 static bool accounts_is_answer(const struct account *a, enum route_rc rc, const struct route *r)
 {
-    return rc == ROUTE_OK && r->generation >= lease_generation(a->proxy->lease);
+    return rc == ROUTE_OK && r->generation >= lease_generation(a->branch->lease);
 }
 
 static void accounts_on_read(void *owner, enum route_rc rc, const struct route *r)
 {
     struct account *a = owner;
-    struct proxy *p = a->proxy;
-    queue_done(p->queue, &a->read);
+    queue_done(a->branch->queue, &a->read);
     if (a->news != a->read_news) {
         accounts_read(a);
     } else if (accounts_is_answer(a, rc, r)) {
         accounts_heard(a, &(struct account_news){r->state, r->epoch, r->generation, r->backend, r->target,
                                                  r->view, route_left_ms(r)});
-    } else if (rc == ROUTE_OK || !store_refuses(p->store)) {
+    } else if (rc == ROUTE_OK || !store_refuses(a->branch->store)) {
         /* Nothing else would bring it: events come over another connection, which may be whole. */
         a->unread = true;
-        proxy_resume_later(p);
+        proxy_resume_later(a->proxy);
     }
 }
 
@@ -132,12 +132,12 @@ static void account_reads(struct queued *q)
     struct account *a = CONTAINER_OF(q, struct account, read);
     a->read_news = a->news;
     a->unread = false;
-    route_where(a->proxy->store, a->key, NULL, accounts_on_read, a);
+    route_where(a->branch->store, a->key, NULL, accounts_on_read, a);
 }
 
 static void read_later(struct account *a, enum queue_rank rank)
 {
-    queue_add(a->proxy->queue, &a->read, rank);
+    queue_add(a->branch->queue, &a->read, rank);
 }
 
 void accounts_read(struct account *a)
@@ -192,17 +192,18 @@ static void state_event(struct account *a, const struct event *e)
     free(view);
 }
 
-void accounts_event(struct proxy *p, const struct event *e)
+void accounts_event(struct branch *b, const struct event *e)
 {
+    struct proxy *p = b->proxy;
     struct account *a;
     HASH_FIND(hh, p->accounts, e->user.p, e->user.len, a);
-    freeze_count(p, a, e);
+    freeze_count(b, a, e);
     lately_forget(p->lately, e->user);
     if (!a) {
-        freeze_stranger(p, e);
+        freeze_stranger(b, e);
         return;
     }
-    events_stay_awake(p->events);
+    events_stay_awake(b->events);
     a->news++;
     if ((span_is(e->kind, "state") || span_is(e->kind, "view")) && !accounts_is_old(a, e))
         state_event(a, e);
@@ -222,12 +223,14 @@ void accounts_read_again(struct proxy *p)
     }
 }
 
-void accounts_read_all(struct proxy *p)
+void accounts_read_all(struct branch *b)
 {
     struct account *a, *next;
-    lately_forget_all(p->lately);
-    HASH_ITER(hh, p->accounts, a, next)
+    lately_forget_all(b->proxy->lately);
+    HASH_ITER(hh, b->proxy->accounts, a, next)
     {
+        if (a->branch != b)
+            continue;
         a->news++;
         read_later(a, RANK_ACCOUNT);
     }
@@ -237,21 +240,21 @@ static void on_seen_told(void *owner, enum route_rc rc, const char *detail)
 {
     struct account *a = owner;
     (void)rc, (void)detail;
-    queue_done(a->proxy->queue, &a->seen);
+    queue_done(a->branch->queue, &a->seen);
 }
 
 static void account_tells_seen(struct queued *q)
 {
     struct account *a = CONTAINER_OF(q, struct account, seen);
-    route_seen(a->proxy->store, a->key, lease_incarnation(a->proxy->lease), a->epoch, on_seen_told, a);
+    route_seen(a->branch->store, a->key, lease_incarnation(a->branch->lease), a->epoch, on_seen_told, a);
 }
 
-void accounts_seen_all(struct proxy *p)
+void accounts_seen_all(struct branch *b)
 {
     struct account *a, *next;
-    HASH_ITER(hh, p->accounts, a, next)
+    HASH_ITER(hh, b->proxy->accounts, a, next)
     {
-        if (a->known && route_is_engaged(a->state))
-            queue_add(p->queue, &a->seen, RANK_SESSION);
+        if (a->branch == b && a->known && route_is_engaged(a->state))
+            queue_add(b->queue, &a->seen, RANK_SESSION);
     }
 }

@@ -14,11 +14,13 @@
 #include "queue.h"
 
 struct proxy;
+struct branch;
 struct session;
 LIST_HEAD(session_list, session);
 
 struct account {
-    struct proxy *proxy; /* borrowed */
+    struct proxy *proxy;   /* borrowed */
+    struct branch *branch; /* ... of the store that has it */
     char *key;
     struct session_list sessions;
     bool known; /* state, epoch and backend were heard */
@@ -58,14 +60,14 @@ void accounts_heard(struct account *a, const struct account_news *news);
 void accounts_read(struct account *a);
 
 /* Acts on an event of the follower (lib/events.h). */
-void accounts_event(struct proxy *p, const struct event *e);
+void accounts_event(struct branch *b, const struct event *e);
 /* Events were missed, or the connection that reads are sent over stands to another master now, and what was
- * read so far, by logins too, may be the word of one that is none any more: reads the routes of all accounts.
+ * read so far, by logins too, may be the word of one that is none any more: reads the routes of all accounts of the branch.
  * Events and reads change over to a new master each in their own time; whichever is last, all is read there. */
-void accounts_read_all(struct proxy *p);
+void accounts_read_all(struct branch *b);
 /* Those whose last read brought no answer (proxy_resume_later()). */
 void accounts_read_again(struct proxy *p);
 /* Tells the store again what this thread has seen, before it asks to go on after a lapse. */
-void accounts_seen_all(struct proxy *p);
+void accounts_seen_all(struct branch *b);
 
 #endif

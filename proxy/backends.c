@@ -341,6 +341,10 @@ static void backends_on_looked(void *owner)
 
 void backends_read(struct backends *b, struct store *s, const char *incarnation)
 {
+    if (b->store && b->store != s) { /* another one of the site's */
+        store_forget(b->store, b);
+        learner_free(&b->learner);
+    }
     b->store = s;
     breakers_store(b->breakers, s, incarnation);
     backends_read_hash(b);

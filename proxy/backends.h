@@ -27,7 +27,8 @@ typedef void (*backends_fn)(void *owner);
 struct backends *backends_new(struct loop *l, const struct conf *conf, bool first, struct tally *tally,
                               backends_fn fn, void *owner, char **error) MUST_CHECK;
 void backends_free(struct backends **b);
-/* Reads what the store has, now and from now on; it is called whenever the store is there (again). incarnation: as whom
+/* Reads what the store has, now and from now on; it is called whenever the store is there (again), also with another
+ * store of the site where that one is out of reach. incarnation: as whom
  * it is told of open breakers; borrowed. */
 void backends_read(struct backends *b, struct store *s, const char *incarnation);
 

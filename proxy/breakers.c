@@ -88,6 +88,8 @@ void breakers_free(struct breakers **bp)
 
 void breakers_store(struct breakers *b, struct store *s, const char *incarnation)
 {
+    if (b->store && b->store != s)
+        store_forget(b->store, b);
     b->store = s;
     b->incarnation = incarnation;
     breakers_tell_all(b);

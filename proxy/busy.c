@@ -51,7 +51,7 @@ static void mark(struct account *a, uint64_t now)
     uint64_t idle_time = a->proxy->conf->migration.idle_time_ms, used = now - a->used_ms;
 
     a->marked_ms = now;
-    route_busy(a->proxy->store, a->key, idle_time + idle_time / SHARES - used, on_marked, a);
+    route_busy(a->branch->store, a->key, idle_time + idle_time / SHARES - used, on_marked, a);
 }
 
 void busy_note(struct account *a)

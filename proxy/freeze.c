@@ -78,18 +78,18 @@ void freeze_session(struct session *s)
 }
 
 /* Logins under way are named too. */
-void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch)
+void freeze_reconcile(struct branch *b, const char *user, uint64_t epoch)
 {
     struct account *a;
     const char **names = NULL;
     size_t n = 0;
     struct session *s = NULL;
-    HASH_FIND_STR(p->accounts, user, a);
+    HASH_FIND_STR(b->proxy->accounts, user, a);
     for (s = a ? LIST_FIRST(&a->sessions) : NULL; s; s = LIST_NEXT(s, of_account)) {
         names = xreallocarray(names, n + 1, sizeof *names);
         names[n++] = s->name;
     }
-    doubts_reconcile(p->doubts, user, epoch, names, n);
+    doubts_reconcile(b->doubts, user, epoch, names, n);
     free(names);
 }
 
@@ -116,7 +116,7 @@ static uint64_t registrations_of(struct span all, const char *incarnation)
     return 0;
 }
 
-void freeze_count(struct proxy *p, const struct account *a, const struct event *e)
+void freeze_count(struct branch *b, const struct account *a, const struct event *e)
 {
     if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING)
         return;
@@ -124,17 +124,17 @@ void freeze_count(struct proxy *p, const struct account *a, const struct event *
     const struct session *s;
     for (s = a ? LIST_FIRST(&a->sessions) : NULL; s; s = LIST_NEXT(s, of_account))
         n += s->reg.may_exist;
-    if (registrations_of(e->registered, lease_incarnation(p->lease)) > n)
-        doubts_suspect(p->doubts, e->user);
+    if (registrations_of(e->registered, lease_incarnation(b->lease)) > n)
+        doubts_suspect(b->doubts, e->user);
 }
 
 /* Whose sessions are all gone; perhaps not all of their registrations. */
-void freeze_stranger(struct proxy *p, const struct event *e)
+void freeze_stranger(struct branch *b, const struct event *e)
 {
-    if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING || !doubts_has(p->doubts, e->user))
+    if (!span_is(e->kind, "state") || e->state != ROUTE_PREPARING || !doubts_has(b->doubts, e->user))
         return;
     char *key = xspandup(e->user);
-    freeze_reconcile(p, key, e->epoch);
+    freeze_reconcile(b, key, e->epoch);
     free(key);
 }
 
@@ -152,9 +152,9 @@ void freeze_heard(struct account *a)
 {
     struct session *s, *next;
     if (a->state == ROUTE_READY || a->state == ROUTE_PREPARING)
-        lease_renew(a->proxy->lease); /* the migrator waits for a sign of life of each proxy */
-    if (a->state == ROUTE_PREPARING && doubts_has(a->proxy->doubts, span_str(a->key)))
-        freeze_reconcile(a->proxy, a->key, a->epoch);
+        lease_renew(a->branch->lease); /* the migrator waits for a sign of life of each proxy */
+    if (a->state == ROUTE_PREPARING && doubts_has(a->branch->doubts, span_str(a->key)))
+        freeze_reconcile(a->branch, a->key, a->epoch);
     if (a->state == ROUTE_FREEZING || a->state == ROUTE_FLIPPING)
         log_freeze(a);
     /* The account may go with its last session. */

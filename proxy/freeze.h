@@ -20,13 +20,13 @@
 void freeze_heard(struct account *a);
 /* Has the store take away registrations of this thread that no session has, where there may be some
  * (doubts.h). */
-void freeze_reconcile(struct proxy *p, const char *user, uint64_t epoch);
+void freeze_reconcile(struct branch *b, const char *user, uint64_t epoch);
 /* Looks at any event for more registrations of this thread than it has sessions; these are a doubt
  * (doubts.h), however they came about. a: the event's account in this thread, or NULL. */
-void freeze_count(struct proxy *p, const struct account *a, const struct event *e);
+void freeze_count(struct branch *b, const struct account *a, const struct event *e);
 /* Looks at an event of an account that has no sessions in this thread: not all of its registrations may be
  * gone. */
-void freeze_stranger(struct proxy *p, const struct event *e);
+void freeze_stranger(struct branch *b, const struct event *e);
 /* The same as freeze_heard() for one session. */
 void freeze_session(struct session *s);
 

@@ -295,7 +295,7 @@ static void program_refresh(void *owner)
 {
     const struct program *g = owner;
 
-    metric_set(METRIC_STORE_UP, program_threads_all(g, proxy_has_store), NULL, NULL);
+    metric_set(METRIC_STORE_UP, program_threads_all(g, proxy_has_stores), NULL, NULL);
     for (enum session_state in = 0; in < IN_CLOSING; in++) {
         uint64_t n = 0;
         for (size_t t = 0; t < g->n_workers; t++)

@@ -178,7 +178,7 @@ static const struct imap_value *find_id(const struct imap_value *list, const cha
  * way shorter. */
 static void note_hops(struct session *s, const struct imap_value *list)
 {
-    const char *own = store_id(s->proxy->store);
+    const char *own = store_site_id(s->proxy->stores->all[0]);
     struct span site, ttl;
     uint32_t left;
     if (own && imap_value_string(find_id(list, "x-proxy-site"), &site) && span_is(site, own))

@@ -53,9 +53,10 @@ static void prepare_tell(struct prepare *pr)
 {
     struct session *s = pr->s;
     if (pr->step == REFUSED)
-        route_refuse(s->proxy->store, s->account->key, s->name, pr->epoch, pr->reason, prepare_on_told, pr);
+        route_refuse(s->account->branch->store, s->account->key, s->name, pr->epoch, pr->reason,
+                     prepare_on_told, pr);
     else
-        route_prepared(s->proxy->store, s->account->key, s->name, pr->epoch, prepare_on_told, pr);
+        route_prepared(s->account->branch->store, s->account->key, s->name, pr->epoch, prepare_on_told, pr);
 }
 
 /* ---- the end of a sign-in ---- */
@@ -234,7 +235,7 @@ void prepare_drop(struct session *s)
     if (!pr)
         return;
     s->prepared = NULL;
-    store_forget(s->proxy->store, pr);
+    store_forget(s->account->branch->store, pr);
     backend_login_cancel(&pr->dialog);
     warm_cancel(&pr->warm);
     stream_close(&pr->stream, false);

@@ -17,15 +17,10 @@
 enum {
     BACKENDS_MS = 1000, /* how long to wait for what the backends can do before serving */
     RESUME_AGAIN_MS = 500,
-    CALLS_AT_ONCE = 16, /* those of all threads of a site have to be answered in a part of store_timeout */
-    CALLS_SPREAD_MS = 500,
     ROOM_AGAIN_MS = 50,
-    EVENTS_REST_MS = 100, /* of events of accounts that this thread has not */
     DRAIN_STEP_MS = 50,
     DRAIN_LAST_MS = 15 * 1000, /* behind drain_time: for commands that are still under way */
 };
-
-static void serve_if_ready(struct proxy *p);
 
 /* Calls fn for each session of a state; fn may end it. */
 static void each_session(struct proxy *p, enum session_state state, void (*fn)(struct session *s))
@@ -45,70 +40,7 @@ static void each_live(struct proxy *p, void (*fn)(struct session *s))
     each_session(p, IN_HANDOVER, fn);
 }
 
-/* ---- the store, the lease, events ---- */
-
-/* What a former master answers, which some connection still stands to, is worth nothing. */
-static void set_pace(struct proxy *p)
-{
-    if (store_state(p->store) == STORE_UP && store_generation(p->store) >= lease_generation(p->lease))
-        queue_go(p->queue, CALLS_SPREAD_MS);
-    else
-        queue_hold(p->queue);
-}
-
-static void proxy_on_counts(void *owner, enum route_rc rc, const struct span *rows, size_t n)
-{
-    struct proxy *p = owner;
-    if (rc == ROUTE_OK)
-        route_log_unknown(p->store, rows, n);
-}
-
-static void proxy_on_store(void *owner, enum store_state state, const char *detail)
-{
-    struct proxy *p = owner;
-    (void)detail;
-    atomic_store(&p->told_store, state == STORE_UP);
-    if (!p->lease)
-        return;
-    set_pace(p);
-    if (state == STORE_UP && store_generation(p->store) != p->read_of) {
-        p->read_of = store_generation(p->store);
-        accounts_read_all(p);
-    }
-    if (state == STORE_UP)
-        backends_read(p->backends, p->store, lease_incarnation(p->lease));
-    if (state == STORE_UP && p->thread == 0)
-        route_counts_read(p->store, proxy_on_counts, p);
-}
-
-static void on_lease(void *owner, enum lease_event ev)
-{
-    struct proxy *p = owner;
-    switch (ev) {
-    case LEASE_NEW_MASTER:
-        set_pace(p);
-        doubts_new_master(p->doubts);
-        each_live(p, registration_new_master);
-        each_session(p, IN_RELAY, session_flow);
-        each_live(p, registration_ask);
-        break;
-    case LEASE_RENEWED:
-        LOG(INFO, "lease_renewed", LOG_U("thread", p->thread),
-            LOG_S("incarnation", lease_incarnation(p->lease)));
-        p->has_lease = true;
-        atomic_store(&p->told_lease, true);
-        serve_if_ready(p);
-        accounts_seen_all(p);
-        each_live(p, registration_ask);
-        each_live(p, session_go_on);
-        break;
-    case LEASE_LAPSED:
-        atomic_store(&p->told_lease, false);
-        metric_add(METRIC_LEASE_LAPSES, 1, NULL, NULL);
-        each_session(p, IN_RELAY, session_flow);
-        break;
-    }
-}
+/* ---- what has had no answer ---- */
 
 static void on_resume_timer(void *owner)
 {
@@ -122,31 +54,6 @@ void proxy_resume_later(struct proxy *p)
 {
     if (!timer_is_set(p->resume_timer))
         timer_start(p->resume_timer, RESUME_AGAIN_MS);
-}
-
-static void on_reconcile_again(void *owner, const char *user, uint64_t epoch)
-{
-    freeze_reconcile(owner, user, epoch);
-}
-
-/* One thread of each proxy is enough for the freezes of accounts that it has nothing to do with; all hear of
- * their ends. */
-static void proxy_on_event(void *owner, const struct event *e)
-{
-    struct proxy *p = owner;
-    if (p->thread == 0 || (e->state != ROUTE_PREPARING && e->state != ROUTE_FREEZING))
-        thaws_heard(p->thaws, e->user, e->state, e->left_ms);
-    accounts_event(p, e);
-    lmtp_heard(p->lmtp, e->user);
-}
-
-static void on_events_news(void *owner, enum events_news news)
-{
-    struct proxy *p = owner;
-    if (news == EVENTS_GAP)
-        LOG(INFO, "events_gap", LOG_U("thread", p->thread));
-    if (news == EVENTS_LIVE)
-        accounts_read_all(p);
 }
 
 /* ---- starting ---- */
@@ -165,9 +72,9 @@ static void proxy_serve(struct proxy *p)
 }
 
 /* The first clients would be shown too little of what the backends can do. */
-static void serve_if_ready(struct proxy *p)
+void proxy_serve_if_ready(struct proxy *p)
 {
-    if (p->phase != PROXY_STARTING || !p->has_lease || !p->is_ours)
+    if (p->phase != PROXY_STARTING || !branches_are_there(p))
         return;
     if (backends_settled(p->backends))
         proxy_serve(p);
@@ -177,18 +84,18 @@ static void serve_if_ready(struct proxy *p)
 
 static void on_backends_settled(void *owner)
 {
-    serve_if_ready(owner);
+    proxy_serve_if_ready(owner);
 }
 
 static void on_start_timer(void *owner)
 {
     struct proxy *p = owner;
-    if (!p->has_lease)
+    if (!branches_are_there(p))
         LOG(WARN, "serving_early", LOG_U("thread", p->thread), LOG_S("without", "store"));
     proxy_serve(p);
 }
 
-static char *own_id(const struct proxy *p)
+char *proxy_id(const struct proxy *p)
 {
     char host[256] = "";
     if (gethostname(host, sizeof host - 1) != 0)
@@ -196,56 +103,19 @@ static char *own_id(const struct proxy *p)
     return xstrdup(*p->conf->proxy.id ? p->conf->proxy.id : host);
 }
 
-/* One that is about to serve ends; one whose users are at work, and which was cut off from Redis for long,
- * goes on: its sessions have names of their own. */
-static void proxy_on_instance(void *owner, enum instance_event ev, const char *where)
-{
-    struct proxy *p = owner;
-    if (ev != INSTANCE_OURS && atomic_load(&p->id_lent))
-        return; /* by whom it was lent to */
-    if (ev != INSTANCE_OURS)
-        LOG(ERROR, "id_taken", LOG_S("by", where),
-            LOG_S("advice", "give each proxy an id of its own (proxy: id)"));
-    if (ev == INSTANCE_REFUSED) {
-        p->refused = true;
-        kill(getpid(), SIGTERM);
-    } else {
-        p->is_ours = true;
-        serve_if_ready(p);
-    }
-}
-
-static void proxy_tell_id(struct proxy *p, const char *instead)
-{
-    char *own = own_id(p);
-    p->instance = instance_new(p->store, "proxy", own, p->token, instead, proxy_on_instance, p);
-    free(own);
-}
-
 static void proxy_on_lmtp_idle(void *owner)
 {
     proxy_session_ended(owner);
 }
 
-static void connect_store(struct proxy *p)
+static void connect_stores(struct proxy *p)
 {
-    const struct conf_proxy *c = &p->conf->proxy;
-    char *own = own_id(p), *id = xasprintf("%s.%u", own, p->thread);
-    p->is_ours = p->thread != 0;
-    p->store = store_new(p->loop, p->conf, c->store_timeout_ms, proxy_on_store, p);
-    if (p->thread == 0) /* once a process */
-        store_sound_alarm(p->store);
-    p->lease_store = store_new_beside(p->store, c->store_timeout_ms, NULL, NULL);
-    p->lease = lease_new(p->lease_store, id, c->lease_ms, c->lease_long_ms, on_lease, p);
-    p->penalty = penalty_new(p->store, p->conf);
-    p->doubts = doubts_new(p->store, p->queue, lease_incarnation(p->lease), on_reconcile_again, p);
-    p->thaws = thaws_new(p->store);
-    p->events = events_new(p->loop, p->conf, proxy_on_event, on_events_news, p);
-    events_rest(p->events, EVENTS_REST_MS);
-    p->socketmap = socketmap_new(p->store, p->thread);
-    p->lmtp = lmtp_new(p->store, p->thread, proxy_on_lmtp_idle, p);
-    if (!p->is_ours)
-        proxy_tell_id(p, p->instead);
+    char *own = proxy_id(p), *id = xasprintf("%s.%u", own, p->thread);
+    branches_begin(p, id);
+    p->socketmap = socketmap_new(p->stores, p->thread);
+    p->lmtp = lmtp_new(p->stores, p->thread, proxy_on_lmtp_idle, p);
+    if (p->thread == 0)
+        branches_tell_id(p, p->instead);
     free(own);
     free(id);
 }
@@ -329,35 +199,16 @@ static void proxy_stop(struct proxy *p)
     loop_stop(p->loop);
 }
 
-static void on_lease_ended(void *owner, enum redis_rc rc, const struct reply *r)
+void proxy_left(struct proxy *p)
 {
-    (void)rc, (void)r;
-    proxy_stop(owner);
+    proxy_stop(p);
 }
 
-/* Where the last `leave` was executed, nobody waits for a proxy that is gone. Where it may not have been, the
- * incarnation stays known, and is swept with its registrations as one that crashed. */
-static void on_sessions_left(void *owner, enum redis_rc rc, const struct reply *r)
-{
-    struct proxy *p = owner;
-    struct span ping = span_str("PING");
-    (void)r;
-    if (rc != REDIS_OK || doubts_any(p->doubts)) {
-        LOG(WARN, "left_in_doubt", LOG_U("thread", p->thread),
-            LOG_S("incarnation", lease_incarnation(p->lease)));
-        proxy_stop(p);
-        return;
-    }
-    lease_end(p->lease);
-    store_command(p->lease_store, &ping, 1, on_lease_ended, p);
-}
-
-/* All sessions are gone. What was sent to the store before a PING was executed when it is answered. */
+/* All sessions are gone. */
 static void proxy_end(struct proxy *p)
 {
     p->phase = PROXY_ENDING;
-    struct span ping = span_str("PING");
-    store_command(p->store, &ping, 1, on_sessions_left, p);
+    branches_leave(p);
     timer_start(p->drain_timer, p->conf->proxy.store_timeout_ms);
 }
 
@@ -481,14 +332,12 @@ void proxy_claim_id(struct proxy *p, const char *from)
 static void take_id_orders(struct proxy *p)
 {
     if (atomic_load(&p->id_lent)) {
-        instance_free(&p->instance);
+        branches_tell_id(p, NULL);
         return;
     }
     char *from = atomic_exchange(&p->claim, NULL);
-    if (from) {
-        instance_free(&p->instance);
-        proxy_tell_id(p, from);
-    }
+    if (from)
+        branches_tell_id(p, from);
     free(from);
 }
 
@@ -504,14 +353,28 @@ bool proxy_is_serving(struct proxy *p)
     return atomic_load(&p->told_phase) == PROXY_SERVING;
 }
 
+/* In how many stores, of those that the configuration names. */
+static size_t proxy_count_told(struct proxy *p, bool lease)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_branches; i++)
+        n += lease ? atomic_load(&p->branches[i].told_lease) : atomic_load(&p->branches[i].told_store);
+    return n;
+}
+
+bool proxy_has_stores(struct proxy *p)
+{
+    return proxy_count_told(p, false) == p->n_branches;
+}
+
 bool proxy_has_store(struct proxy *p)
 {
-    return atomic_load(&p->told_store);
+    return proxy_count_told(p, false) > 0;
 }
 
 bool proxy_is_leased(struct proxy *p)
 {
-    return atomic_load(&p->told_lease);
+    return proxy_count_told(p, true) > 0;
 }
 
 static void on_orders(uv_async_t *async)
@@ -560,7 +423,8 @@ struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void 
     p->fn = fn;
     p->owner = owner;
     p->loop = loop_new();
-    p->queue = queue_new(p->loop, CALLS_AT_ONCE);
+    p->n_branches = p->conf->redis.urls.n;
+    p->branches = xcalloc(p->n_branches, sizeof *p->branches);
     p->vault = vault_new();
     p->parting = parting_new(p->loop);
     p->tally = tally_new(p->loop, p->thread);
@@ -584,7 +448,7 @@ struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void 
 
 void proxy_run(struct proxy *p)
 {
-    connect_store(p);
+    connect_stores(p);
     timer_start(p->start_timer, p->conf->proxy.store_timeout_ms);
     loop_run(p->loop);
     p->fn(p->owner, true);
@@ -600,25 +464,15 @@ void proxy_free(struct proxy **pp)
     for (size_t i = 0; i < p->n_listeners; i++)
         listener_close(&p->listeners[i]);
     backends_free(&p->backends);
-    if (p->events)
-        events_free(&p->events);
-    thaws_free(&p->thaws);
-    doubts_free(&p->doubts);
-    penalty_free(&p->penalty);
-    instance_free(&p->instance);
-    if (p->lease)
-        lease_free(&p->lease);
-    if (p->lease_store)
-        store_free(&p->lease_store);
+    branches_end(p);
     socketmap_free(&p->socketmap);
     lmtp_free(&p->lmtp);
-    if (p->store)
-        store_free(&p->store);
+    stores_free(&p->stores);
     timer_free(&p->start_timer);
     timer_free(&p->drain_timer);
     timer_free(&p->resume_timer);
     timer_free(&p->tickets_timer);
-    queue_free(&p->queue);
+    branches_free(p);
     timer_free(&p->room_timer);
     loop_undefer(p->loop, &p->accepting);
     crowd_free(&p->crowd);

@@ -1,6 +1,6 @@
 /* proxy: one thread that serves clients. It has everything of its own: loop, listening sockets, connections
- * to the store, lease (so each thread is an incarnation of its own, "<id>.<thread>-<random>"), follower of
- * events, TLS policies, sessions, and a copy of the configuration, which SIGHUP changes between two callbacks
+ * to the stores, leases (so each thread is an incarnation of its own, "<id>.<thread>-<random>") and followers of
+ * events (branch.h), TLS policies, sessions, and a copy of the configuration, which SIGHUP changes between two callbacks
  * of its loop (renewal.h). Threads share nothing.
  *
  *   STARTING   connects to the store; listens once the lease is there and something is known of each
@@ -13,29 +13,23 @@
 
 #include <stdatomic.h>
 
-#include "lib/events.h"
-#include "lib/instance.h"
-#include "lib/registry.h"
 #include "lib/seal.h"
 #include "lib/stream.h"
 
 #include "accounts.h"
 #include "backends.h"
+#include "branch.h"
 #include "crowd.h"
 #include "delivery/lmtp.h"
 #include "delivery/socketmap.h"
-#include "doubts.h"
 #include "lately.h"
 #include "limits.h"
 #include "listener.h"
 #include "noise.h"
-#include "penalty.h"
-#include "queue.h"
 #include "renewal.h"
 #include "session.h"
 #include "sockets.h"
 #include "tally.h"
-#include "thaw.h"
 
 enum proxy_phase { PROXY_STARTING, PROXY_SERVING, PROXY_DRAINING, PROXY_ENDING };
 
@@ -69,8 +63,6 @@ struct proxy {
     uv_async_t orders;
     atomic_int order;
     _Atomic(struct renewal *) renewal; /* owned; handed over and not taken yet */
-    bool has_lease;                    /* had one */
-    bool is_ours;                      /* the id: thread 0 alone asks */
     char token[INSTANCE_TOKEN], instead[INSTANCE_TOKEN];
     atomic_bool id_lent;
     _Atomic(char *) claim; /* owned; the id is to be taken back from this token */
@@ -87,16 +79,9 @@ struct proxy {
     uint64_t drain_began_ms;
     size_t drain_total, drain_told;
 
-    struct store *store;
-    uint64_t read_of;          /* its generation when all accounts were read last for a new one */
-    struct store *lease_store; /* beside store: no queue there delays a renewal */
-    struct lease *lease;
-    uint64_t replicas_late_ms; /* when the replicas of Redis did not keep up, by clock_boot_ms(); 0: never */
-    struct instance *instance; /* of thread 0 */
-    struct queue *queue; /* goes while the store is there, and at the master that the lease is kept at */
-    struct events *events;
-    struct doubts *doubts;
-    struct thaws *thaws;
+    struct stores *stores;
+    struct branch *branches; /* one a store, by their places */
+    size_t n_branches;
     struct tls_policy *server_tls; /* NULL where no listener needs it */
     struct timer *tickets_timer;   /* ages its ticket keys */
     struct tls_policy *asking_tls; /* of listeners that ask clients for a certificate; NULL: there is none */
@@ -111,13 +96,11 @@ struct proxy {
     size_t n_long_ids; /* of CROWD_LONG_IDS */
     struct account *accounts;
     struct lately *lately; /* owned */
-    struct penalty *penalty;
     struct noise *noise;
     struct tries *tries; /* throttle.h; owned by the sessions in them */
     struct session_list places[IN_COUNT];
-    atomic_uint n_in[IN_COUNT];         /* how many are there; read by the main thread, as the two below */
-    atomic_bool told_store, told_lease; /* the store is there; the lease holds */
-    atomic_int told_phase;              /* enum proxy_phase */
+    atomic_uint n_in[IN_COUNT]; /* how many are there; read by the main thread, as the two below */
+    atomic_int told_phase;      /* enum proxy_phase */
     size_t n_sessions;
     uint64_t last_session;
     struct tally *tally;
@@ -143,11 +126,17 @@ void proxy_claim_id(struct proxy *p, const char *from);
 /* From any thread: has it come round since the last time that this was asked? For a watchdog. */
 bool proxy_is_alive(struct proxy *p);
 
-/* From any thread: does it serve, is its store there, does its lease hold? */
+/* From any thread: does it serve; are all stores there, is any; is a lease held in any? */
 bool proxy_is_serving(struct proxy *p);
+bool proxy_has_stores(struct proxy *p);
 bool proxy_has_store(struct proxy *p);
 bool proxy_is_leased(struct proxy *p);
 
+/* The id of this proxy; to free. */
+char *proxy_id(const struct proxy *p);
+/* For the branches: there may be all that is needed to serve; the stores know that all sessions are gone. */
+void proxy_serve_if_ready(struct proxy *p);
+void proxy_left(struct proxy *p);
 /* A session is gone. */
 void proxy_session_ended(struct proxy *p);
 /* Is there room for one more connection, by sockets? May end one of the crowd for it. Otherwise listeners are

@@ -8,7 +8,7 @@
 
 bool registration_is_leased(const struct session *s)
 {
-    const struct lease *l = s->proxy->lease;
+    const struct lease *l = s->account->branch->lease;
     return lease_is_valid(l, s->reg.engaged) && s->reg.lapses == lease_lapses(l, s->reg.engaged);
 }
 
@@ -22,7 +22,7 @@ void registration_engage(struct session *s, bool engaged)
 {
     if (s->reg.engaged == engaged)
         return;
-    const struct lease *l = s->proxy->lease;
+    const struct lease *l = s->account->branch->lease;
     bool good = registration_is_leased(s);
     s->reg.engaged = engaged;
     s->reg.lapses = good && lease_is_valid(l, engaged) ? lease_lapses(l, engaged) : LAPSES_UNKNOWN;
@@ -65,7 +65,7 @@ static bool waits_for_word(const struct session *s)
 
 static bool has_to_ask(const struct session *s)
 {
-    const struct lease *l = s->proxy->lease;
+    const struct lease *l = s->account->branch->lease;
     if (!session_is_live(s) || waits_for_word(s))
         return false;
     /* An answer from within a lapse would not show what happens in the rest of it. */
@@ -78,7 +78,7 @@ static void take_yes(struct session *s)
 {
     struct session_registration *r = &s->reg;
     r->refused_at = NULL;
-    if (r->asked_masters == lease_masters(s->proxy->lease))
+    if (r->asked_masters == lease_masters(s->account->branch->lease))
         r->unconfirmed = false;
     if (r->asked_engaged == r->engaged)
         r->lapses = r->asked_lapses;
@@ -102,7 +102,7 @@ static void take_no(struct session *s, const char *detail)
 static void on_registration(void *owner, enum route_rc rc, const char *detail)
 {
     struct session *s = owner;
-    queue_done(s->proxy->queue, &s->reg.call);
+    queue_done(s->account->branch->queue, &s->reg.call);
     if (s->reg.asked_at != registered_at(s)) { /* it has been handed over, or will be, meanwhile */
         registration_ask(s);
         return;
@@ -133,29 +133,29 @@ static void registration_call(struct queued *q)
 {
     struct session *s = CONTAINER_OF(q, struct session, reg.call);
     struct session_registration *r = &s->reg;
-    struct proxy *p = s->proxy;
-    uint64_t lapses = lease_lapses(p->lease, r->engaged);
+    struct branch *b = s->account->branch;
+    uint64_t lapses = lease_lapses(b->lease, r->engaged);
     if (!has_to_ask(s)) {
-        queue_done(p->queue, &r->call);
+        queue_done(b->queue, &r->call);
         session_go_on(s);
         return;
     }
     r->asked_at = registered_at(s);
     r->asked_engaged = r->engaged;
     r->asked_lapses = lapses;
-    r->asked_masters = lease_masters(p->lease);
+    r->asked_masters = lease_masters(b->lease);
     if (r->lapses != lapses)
-        route_resume(p->store, s->account->key, s->name, r->asked_at->name, s->account->epoch,
+        route_resume(b->store, s->account->key, s->name, r->asked_at->name, s->account->epoch,
                      on_registration, s);
     else
-        doubts_register(p->doubts, s->account->key, s->name, r->asked_at->name, s->account->epoch, s->peer,
+        doubts_register(b->doubts, s->account->key, s->name, r->asked_at->name, s->account->epoch, s->peer,
                         on_registration, s);
 }
 
 void registration_ask(struct session *s)
 {
     if (has_to_ask(s))
-        queue_add(s->proxy->queue, &s->reg.call, RANK_SESSION);
+        queue_add(s->account->branch->queue, &s->reg.call, RANK_SESSION);
 }
 
 bool registration_is_asked(const struct session *s)
@@ -172,8 +172,8 @@ void registration_init(struct session_registration *r)
 
 void registration_drop(struct session *s)
 {
-    queue_done(s->proxy->queue, &s->reg.call);
+    queue_done(s->account->branch->queue, &s->reg.call);
     if (s->reg.may_exist)
-        doubts_leave(s->proxy->doubts, s->account->key, s->name);
+        doubts_leave(s->account->branch->doubts, s->account->key, s->name);
     s->reg.may_exist = false;
 }

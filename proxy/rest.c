@@ -83,7 +83,7 @@ void rest_over(struct session *s, const char *result)
     s->rest = NULL;
     if (re->acknowledged)
         metric_observe(METRIC_SESSION_FREEZE, 1000 * (clock_boot_ms() - re->began_ms), result, NULL);
-    store_forget(s->proxy->store, re);
+    store_forget(s->account->branch->store, re);
     timer_free(&re->again);
     timer_free(&re->wait);
     view_list_free(&re->list);
@@ -141,7 +141,7 @@ static void rest_acknowledge(struct rest *re)
     re->acknowledged = true;
     re->acknowledged_epoch = a->epoch;
     re->acknowledged_generation = a->generation;
-    route_frozen(s->proxy->store, a->key, s->name, a->epoch, rest_on_frozen, re);
+    route_frozen(s->account->branch->store, a->key, s->name, a->epoch, rest_on_frozen, re);
 }
 
 /* ---- the list of messages ---- */

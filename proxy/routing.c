@@ -136,14 +136,21 @@ static void routing_drop_login(struct session *s)
     free(l);
 }
 
+static void routing_forget(struct session *s)
+{
+    struct branch *b = s->account->branch;
+    store_forget(b->store, s);
+    doubts_forget(b->doubts, s);
+    if (s->reg.may_exist)
+        doubts_leave(b->doubts, s->account->key, s->name);
+}
+
 /* Back to where the session was before the login. */
 static void routing_undo(struct session *s)
 {
     throttle_end(s);
-    store_forget(s->proxy->store, s);
-    doubts_forget(s->proxy->doubts, s);
-    if (s->reg.may_exist)
-        doubts_leave(s->proxy->doubts, s->account->key, s->name);
+    if (s->account) /* else the name was none */
+        routing_forget(s);
     accounts_detach(s);
     share_give(s);
     stream_close(&s->backend, false);
@@ -262,7 +269,7 @@ static void routing_hold(struct session *s)
     }
     uint64_t left = l->hold_until_ms - now;
     session_enter(s, IN_WAITING);
-    events_stay_awake(s->proxy->events); /* one that says how the account goes on may lie there */
+    events_stay_awake(s->account->branch->events); /* one that says how the account goes on may lie there */
     timer_start(s->timer, left < WAIT_STEP_MS ? left : WAIT_STEP_MS);
 }
 
@@ -329,7 +336,7 @@ static bool routing_take_route(struct session *s, const struct route *r)
         return false;
     }
     if (is_frozen(r->state))
-        route_thaw(s->proxy->store, l->key, routing_on_thaw, s);
+        route_thaw(s->account->branch->store, l->key, routing_on_thaw, s);
     if (is_frozen(r->state) && l->shown) {
         routing_hold(s);
         return false;
@@ -525,8 +532,9 @@ static void routing_enter(struct session *s)
 {
     struct login *l = s->login;
     struct proxy *p = s->proxy;
+    struct branch *b = s->account->branch;
     struct conf_pair pair = conf_pair_of(p->conf, l->key);
-    if (!lease_is_valid(p->lease, true)) {
+    if (!lease_is_valid(b->lease, true)) {
         routing_unavailable(s, "entering", "no valid lease");
         return;
     }
@@ -557,13 +565,13 @@ static void routing_enter(struct session *s)
         .most = p->conf->proxy.max_connections_per_account,
     };
     l->news = s->account->news;
-    l->lapses_short = lease_lapses(p->lease, true);
-    l->lapses_long = lease_lapses(p->lease, false);
-    l->masters = lease_masters(p->lease);
+    l->lapses_short = lease_lapses(b->lease, true);
+    l->lapses_long = lease_lapses(b->lease, false);
+    l->masters = lease_masters(b->lease);
     l->entered = false;
     session_enter(s, IN_ENTERING);
     s->reg.may_exist = true; /* from here on it may be, whatever the answer */
-    doubts_enter(p->doubts, &e, routing_on_entered, s);
+    doubts_enter(b->doubts, &e, routing_on_entered, s);
     if (!s->protocol->is_pop3)
         views_want(s->account, l->at->name, l->view,
                    false); /* on the same connection, so it is answered next */
@@ -628,7 +636,7 @@ static void routing_go_in(struct session *s)
      * registration too: then the store counts by the short term. */
     s->reg.engaged = overtaken || route_is_engaged(state);
     s->reg.lapses = s->reg.engaged ? l->lapses_short : l->lapses_long;
-    s->reg.unconfirmed = l->masters != lease_masters(s->proxy->lease);
+    s->reg.unconfirmed = l->masters != lease_masters(s->account->branch->lease);
     if (s->reg.unconfirmed) { /* it was registered at a master that is none any more, for all we know */
         routing_again(s);
         return;
@@ -637,7 +645,7 @@ static void routing_go_in(struct session *s)
         routing_unavailable(s, "entering", "the backend closed the connection");
         return;
     }
-    if (l->generation < lease_generation(s->proxy->lease)) {
+    if (l->generation < lease_generation(s->account->branch->lease)) {
         routing_unavailable(s, "entering", "that Redis is no longer the master");
         return;
     }

@@ -155,7 +155,7 @@ static void session_free(struct loop_task *task)
 void session_rename(struct session *s)
 {
     char *was = s->name;
-    s->name = xasprintf("%s/%llu", lease_incarnation(s->proxy->lease),
+    s->name = xasprintf("%s/%llu", lease_incarnation(s->proxy->branches[0].lease),
                         (unsigned long long)++s->proxy->last_session);
     if (was)
         LOG(INFO, "session_renamed", LOG_S("session", was), LOG_S("to", s->name));
@@ -285,9 +285,11 @@ static void session_release(struct session *s, enum session_end end)
     rest_over(s, "ended");
     s->protocol->end(s);
     vault_drop(p->vault, &s->secret);
-    store_forget(p->store, s);
-    doubts_forget(p->doubts, s);
-    registration_drop(s);
+    if (s->account) {
+        store_forget(s->account->branch->store, s);
+        doubts_forget(s->account->branch->doubts, s);
+        registration_drop(s);
+    }
     silence_close(s);
     accounts_detach(s);
     bool linger = may_linger(s, end);

@@ -36,7 +36,7 @@ static void session_request(struct session *s, const struct conf_backend *at, en
         .client_port = s->peer_port,
         .ends = header ? &r->ends : NULL,
         .session_id = s->name,
-        .site = store_id(s->proxy->store),
+        .site = store_site_id(s->account->branch->store),
         .ttl = s->hops - 1,
         .pipelined = true,
         .limits = limits_of_stream,

@@ -29,7 +29,7 @@ static uint64_t step_ms(const struct session *s)
 /* Bytes that are sent just before the next step have the same time from then on. */
 static void silence_tell(struct session *s)
 {
-    uint64_t left = lease_left_ms(s->proxy->lease, true), step = step_ms(s);
+    uint64_t left = lease_left_ms(s->account->branch->lease, true), step = step_ms(s);
     uint64_t ms = left > step ? left - step : 0;
     stream_set_silence(s->backend, ms < SILENCE_LEAST_MS ? SILENCE_LEAST_MS : ms);
 }

@@ -119,7 +119,7 @@ static void throttle_on_turn(void *owner, enum route_rc rc, const struct route_p
     struct session *s = owner;
     char *name;
     struct penalty_who w = throttle_who(s, &name);
-    uint64_t ms = penalty_told(s->proxy->penalty, &w, throttle_ahead_ms(s), rc, told);
+    uint64_t ms = penalty_told(s->account->branch->penalty, &w, throttle_ahead_ms(s), rc, told);
     free(name);
     throttle_wait(s, ms);
 }
@@ -129,9 +129,9 @@ static void throttle_turn_here(struct session *s)
 {
     char *name;
     struct penalty_who w = throttle_who(s, &name);
-    uint64_t ms = penalty_turn_here(s->proxy->penalty, &w, throttle_ahead_ms(s));
+    uint64_t ms = penalty_turn_here(s->account->branch->penalty, &w, throttle_ahead_ms(s));
     free(name);
-    store_forget(s->proxy->store, s);
+    store_forget(s->account->branch->store, s);
     throttle_wait(s, ms);
 }
 
@@ -140,14 +140,14 @@ static void throttle_ask(struct session *s, const struct penalty_who *w)
     s->throttle = THROTTLE_ASKING;
     session_enter(s, IN_THROTTLED);
     timer_start(s->timer, s->proxy->conf->proxy.store_timeout_ms);
-    penalty_turn(s->proxy->penalty, w, throttle_ahead_ms(s), throttle_on_turn, s);
+    penalty_turn(s->account->branch->penalty, w, throttle_ahead_ms(s), throttle_on_turn, s);
 }
 
 static void throttle_step(struct session *s)
 {
     char *name;
     struct penalty_who w = throttle_who(s, &name);
-    if (penalty_knows(s->proxy->penalty, &w))
+    if (penalty_knows(s->account->branch->penalty, &w))
         throttle_ask(s, &w);
     else
         throttle_try(s, THROTTLE_TRYING);
@@ -158,13 +158,13 @@ void throttle_where(struct session *s, route_read_fn fn)
 {
     char *name, network[PENALTY_NETWORK];
     if (!s->tries) {
-        route_where(s->proxy->store, s->account->key, NULL, fn, s);
+        route_where(s->account->branch->store, s->account->key, NULL, fn, s);
         return;
     }
     struct penalty_who w = throttle_who(s, &name);
     penalty_network(&w, network);
-    route_where(s->proxy->store, s->account->key, &(struct route_trier){.user = w.user, .network = network},
-                fn, s);
+    route_where(s->account->branch->store, s->account->key,
+                &(struct route_trier){.user = w.user, .network = network}, fn, s);
     free(name);
 }
 
@@ -174,8 +174,8 @@ bool throttle_heard(struct session *s, const struct route_failures *f)
     if (s->throttle != THROTTLE_TRYING)
         return false;
     struct penalty_who w = throttle_who(s, &name);
-    penalty_heard(s->proxy->penalty, &w, f);
-    bool waits = penalty_knows(s->proxy->penalty, &w);
+    penalty_heard(s->account->branch->penalty, &w, f);
+    bool waits = penalty_knows(s->account->branch->penalty, &w);
     if (waits)
         throttle_ask(s, &w);
     free(name);
@@ -250,7 +250,7 @@ void throttle_failed(struct session *s)
 {
     char *name;
     struct penalty_who w = throttle_who(s, &name);
-    penalty_failed(s->proxy->penalty, &w, secret_credential(s->secret).secret);
+    penalty_failed(s->account->branch->penalty, &w, secret_credential(s->secret).secret);
     free(name);
     throttle_end(s);
 }
@@ -259,7 +259,7 @@ void throttle_passed(struct session *s)
 {
     char *name;
     struct penalty_who w = throttle_who(s, &name);
-    penalty_passed(s->proxy->penalty, &w);
+    penalty_passed(s->account->branch->penalty, &w);
     free(name);
     throttle_end(s);
 }

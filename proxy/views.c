@@ -71,14 +71,14 @@ void views_free(struct views **vp)
         return;
     *vp = NULL;
     loop_undefer(v->account->proxy->loop, &v->telling);
-    store_forget(v->account->proxy->store, v);
+    store_forget(v->account->branch->store, v);
     for (c = LIST_FIRST(&v->changes); c; c = next) {
         next = LIST_NEXT(c, link);
-        store_forget(v->account->proxy->store, c);
+        store_forget(v->account->branch->store, c);
         change_free(c);
     }
     for (struct question *q; (q = LIST_FIRST(&v->questions));) {
-        store_forget(v->account->proxy->store, q);
+        store_forget(v->account->branch->store, q);
         LIST_REMOVE(q, link);
         free(q);
     }
@@ -217,8 +217,8 @@ static void views_read(struct views *v)
     struct account *a = v->account;
     v->state = VIEWS_READING;
     v->again = false;
-    store_forget(a->proxy->store, v);
-    route_view_read(a->proxy->store, a->key, v->asked.all, views_on_rows, v);
+    store_forget(a->branch->store, v);
+    route_view_read(a->branch->store, a->key, v->asked.all, views_on_rows, v);
 }
 
 static bool is_there(const struct views *v, const char *backend, const char *text, bool all)
@@ -237,7 +237,7 @@ static bool is_asked(const struct views *v, const char *backend, const char *tex
 static void views_take_plain(struct views *v, const char *backend, const char *text)
 {
     bool read = v->state == VIEWS_READING; /* somebody else waits for that */
-    store_forget(v->account->proxy->store, v);
+    store_forget(v->account->branch->store, v);
     view_unref(&v->view);
     views_home_free(&v->home);
     v->state = VIEWS_READ;
@@ -399,7 +399,7 @@ bool views_change(struct account *a, const char *backend, const struct view_chan
     if (v->home)
         views_home_changes(v->home, changes, &c->stored);
     LIST_INSERT_HEAD(&v->changes, c, link);
-    route_view_change(a->proxy->store, a->key, v->backend, v->epoch, v->home ? &c->stored : &c->changes,
+    route_view_change(a->branch->store, a->key, v->backend, v->epoch, v->home ? &c->stored : &c->changes,
                       change_on_done, c);
     return true;
 }
@@ -423,14 +423,14 @@ static void question_on_route(void *owner, enum route_rc rc, const struct route 
 static void question_on_kept(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct question *q = owner;
-    struct proxy *p = q->views->account->proxy;
+    struct branch *b = q->views->account->branch;
     route_done_fn fn = q->fn;
     void *who = q->owner;
     (void)r;
     LIST_REMOVE(q, link);
     free(q);
     if (rc != REDIS_OK)
-        p->replicas_late_ms = clock_boot_ms();
+        b->replicas_late_ms = clock_boot_ms();
     if (fn)
         fn(who, rc == REDIS_OK ? ROUTE_OK : ROUTE_DOWN, "");
 }
@@ -438,13 +438,13 @@ static void question_on_kept(void *owner, enum redis_rc rc, const struct reply *
 bool views_keep(struct account *a, route_done_fn fn, void *owner)
 {
     struct views *v = a->views;
-    struct proxy *p = a->proxy;
-    if (!v || (p->replicas_late_ms && clock_boot_ms() - p->replicas_late_ms < KEEP_AGAIN_MS))
+    struct branch *b = a->branch;
+    if (!v || (b->replicas_late_ms && clock_boot_ms() - b->replicas_late_ms < KEEP_AGAIN_MS))
         return false;
     struct question *q = xcalloc(1, sizeof *q);
     *q = (struct question){.views = v, .fn = fn, .owner = owner};
     LIST_INSERT_HEAD(&v->questions, q, link);
-    store_wait(p->store, KEEP_MS, question_on_kept, q);
+    store_wait(b->store, KEEP_MS, question_on_kept, q);
     return true;
 }
 
@@ -456,7 +456,7 @@ bool views_ask(struct account *a, const char *backend, route_done_fn fn, void *o
     struct question *q = xcalloc(1, sizeof *q);
     *q = (struct question){.views = v, .fn = fn, .owner = owner};
     LIST_INSERT_HEAD(&v->questions, q, link);
-    route_read(a->proxy->store, a->key, question_on_route, q);
+    route_read(a->branch->store, a->key, question_on_route, q);
     return true;
 }
 

@@ -3,6 +3,8 @@
 look_at_store()
 if S.id == '' then return NOSTORE end
 if ARGV[1] ~= '' and ARGV[1] ~= S.id then return {'foreign', S.id} end
+local place, of, shared = place_of_store()
+if arg(4) ~= '' and (arg(4) ~= place or arg(5) ~= of) or arg(4) == '' and of ~= '1' then return {'place', place, of} end
 local source = call('HGET', STORE, 'source') or ''
 if arg(2) ~= '' and source ~= '' and source ~= arg(2) then return {'source', source} end
 -- What one staff member's configuration says is no proof of where accounts live: daemons alone tell it.
@@ -14,4 +16,4 @@ if not told then
 end
 if short then quarantine(began, longest) end
 compare_server()
-return {'ok', S.id, stamp(), text(quarantine_left())}
+return {'ok', S.id, stamp(), text(quarantine_left()), shared}

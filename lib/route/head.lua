@@ -162,6 +162,12 @@ local function open(cutover)
     return true
 end
 
+-- Which store of the site it is, of how many, and the id that they share: '1', '1', '' where it is the only one.
+local function place_of_store()
+    local f = call('HMGET', STORE, 'place', 'stores', 'site')
+    return f[1] or '1', f[2] or '1', f[3] or ''
+end
+
 local function quarantine_left() return math.max(0, S.quarantine_until - now()) end
 
 -- How long a quarantine has to last for a program that asks for so much, and whether the store says so; when the last one

@@ -1,6 +1,7 @@
 -- init: makes the store. args: id to give it, quarantine in ms, generation (none: 1), 1 where the quarantine begins now, since
 -- proxies and migrators of a store that was lost may still be at work, the source of accounts without a record (hello.lua),
--- token of the restore that this ends (restore.lua). refused: there already; restoring.
+-- token of the restore that this ends (restore.lua), which store of the site it is, of how many, and the id that they share.
+-- refused: there already; restoring.
 look_at_store()
 if S.id == arg(1) then return OK end
 if S.id ~= '' then return {'refused', 'there already'} end
@@ -10,6 +11,7 @@ local generation = math.max(1, number(arg(3)))
 call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', server_run_id(), 'promoted', server_promoted(), 'quarantine', arg(2),
      'quarantine_until', '0', 'series', '1', 'audit_since', '0')
 if arg(5) ~= '' then call('HSET', STORE, 'source', arg(5)) end
+if number(arg(8)) > 1 then call('HSET', STORE, 'place', arg(7), 'stores', arg(8), 'site', arg(9)) end
 call('HSET', COUNTS, 'whole', '1', 'listed', '1')
 if restoring then call('DEL', prefix .. 'restoring') end
 if arg(4) == '1' then

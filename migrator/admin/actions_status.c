@@ -319,7 +319,7 @@ static void action_status_on_try(void *owner, bool answered, const char *why)
 static void describe_store(struct run *r)
 {
     json_t *o = action_status_part(r, "store");
-    char *address = address_text(&store_conf(r->store)->redis.address);
+    char *address = address_text(store_address(r->store));
 
     json_object_set_new(o, "address", json_text(span_str(address)));
     json_object_set_new(o, "generation", json_integer((json_int_t)store_generation(r->store)));

@@ -93,7 +93,7 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     timer_start(c->all, CHECK_ALL_MS);
     if (!c->login)
         check_certificates(c);
-    c->store = store_new(c->loop, c->conf, CHECK_STORE_MS, check_on_store, c);
+    c->store = store_new(c->loop, c->conf, 0, &c->site, CHECK_STORE_MS, check_on_store, c);
     return c;
 }
 

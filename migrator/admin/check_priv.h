@@ -68,6 +68,7 @@ struct check {
     struct side *sides;
     size_t n;
     json_t *redis, *rest; /* owned; lines */
+    struct store_site site;
     struct store *store;
     struct timer *reach, *all;
     struct loop_task task; /* tells the end */

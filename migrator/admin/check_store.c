@@ -152,7 +152,7 @@ static void ask_recall(struct check *c)
 static void on_info(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct check *c = owner;
-    char *address = address_text(&c->conf->redis.address), *info = xspandup(reply_str(r));
+    char *address = address_text(store_address(c->store)), *info = xspandup(reply_str(r));
     const char *field = strstr(info, "connected_slaves:");
 
     REDIS_LINE(c, CHECK_OK, "", "%s answers, and is the master; its replicas: %u", address,
@@ -221,7 +221,7 @@ static const char *advice_of_redis(const char *detail)
 
 static void store_is_away(struct check *c, const char *detail)
 {
-    char *address = address_text(&c->conf->redis.address);
+    char *address = address_text(store_address(c->store));
 
     REDIS_LINE(c, CHECK_ERROR, advice_of_redis(detail), "%s: %s", address, detail);
     free(address);

@@ -55,6 +55,7 @@ struct ctl {
     char *fault;             /* owned; of check: why not all of the configuration could be read */
     struct conf *conf;       /* owned, as all below */
     struct loop *loop;
+    struct store_site site;
     struct store *store;
     struct timer *reach;
     struct waiting *waiting;
@@ -268,7 +269,7 @@ static void start_bulk(struct ctl *c)
 
 static void ctl_unreachable(struct ctl *c, const char *why)
 {
-    char *address = address_text(&c->conf->redis.address);
+    char *address = address_text(store_address(c->store));
     bool there = strstr(why, "NOREPLICAS") || strstr(why, "READONLY");
     char *text =
         xasprintf("the store at %s %s: %s", address, there ? "takes no writes" : "is out of reach", why);
@@ -590,7 +591,7 @@ static int run_verb(struct ctl *c)
     c->loop = loop_new();
     c->reach = timer_new(c->loop, ctl_on_reach, c);
     timer_start(c->reach, REACH_MS);
-    c->store = store_new(c->loop, c->conf, STORE_TIMEOUT_MS, ctl_on_store, c);
+    c->store = store_new(c->loop, c->conf, 0, &c->site, STORE_TIMEOUT_MS, ctl_on_store, c);
     loop_run(c->loop);
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);

@@ -51,7 +51,7 @@ static char *ctl_site_make(struct ctl_site *s)
     if (m->backends && c->seal.private_key_files.n > 0)
         m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, &error);
     if (!error)
-        m->store = store_new(m->loop, c, STORE_TIMEOUT_MS, ctl_site_on_store, s);
+        m->store = store_new(m->loop, c, 0, &s->site, STORE_TIMEOUT_MS, ctl_site_on_store, s);
     return error;
 }
 

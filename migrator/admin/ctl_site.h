@@ -15,6 +15,7 @@ struct ctl_site {
     void (*end)(void *owner);   /* what was begun is given up, and m is still whole */
     void *owner;
     struct migrator m;
+    struct store_site site;
     struct timer *reach;
     bool started;
     enum action_rc rc;

@@ -289,7 +289,8 @@ struct waiting *wait_start(const struct wait_request *request, action_fn fn, voi
     w->terminal = isatty(STDOUT_FILENO);
     w->heard_ms = clock_boot_ms();
     w->timer = timer_new(l, ctl_wait_on_timer, w);
-    w->events = events_new(l, store_conf(request->store), ctl_wait_on_event, ctl_wait_on_news, w);
+    w->events = events_new(l, store_conf(request->store), store_address(request->store), ctl_wait_on_event,
+                           ctl_wait_on_news, w);
     ctl_wait_on_timer(w);
     return w;
 }

@@ -122,7 +122,7 @@ static size_t places_at_all(const struct worker *w)
 
     if (!is_fit(w))
         return 0;
-    return !backends_all_rest(w->m->backends, &ms) ? w->m->conf->migrator.jobs : ms == 0;
+    return !backends_all_rest(w->m->backends, &ms) ? migrator_jobs(w->m) : ms == 0;
 }
 
 /* Places for further entries. */
@@ -395,8 +395,7 @@ static void start_jobs(struct worker *w)
 
     TAILQ_FOREACH(e, &w->entries, link)
     {
-        if (e->state != WAITING || e->not_before_ms > now ||
-            (!e->forward && used >= w->m->conf->migrator.jobs))
+        if (e->state != WAITING || e->not_before_ms > now || (!e->forward && used >= migrator_jobs(w->m)))
             continue;
         start_job(e);
         used += e->state == RUNNING && !e->forward;
@@ -757,7 +756,7 @@ struct worker *worker_new(struct migrator *m)
     TAILQ_INIT(&w->entries);
     w->jobs = jobs_new(m->store, m->id, m->conf->migrator.job_lease_ms * SILENCE_TENTHS / 10, worker_on_jobs,
                        worker_on_job_read, w);
-    w->events = events_new(m->loop, m->conf, worker_on_event, worker_on_news, w);
+    w->events = events_new(m->loop, m->conf, store_address(m->store), worker_on_event, worker_on_news, w);
     w->tick = timer_new(m->loop, worker_on_tick, w);
     w->due = timer_new(m->loop, on_due_timer, w);
     worker_on_tick(w);

@@ -39,4 +39,13 @@ struct migrator {
     struct seal_private *seal; /* NULL: no keys are configured */
 };
 
+/* How many jobs may run at a time for this store: of migrator.jobs, which is for all stores of the site, its equal part, and
+ * one at least. */
+static inline size_t migrator_jobs(const struct migrator *m)
+{
+    size_t stores = m->conf->redis.urls.n;
+
+    return (m->conf->migrator.jobs + stores - 1) / stores;
+}
+
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/stores.h"
 #include "lib/xalloc.h"
 
 #include "flips.h"
@@ -138,6 +139,14 @@ static void recall_on_epoch(void *owner, enum redis_rc rc, const struct reply *r
         recall_answered(r, a, true);
 }
 
+/* From this one on: the journal is of all stores. */
+static const struct flip *recall_next(const struct recall *r, const struct flip *one)
+{
+    while (one && !stores_is_in(r->store, one->user))
+        one = one->hh.next;
+    return one;
+}
+
 static void recall_ask(struct recall *r, struct ask *a)
 {
     char *key = store_key(r->store, "route:%s", r->next->user);
@@ -145,7 +154,7 @@ static void recall_ask(struct recall *r, struct ask *a)
                           span_str("state")};
 
     *a = (struct ask){.recall = r, .one = r->next};
-    r->next = r->next->hh.next;
+    r->next = recall_next(r, r->next->hh.next);
     r->under_way++;
     r->asked++;
     store_command(r->store, argv, COUNTOF(argv), recall_on_epoch, a);
@@ -201,7 +210,7 @@ static void recall_begin(struct loop_task *task)
 {
     struct recall *r = CONTAINER_OF(task, struct recall, task);
 
-    r->next = r->flips.all;
+    r->next = recall_next(r, r->flips.all);
     recall_ask_more(r);
 }
 

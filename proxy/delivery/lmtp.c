@@ -199,13 +199,13 @@ size_t lmtp_count(const struct lmtp *l)
 
 /* ---- life */
 
-struct lmtp *lmtp_new(struct store *store, unsigned thread, lmtp_idle_fn fn, void *owner)
+struct lmtp *lmtp_new(const struct stores *stores, unsigned thread, lmtp_idle_fn fn, void *owner)
 {
     struct lmtp *l = xcalloc(1, sizeof *l);
 
-    *l = (struct lmtp){.loop = store_loop(store),
-                       .store = store,
-                       .conf = store_conf(store),
+    *l = (struct lmtp){.loop = store_loop(stores->all[0]),
+                       .stores = stores,
+                       .conf = store_conf(stores->all[0]),
                        .thread = thread,
                        .fn = fn,
                        .owner = owner};

@@ -30,7 +30,7 @@
 #ifndef IMAPFERRY_LMTP_H
 #define IMAPFERRY_LMTP_H
 
-#include "lib/store.h"
+#include "lib/stores.h"
 #include "lib/stream.h"
 
 struct lmtp;
@@ -38,7 +38,7 @@ struct lmtp;
 /* Told in the thread, from its loop, when the last connection of a client is gone. */
 typedef void (*lmtp_idle_fn)(void *owner);
 
-struct lmtp *lmtp_new(struct store *store, unsigned thread, lmtp_idle_fn fn, void *owner);
+struct lmtp *lmtp_new(const struct stores *stores, unsigned thread, lmtp_idle_fn fn, void *owner);
 /* There is no client any more. */
 void lmtp_free(struct lmtp **l);
 /* Takes the next connection of a listening handle. */

@@ -182,7 +182,7 @@ static void mail_ask_route(struct lmtp_session *s)
 
     a->waits = false;
     FAULT_POINT("lmtp", "rcpt", "sent");
-    a->ask = recipient_find(s->lmtp->store, buf_span(&a->address), s->lmtp->conf->proxy.store_timeout_ms,
+    a->ask = recipient_find(s->lmtp->stores, buf_span(&a->address), s->lmtp->conf->proxy.store_timeout_ms,
                             mail_on_route, s);
 }
 
@@ -459,7 +459,7 @@ static void mail_ask_routes(struct lmtp_session *s)
         if (r->code != 0)
             continue;
         s->asked++;
-        r->ask = recipient_find(s->lmtp->store, buf_span(&r->address), s->lmtp->conf->proxy.store_timeout_ms,
+        r->ask = recipient_find(s->lmtp->stores, buf_span(&r->address), s->lmtp->conf->proxy.store_timeout_ms,
                                 mail_on_route_again, r);
     }
     if (s->asked == 0)

@@ -43,7 +43,7 @@ LIST_HEAD(lmtp_sessions, lmtp_session);
 
 struct lmtp {
     struct loop *loop;
-    struct store *store;
+    const struct stores *stores;
     const struct conf *conf;
     unsigned thread;
     lmtp_idle_fn fn;

@@ -135,7 +135,8 @@ size_t recipient_keys(const struct conf *c, struct span address, char *keys[RECI
 /* ---- the question ---- */
 
 struct recipient {
-    struct store *store; /* borrowed */
+    const struct stores *stores; /* borrowed */
+    struct store *store;         /* the one that has the account by which it is looked for; NULL: none yet */
     recipient_fn fn;
     void *owner;                /* borrowed */
     char *keys[RECIPIENT_KEYS]; /* owned */
@@ -147,8 +148,9 @@ struct recipient {
 
 static void recipient_free(struct recipient *r)
 {
-    store_forget(r->store, r);
-    loop_undefer(store_loop(r->store), &r->soon);
+    for (size_t i = 0; i < r->stores->n; i++)
+        store_forget(r->stores->all[i], r);
+    loop_undefer(store_loop(r->stores->all[0]), &r->soon);
     timer_free(&r->deadline);
     for (size_t i = 0; i < r->n; i++)
         free(r->keys[i]);
@@ -179,7 +181,7 @@ static void recipient_on_deadline(void *owner)
 
 static void recipient_found(struct recipient *r, const struct route *route)
 {
-    const struct conf *c = store_conf(r->store);
+    const struct conf *c = store_conf(r->stores->all[0]);
     const struct conf_backend *b = conf_backend(c, route->backend);
     const struct recipient_answer a = {
         .key = r->keys[r->at],
@@ -215,18 +217,19 @@ static void recipient_on_route(void *owner, enum route_rc rc, const struct route
 
 static void recipient_ask(struct recipient *r)
 {
+    r->store = stores_of(r->stores, r->keys[r->at]);
     route_where(r->store, r->keys[r->at], NULL, recipient_on_route, r);
 }
 
-struct recipient *recipient_find(struct store *store, struct span address, uint64_t deadline_ms,
+struct recipient *recipient_find(const struct stores *stores, struct span address, uint64_t deadline_ms,
                                  recipient_fn fn, void *owner)
 {
     struct recipient *r = xcalloc(1, sizeof *r);
-    *r = (struct recipient){.store = store, .fn = fn, .owner = owner, .soon.fn = recipient_on_soon};
-    r->deadline = timer_new(store_loop(store), recipient_on_deadline, r);
-    r->n = recipient_keys(store_conf(store), address, r->keys, &r->why);
+    *r = (struct recipient){.stores = stores, .fn = fn, .owner = owner, .soon.fn = recipient_on_soon};
+    r->deadline = timer_new(store_loop(stores->all[0]), recipient_on_deadline, r);
+    r->n = recipient_keys(store_conf(stores->all[0]), address, r->keys, &r->why);
     if (r->n == 0) {
-        loop_defer(store_loop(store), &r->soon);
+        loop_defer(store_loop(stores->all[0]), &r->soon);
     } else {
         timer_start(r->deadline, deadline_ms);
         recipient_ask(r);

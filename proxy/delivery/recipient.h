@@ -18,6 +18,7 @@
 #define IMAPFERRY_RECIPIENT_H
 
 #include "lib/route.h"
+#include "lib/stores.h"
 
 enum {
     RECIPIENT_MAX = 512, /* bytes of an address; a longer one is not ours (RFC 5321 4.5.3.1.3 has 256) */
@@ -54,9 +55,9 @@ typedef void (*recipient_fn)(void *owner, enum recipient_rc rc, const struct rec
 
 struct recipient;
 
-/* Asks. It answers once, within deadline_ms, and never before it has returned. store is that of this thread (p->store);
+/* Asks. It answers once, within deadline_ms, and never before it has returned. stores are those of this thread (p->stores);
  * its configuration is used, and has to stay where it is until the answer (a reload does that). */
-struct recipient *recipient_find(struct store *store, struct span address, uint64_t deadline_ms,
+struct recipient *recipient_find(const struct stores *stores, struct span address, uint64_t deadline_ms,
                                  recipient_fn fn, void *owner) MUST_CHECK;
 /* Nulls *r; no callback comes after it. *r may be NULL. */
 void recipient_cancel(struct recipient **r);

@@ -23,7 +23,7 @@ struct socketmap_noise {
 };
 
 struct socketmap {
-    struct store *store; /* borrowed */
+    const struct stores *stores; /* borrowed */
     unsigned thread;
     LIST_HEAD(, socketmap_client) clients;
     size_t n;
@@ -96,7 +96,7 @@ static void socketmap_delay(struct socketmap_client *c, const struct recipient_a
 
 static void socketmap_found(struct socketmap_client *c, const struct recipient_answer *a)
 {
-    if (a->frozen && store_conf(c->map->store)->socketmap.frozen_answer == FROZEN_TEMP)
+    if (a->frozen && store_conf(c->map->stores->all[0])->socketmap.frozen_answer == FROZEN_TEMP)
         socketmap_later(c, "the account is being moved");
     else if (*a->backend->delivery)
         socketmap_say(c, "ok", "OK ", a->backend->delivery);
@@ -146,7 +146,7 @@ static void socketmap_ask(struct socketmap_client *c, struct span question)
 {
     static const char name[] = "transport ";
     size_t n = sizeof name - 1;
-    const struct conf *conf = store_conf(c->map->store);
+    const struct conf *conf = store_conf(c->map->stores->all[0]);
     if (question.len < n || memcmp(question.p, name, n) != 0) {
         socketmap_say(c, "perm", "PERM ", "no such map, expected \"transport ADDRESS\"");
         return;
@@ -158,7 +158,8 @@ static void socketmap_ask(struct socketmap_client *c, struct span question)
     }
     stream_deadline(c->stream, 0); /* the question has one of its own */
     stream_pause(c->stream);
-    c->question = recipient_find(c->map->store, key, conf->proxy.store_timeout_ms, socketmap_on_recipient, c);
+    c->question =
+        recipient_find(c->map->stores, key, conf->proxy.store_timeout_ms, socketmap_on_recipient, c);
 }
 
 static void socketmap_broken(struct socketmap_client *c)
@@ -224,7 +225,7 @@ static void socketmap_event(struct stream *s, enum stream_event ev, void *owner)
 static bool socketmap_trusts(const struct socketmap *m, const char *ip)
 {
     static char *const here[] = {"127.0.0.0/8", "::1"};
-    const struct conf_list *l = &store_conf(m->store)->socketmap.trusted;
+    const struct conf_list *l = &store_conf(m->stores->all[0])->socketmap.trusted;
     return !*ip || cidr_any(here, COUNTOF(here), ip) || cidr_any(l->items, l->n, ip);
 }
 
@@ -252,7 +253,7 @@ void socketmap_accept(struct socketmap *m, uv_stream_t *listener)
 {
     struct socketmap_client *c = xcalloc(1, sizeof *c);
     c->map = m;
-    c->stream = stream_accept(store_loop(m->store), listener, &socketmap_limits, socketmap_event, c);
+    c->stream = stream_accept(store_loop(m->stores->all[0]), listener, &socketmap_limits, socketmap_event, c);
     if (!c->stream || !socketmap_lets_in(m, c->stream)) {
         stream_close(&c->stream, false);
         free(c);
@@ -264,10 +265,10 @@ void socketmap_accept(struct socketmap *m, uv_stream_t *listener)
     socketmap_await(c);
 }
 
-struct socketmap *socketmap_new(struct store *store, unsigned thread)
+struct socketmap *socketmap_new(const struct stores *stores, unsigned thread)
 {
     struct socketmap *m = xcalloc(1, sizeof *m);
-    m->store = store;
+    m->stores = stores;
     m->thread = thread;
     LIST_INIT(&m->clients);
     return m;

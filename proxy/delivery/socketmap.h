@@ -15,7 +15,7 @@
 #ifndef IMAPFERRY_SOCKETMAP_H
 #define IMAPFERRY_SOCKETMAP_H
 
-#include "lib/store.h"
+#include "lib/stores.h"
 
 enum {
     SOCKETMAP_QUESTION = 10000, /* bytes; Postfix asks nothing longer */
@@ -27,8 +27,8 @@ enum {
 
 struct socketmap;
 
-/* Of one thread. store: of this thread; it has to live longer. */
-struct socketmap *socketmap_new(struct store *store, unsigned thread);
+/* Of one thread. stores: of this thread; they have to live longer. */
+struct socketmap *socketmap_new(const struct stores *stores, unsigned thread);
 /* Takes the next connection of a listening socket. */
 void socketmap_accept(struct socketmap *m, uv_stream_t *listener);
 /* Closes all connections, those with a question under way once it is answered. */

@@ -98,6 +98,7 @@ struct site {
     double login_rate, flip_rate, look_rate, logins_owed, flips_owed, looks_owed;
     uint64_t ticked_us;
     struct logins again; /* met a freeze or no store: once more at the next tick */
+    struct store_site shared;
     struct store *store; /* the migrators' */
     struct events *events;
     char group[16];
@@ -316,7 +317,8 @@ static void thread_on_news(void *owner, enum events_news news)
 
 static void thread_follow(struct thread *t)
 {
-    t->events = events_new(t->site->loop, t->site->conf, thread_on_event, thread_on_news, t);
+    t->events = events_new(t->site->loop, t->site->conf, t->site->conf->redis.addresses, thread_on_event,
+                           thread_on_news, t);
     events_rest(t->events, EVENTS_REST_MS);
 }
 
@@ -326,7 +328,7 @@ static void thread_begin(struct thread *t, struct site *s, size_t number)
     char *id = xasprintf("sim%zu", number);
     t->site = s;
     t->queue = queue_new(s->loop, AT_ONCE);
-    t->store = store_new(s->loop, s->conf, c->store_timeout_ms, thread_on_store, t);
+    t->store = store_new(s->loop, s->conf, 0, &s->shared, c->store_timeout_ms, thread_on_store, t);
     t->lease_store = store_new_beside(t->store, c->store_timeout_ms, NULL, NULL);
     t->lease = lease_new(t->lease_store, id, c->lease_ms, c->lease_long_ms, thread_on_lease, t);
     t->doubts = doubts_new(t->store, t->queue, lease_incarnation(t->lease), thread_on_reconcile, t);
@@ -917,8 +919,8 @@ static void site_begin(struct site *s)
     s->threads = xcalloc(s->n_threads, sizeof(*s->threads));
     TAILQ_INIT(&s->again);
     strcpy(s->group, "migrators");
-    s->store = store_new(s->loop, s->conf, s->conf->proxy.store_timeout_ms, NULL, NULL);
-    s->events = events_new(s->loop, s->conf, site_on_event, site_on_news, s);
+    s->store = store_new(s->loop, s->conf, 0, &s->shared, s->conf->proxy.store_timeout_ms, NULL, NULL);
+    s->events = events_new(s->loop, s->conf, s->conf->redis.addresses, site_on_event, site_on_news, s);
     for (size_t i = 0; i < s->n_threads; i++)
         thread_begin(&s->threads[i], s, i);
     s->tick = timer_new(s->loop, site_on_tick, s);

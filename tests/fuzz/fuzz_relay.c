@@ -45,6 +45,7 @@ static struct play {
     struct conf_backend backend;
     struct proxy proxy;
     struct account account;
+    struct branch branch;
     struct session s;
     struct stream client, server;
     struct buf said; /* by the client */
@@ -418,7 +419,8 @@ static void set_up(uint8_t flags)
     p->conf.proxy.compress = true;
     p->proxy.loop = loop;
     p->proxy.conf = &p->conf;
-    p->account = (struct account){.proxy = &p->proxy, .key = (char *)"ann", .known = true};
+    p->account =
+        (struct account){.proxy = &p->proxy, .branch = &p->branch, .key = (char *)"ann", .known = true};
     p->s = (struct session){
         .proxy = &p->proxy, .account = &p->account, .name = (char *)"p/1", .client = &p->client};
     session_take_backend(&p->s, &p->server, &p->backend);

@@ -145,7 +145,22 @@ def test_init_only_once(store):
     assert store.call("init", "id-one", LONG) == ["ok"]
     assert store.call("init", "id-two", LONG)[0] == "refused"
     assert store.generation() == 1
-    assert store.hello() == ["ok", "id-one", "1", "0"]
+    assert store.hello() == ["ok", "id-one", "1", "0", ""]
+
+
+def test_a_store_knows_its_place(server):
+    """A program whose configuration says otherwise, or is of the version before and knows of one store alone, is told so."""
+    client = server.client()
+    client.flushall()
+    s = Store(client)
+    assert s.call("init", "id-one", LONG, "", "", "old", "", 2, 3, "site") == ["ok"]
+    for wrong in ((LONG,), (LONG, "old", ""), (LONG, "old", 1, 1, 1), (LONG, "old", 1, 1, 3), (LONG, "old", 1, 2, 4)):
+        assert s.hello(*wrong) == ["place", "2", "3"] == s.call("greet", *wrong)
+    assert s.hello(LONG, "old", 1, 2, 3) == ["ok", "id-one", "1", "0", "site"]
+    client.flushall()
+    assert s.call("init", "id-one", LONG, "", "", "old", "", 1, 1, "site") == ["ok"]
+    assert s.hello(LONG, "old", 1, 1, 2) == ["place", "1", "1"]
+    assert s.hello(LONG, "old", 1, 1, 1) == s.hello(LONG, "old", 1) == ["ok", "id-one", "1", "0", ""]
 
 
 def test_a_store_keeps_its_source(store):
@@ -219,7 +234,7 @@ def test_a_number_of_the_time_is_above_the_one_before(server):
 
 def test_a_store_of_the_version_before_is_of_the_same_server(store):
     store.client.hdel(store.key("store"), "promoted")
-    assert store.hello()[2:] == ["1", "0"]
+    assert store.hello()[2:4] == ["1", "0"]
     assert store.client.hget(store.key("store"), "promoted") == store.client.info("replication")["master_replid2"]
 
 
@@ -1109,7 +1124,7 @@ def test_who_asks_for_more_in_a_quarantine_lengthens_it(store):
     store.hello(5 * LONG)
     assert int(store.client.hget(store.key("store"), "quarantine_until")) == began + 5 * LONG
     store.end_quarantine()
-    assert store.hello(9 * LONG)[2:] == [str(store.generation()), "0"], "one that is over begins again"
+    assert store.hello(9 * LONG)[2:4] == [str(store.generation()), "0"], "one that is over begins again"
 
 
 def test_quarantine_of_the_version_before_is_lengthened(store):

@@ -20,6 +20,7 @@ struct bench {
     struct conf_backend backends[2]; /* "old" and "new" */
     struct proxy proxy;
     struct account account;
+    struct branch branch;
     struct session s;
     int client, server, next; /* what the test plays; next: the server that the session goes on at */
     char tag[64];             /* of the last command_of() */
@@ -370,7 +371,8 @@ static inline int bench_set_up(void **state)
     b->conf.proxy.compress = true;
     b->proxy.loop = b->loop;
     b->proxy.conf = &b->conf;
-    b->account = (struct account){.proxy = &b->proxy, .key = (char *)"ann", .known = true, .epoch = 7};
+    b->account = (struct account){
+        .proxy = &b->proxy, .branch = &b->branch, .key = (char *)"ann", .known = true, .epoch = 7};
     b->may_pass = true;
     b->views = VIEWS_READ;
     imap_caps_parse(&b->caps, span_str("IMAP4rev1 IDLE LITERAL+ NAMESPACE UIDPLUS UNSELECT ENABLE ID"));

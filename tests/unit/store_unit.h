@@ -78,6 +78,8 @@ static inline void unit_redis_remove(struct unit_redis *r)
 struct unit_store {
     struct unit_redis redis;
     struct conf conf;
+    struct address address;
+    struct store_site site;
     struct loop *loop;
     struct timer *tick;
     struct store *store;
@@ -120,7 +122,9 @@ static inline void unit_store_make(struct unit_store *u)
     u->conf.redis.prefix = (char *)(uintptr_t) "unit";
     u->conf.redis.ca_file = u->conf.redis.tls_name = u->conf.redis.tls_cert = u->conf.redis.tls_key =
         (char *)(uintptr_t) "";
-    u->conf.redis.address = (struct address){.scheme = ADDRESS_REDIS_UNIX, .path = u->redis.socket};
+    u->address = (struct address){.scheme = ADDRESS_REDIS_UNIX, .path = u->redis.socket};
+    u->conf.redis.addresses = &u->address;
+    u->conf.redis.urls.n = 1;
     u->conf.migration.source = (char *)(uintptr_t) "old";
     u->conf.migration.target = (char *)(uintptr_t) "new";
     u->conf.proxy.lease_long_ms = 60000;
@@ -131,7 +135,7 @@ static inline void unit_store_make(struct unit_store *u)
 
 static inline void unit_store_connect(struct unit_store *u)
 {
-    u->store = store_new(u->loop, &u->conf, 2000, unit_on_state, u);
+    u->store = store_new(u->loop, &u->conf, 0, &u->site, 2000, unit_on_state, u);
 }
 
 /* The answer of a call. */

@@ -150,7 +150,7 @@ static void test_sample_loads(void **state)
     struct conf *c = load(buf_str(&text), CONF_CTL);
     assert_string_equal(c->file, file);
     assert_string_equal(c->redis.prefix, "imapferry");
-    assert_int_equal(c->redis.address.port, 6379);
+    assert_int_equal(c->redis.addresses->port, 6379);
     assert_int_equal(c->n_backends, 2);
     assert_string_equal(conf_backend(c, "old")->address.host, "old.example.org");
     assert_string_equal(conf_backend(c, "old")->master_user, "admin");
@@ -971,12 +971,12 @@ static void test_password_file_of_redis(void **state)
     refused(text, 1, "/s\" cannot be read");
     put("r", "one\n", 4), put("s", "two\n", 4);
     struct conf *c = load(text, CONF_CTL), *copy = conf_copy(c);
-    assert_string_equal(copy->redis.address.password, "one");
-    assert_string_equal(copy->redis.address.sentinel_password, "two");
+    assert_string_equal(copy->redis.addresses->password, "one");
+    assert_string_equal(copy->redis.addresses->sentinel_password, "two");
     put("r", "three\n", 6);
     struct conf *fresh = load(text, CONF_CTL);
     conf_reload(c, fresh, NULL, NULL);
-    assert_string_equal(c->redis.address.password, "three");
+    assert_string_equal(c->redis.addresses->password, "three");
     conf_free(&fresh), conf_free(&copy), conf_free(&c);
     free(text);
     text = xasprintf(
@@ -1104,7 +1104,7 @@ static void test_a_copy_is_whole(void **state)
     conf_free(&c);
     conf_print(&b, copy);
     assert_string_equal(buf_str(&a), buf_str(&b));
-    assert_string_equal(copy->redis.address.password, "p@w");
+    assert_string_equal(copy->redis.addresses->password, "p@w");
     assert_string_equal(copy->backends[0].address.host, "a");
     assert_string_equal(copy->backends[0].master_password, "pw");
     assert_string_equal(conf_pair_of(copy, "q@z").source, "b");

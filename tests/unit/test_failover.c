@@ -131,7 +131,7 @@ static void thread_begin(struct thread *t, struct site *site, size_t number)
     t->site = site;
     t->n = site->n_sessions / site->n_threads;
     t->queue = queue_new(u->loop, site->as_before ? SIZE_MAX : AT_ONCE);
-    t->store = store_new(u->loop, &u->conf, u->conf.proxy.store_timeout_ms, on_store, t);
+    t->store = store_new(u->loop, &u->conf, 0, &u->site, u->conf.proxy.store_timeout_ms, on_store, t);
     t->lease_store = store_new_beside(t->store, u->conf.proxy.store_timeout_ms, NULL, NULL);
     t->lease =
         lease_new(site->as_before ? t->store : t->lease_store, "p", site->lease_ms, 600 * 1000, on_lease, t);

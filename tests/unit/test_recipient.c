@@ -173,7 +173,8 @@ static void on_answer(void *owner, enum recipient_rc rc, const struct recipient_
 static struct recipient_unit_answer ask(struct unit_store *u, const char *address)
 {
     struct recipient_unit_answer a = {0};
-    struct recipient *r = recipient_find(u->store, span_str(address), 5000, on_answer, &a);
+    const struct stores one = {.n = 1, .all = &u->store};
+    struct recipient *r = recipient_find(&one, span_str(address), 5000, on_answer, &a);
     assert_non_null(r);
     assert_int_equal(a.times, 0); /* never before it has returned */
     UNIT_UNTIL(u, a.times > 0);
@@ -266,9 +267,10 @@ static void test_deadline_and_cancel(void **state)
     unit_store_begin(&u);
     recipient_conf(&u.conf);
     unit_redis_stop(&u.redis);
-    struct recipient *r = recipient_find(u.store, span_str("ann@example.org"), 50, on_answer, &a);
-    struct recipient *dropped = recipient_find(u.store, span_str("bob@example.org"), 50, on_answer, &b);
-    struct recipient *soon = recipient_find(u.store, span_str("bob@other.org"), 50, on_answer, &c);
+    const struct stores one = {.n = 1, .all = &u.store};
+    struct recipient *r = recipient_find(&one, span_str("ann@example.org"), 50, on_answer, &a);
+    struct recipient *dropped = recipient_find(&one, span_str("bob@example.org"), 50, on_answer, &b);
+    struct recipient *soon = recipient_find(&one, span_str("bob@other.org"), 50, on_answer, &c);
     assert_non_null(r);
     recipient_cancel(&dropped);
     recipient_cancel(&soon);

@@ -33,7 +33,7 @@ static int setup(void **state)
     assert_int_equal(bind(m->listener, (struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(listen(m->listener, 10), 0);
     m->peer = -1;
-    m->redis = redis_new(m->u.loop, &m->u.conf.redis, 500, on_state, m);
+    m->redis = redis_new(m->u.loop, &m->u.conf.redis, &m->u.address, 500, on_state, m);
     *state = m;
     return 0;
 }
@@ -195,10 +195,10 @@ static void test_tls_that_fails_says_what_is_believed(void **state)
     assert_int_equal(bind(tcp, (struct sockaddr *)&a, sizeof(a)), 0);
     assert_int_equal(listen(tcp, 8), 0);
     getsockname(tcp, (struct sockaddr *)&a, &len);
-    conf.address =
+    struct address address =
         (struct address){.scheme = ADDRESS_REDISS, .host = (char *)"127.0.0.1", .port = ntohs(a.sin_port)};
     redis_free(&m->redis);
-    m->redis = redis_new(m->u.loop, &conf, 5000, on_state, m);
+    m->redis = redis_new(m->u.loop, &conf, &address, 5000, on_state, m);
     UNIT_UNTIL(&m->u, (peer = accept4(tcp, NULL, NULL, SOCK_CLOEXEC)) >= 0);
     assert_int_equal(write(peer, "-ERR what is that\r\n", 19), 19);
     UNIT_UNTIL(&m->u, m->downs == 1);
@@ -330,7 +330,7 @@ static void test_a_read_of_events_that_ends_at_once(void **state)
     struct mad *m = *state;
     unsigned lives = 0;
     redis_free(&m->redis);
-    struct events *e = events_new(m->u.loop, &m->u.conf, on_event, on_news, &lives);
+    struct events *e = events_new(m->u.loop, &m->u.conf, &m->u.address, on_event, on_news, &lives);
     for (size_t i = 0; i < COUNTOF(answers); i++)
         answer_follower(m, span_str(answers[i])); /* each on a connection of its own */
     UNIT_UNTIL(&m->u, take_peer(m));

@@ -22,6 +22,7 @@ struct fixture {
     struct conf_backend backends[3]; /* "old", "new" and "judge" */
     struct proxy proxy;
     struct account account;
+    struct branch branch;
     struct session s;
 
     struct buf said; /* to the client */
@@ -375,7 +376,7 @@ static int set_up(void **state)
     f->conf.proxy.hold_max_ms = 60000;
     f->proxy =
         (struct proxy){.loop = f->loop, .conf = &f->conf, .vault = vault_new(), .lately = lately_new()};
-    f->account = (struct account){.proxy = &f->proxy, .key = (char *)"ann"};
+    f->account = (struct account){.proxy = &f->proxy, .branch = &f->branch, .key = (char *)"ann"};
     f->s = (struct session){.proxy = &f->proxy,
                             .name = (char *)"p/1",
                             .peer = (char *)"[::1]:9",

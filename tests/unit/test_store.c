@@ -197,7 +197,7 @@ static void on_news(void *owner, enum events_news news)
 
 static void follow(struct unit_store *u, struct seen *s)
 {
-    s->events = events_new(u->loop, &u->conf, on_event, on_news, s);
+    s->events = events_new(u->loop, &u->conf, &u->address, on_event, on_news, s);
     UNIT_UNTIL(u, s->live == 1);
 }
 
@@ -839,12 +839,12 @@ static void test_password_and_database(void **state)
     struct unit_store *u = *state;
     u->redis.password = "pass word";
     unit_redis_start(&u->redis);
-    u->conf.redis.address.password = (char *)(uintptr_t) "wrong";
-    u->conf.redis.address.db = 3;
+    u->address.password = (char *)(uintptr_t) "wrong";
+    u->address.db = 3;
     unit_store_connect(u);
     UNIT_UNTIL(u, u->state == STORE_DOWN && strstr(u->detail, "AUTH refused"));
     store_free(&u->store);
-    u->conf.redis.address.password = (char *)(uintptr_t) "pass word";
+    u->address.password = (char *)(uintptr_t) "pass word";
     unit_store_connect(u);
     UNIT_UNTIL(u, u->state == STORE_FOREIGN);
     UNIT_DO_RC(u, ROUTE_OK, route_init, 0, false);
