@@ -150,3 +150,60 @@ def test_who_waives_learns_whom_it_concerns(make_ferry, dovecot, new, authority,
     assert "3 accounts share mailboxes" in text and "not surveyed" in text and ann in text, text
     status, answer = ferry.ctl("waive", ann, "INBOX:listing", "--reason", "x")
     assert "together" not in answer, "it is about something else"
+
+
+# ---- moved in the same hour, as the handbook says
+
+@pytest.fixture(scope="module")
+def servers(cert):
+    """Of each kind an old and a new one."""
+    made = {}
+    for name, kind, path in (("old", "mdbox", "mdbox"), ("new", "maildir", "Maildir")):
+        folder = net.temp_folder(f"shared-map-{name}")
+        os.chmod(folder, 0o777)
+        made["dovecot", name] = Dovecot(f"sharing-{name}", mail=kind, cert=cert, special_use=False,
+                                        extra=extra("shared", driver=kind, path=path, folder=folder))
+        made["cyrus", name] = Cyrus(f"sharing-cyrus-{name}", cert=cert)
+    yield made
+    for server in made.values():
+        server.close()
+
+
+def of_ann(kind, ann):
+    """Her mailbox, as a server of this kind shows it to others."""
+    return (f"shared/{ann}/Work" if kind == "dovecot" else f"Other Users/{ann.partition('@')[0]}/Work").encode()
+
+
+def sees(wire, name):
+    """Also what is in it."""
+    listed = wire.command(b"l", b'LIST "" "*"')
+    assert any(name in line and b"\\Noselect" not in line for line in listed), (name, listed)
+    assert b"* 1 EXISTS" in wire.command(b"e", b'EXAMINE "%s"' % name)
+    assert wire.command(b"u", b"UNSELECT")[-1].startswith(b"u OK")
+
+
+@pytest.mark.parametrize("way", ["dovecot-dovecot", "cyrus-cyrus", "dovecot-cyrus", "cyrus-dovecot"])
+def test_a_grantee_finds_the_mailboxes_once_both_are_moved(make_ferry, servers, authority, way):
+    """Both are logged in. On a server of another kind the mailbox has that server's name."""
+    source, target = way.split("-")
+    old, new = servers[source, "old"], servers[target, "new"]
+    ann, bob, first = (new_user(name) for name in ("ann", "bob", "first"))
+    for user in (ann, bob, first):
+        fill(old, user, "Work")
+    ask(old, ann, f"SETACL Work {bob} lrs".encode())
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, {"migration": {"trigger": "manual"}})
+    ferry.migrator()
+    assert ferry.ctl("migrate", first, "--wait")[0] == 0  # what both servers can do is known from here on
+    address = ferry.proxy().addresses[0]
+    with Wire(address) as a, Wire(address) as b:
+        for wire, user in ((a, ann), (b, bob)):
+            wire.until(b"* ")
+            assert b" OK" in wire.command(b"l", f"LOGIN {user} secret".encode())[-1]
+        sees(b, of_ann(source, ann))
+        for user in (ann, bob):
+            assert ferry.ctl("waive", user, "shared", "--reason", "both go now")[0] == 0
+            assert ferry.ctl("migrate", user, "--wait")[0] == 0, ferry.user(user)
+        sees(b, of_ann(target, ann))
+        rights = b.command(b"r", b'MYRIGHTS "%s"' % of_ann(target, ann))[0].split()[-1]
+        assert sorted(rights) == sorted(b"lrs"), rights
+        assert any(bob.encode() in line for line in a.command(b"g", b"GETACL Work"))
