@@ -31,6 +31,7 @@ class Group:
         self._papers, self._sentinel_papers = papers, sentinel_papers or papers
         self._users, self._program = users, program
         self._host = "localhost" if by_name else net.HOST
+        self._bind = f"{net.HOST} -::1" if by_name else net.HOST  # which of both the name leads to first is said by /etc/hosts
         self.servers, self._process = [], None
         try:
             self._build()
@@ -39,8 +40,9 @@ class Group:
             raise
 
     def _build(self):
+        options = [*OPTIONS, "bind", self._bind, "replica-announce-ip", self._host]
         for _ in range(3):
-            self.servers.append(redisd.Redis(port=net.free_port(), options=[*OPTIONS, "replica-announce-ip", self._host], password=PASSWORD,
+            self.servers.append(redisd.Redis(port=net.free_port(), options=options, password=PASSWORD,
                                              papers=self._papers, program=self._program))
         self.master = self.servers[0]
         for replica in self.servers[1:]:
@@ -62,7 +64,7 @@ class Group:
             else:
                 f.write(f"port {self.port}\n")
             f.write(self._users)
-            f.write(f"bind {net.HOST}\ndir {self.folder}\nlogfile {self.folder}/sentinel.log\n"
+            f.write(f"bind {self._bind}\ndir {self.folder}\nlogfile {self.folder}/sentinel.log\n"
                     f"requirepass {SENTINEL_PASSWORD}\n"
                     "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n"
                     f"sentinel monitor {NAME} {self._host} {self.master.port} 1\n"
