@@ -34,7 +34,8 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
                           .help = "Lines written to the log."},
     [METRIC_STORE_UP] =
         {"imapferry_store_up", METRIC_GAUGE, METRIC_NUMBER, METRIC_OF_BOTH,
-         .help = "Whether every thread reaches Redis, and it holds the store of this site (1), or not (0)."},
+         .help =
+             "Whether every thread reaches Redis, and it holds the store of this site (1), or not (0); of several stores, all."},
     [METRIC_REDIS_CALLS] = {"imapferry_redis_calls_total",
                             METRIC_COUNTER,
                             METRIC_NUMBER,

@@ -101,7 +101,8 @@ const struct option options[] = {
          "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front of "
          "the hosts is the master's. In a password, write \"%40\" for \"@\", "
          "\"%2F\" for \"/\" and \"%25\" for \"%\"; \"user@\" and \"sentinel_auth=user\" are for passwords that stand in "
-         "files. conf/handbook/redis.md shows how Redis is set up for each of these."},
+         "files. conf/handbook/redis.md shows how Redis is set up for each of these. Several of them, in an order that never "
+         "changes, are as many stores, over which accounts are spread: see there how a site gets more than one."},
     {"redis", "password_file", OPTION_STRING, offsetof(struct conf_redis, password_file), .def = "",
      .reload = RELOAD_FILE,
      .text =

@@ -39,7 +39,7 @@ struct conf_list {
     size_t n;
 };
 
-enum { SITE_STORES_MAX = 1 /* of a site: not all programs obey more of them yet */ };
+enum { SITE_STORES_MAX = 64 };
 
 struct conf_redis {
     struct conf_list urls;     /* option "url": one a store */

@@ -44,6 +44,14 @@ bool stores_is_in(const struct store *s, const char *user)
     return stores_place(span_str(user), store_conf(s)->redis.urls.n) == store_nth(s);
 }
 
+bool stores_are_up(const struct stores *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (store_state(s->all[i]) != STORE_UP)
+            return false;
+    return true;
+}
+
 struct store *stores_of(const struct stores *s, const char *user)
 {
     return s->all[stores_place(span_str(user), s->n)];

@@ -31,6 +31,7 @@ typedef void (*stores_fn)(void *owner, size_t place, enum store_state state, con
 struct stores *stores_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, stores_fn fn,
                           void *owner);
 void stores_free(struct stores **s); /* NULL is fine */
+bool stores_are_up(const struct stores *s);
 /* The one that has the account, by its key. */
 struct store *stores_of(const struct stores *s, const char *user);
 

@@ -48,7 +48,7 @@ struct branch {
     enum durability told_of;
 };
 
-/* shared: what all branches have in common, copied; its store is that of this branch. token: for instance_new(). */
+/* shared: what all branches have in common, copied; its store is that of this branch, one of its stores. token: for instance_new(). */
 void branch_begin(struct branch *b, const struct migrator *shared, const char *token, branch_fn fn,
                   void *owner);
 void branch_end(struct branch *b);

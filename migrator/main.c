@@ -169,6 +169,7 @@ static void migrator_make_branches(struct program *g)
     instance_token(token);
     g->branches = xcalloc(g->conf->redis.urls.n, sizeof(*g->branches));
     g->stores = stores_new(g->m.loop, g->conf, STORE_TIMEOUT_MS, migrator_on_store, g);
+    g->m.stores = g->stores;
     for (size_t i = 0; i < g->stores->n; i++) {
         g->m.store = g->stores->all[i];
         branch_begin(&g->branches[i], &g->m, token, migrator_on_branch, g);
@@ -380,7 +381,7 @@ static bool make_parts(struct program *g, char **error)
     migrator_make_branches(g);
     if (g->metrics && !http_server_start(g->metrics, error))
         return false;
-    return !g->api || api_start(g->api, &g->branches[0].m, g->stores->all[0], error);
+    return !g->api || api_start(g->api, &g->branches[0].m, g->stores, error);
 }
 
 static struct program *migrator_program_new(struct conf *conf)

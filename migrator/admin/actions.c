@@ -413,13 +413,13 @@ static void action_start(struct loop_task *task)
 
     if (r->text)
         run_end(r, ACTION_USAGE, "%s", r->text);
-    else if (r->as_key && strcmp(r->as_key, r->user))
+    else if (r->as_key && strcmp(r->as_key, r->user) != 0 && stores_is_in(r->store, r->as_key))
         naming_ask(r->store, r->user, r->as_key, &r->naming, action_on_named, r);
     else
         run_now(r);
 }
 
-static char *action_copy(const char *s)
+static char *action_text(const char *s)
 {
     return xstrdup(s ? s : "");
 }
@@ -433,24 +433,29 @@ static void copy_keys(struct action *to, const struct action *from)
     to->keys = (const char *const *)keys;
 }
 
-void action_run(struct store *s, const struct action *a, action_fn fn, void *owner)
+void action_copy(struct action *to, const struct action *from)
+{
+    *to = *from;
+    to->login = action_text(from->login);
+    to->to = action_text(from->to);
+    to->state = action_text(from->state);
+    to->who = action_text(from->who);
+    to->reason = action_text(from->reason);
+    to->cursor = action_text(from->cursor);
+    to->word = action_text(from->word);
+    to->backend = action_text(from->backend);
+    to->domain = action_text(from->domain);
+    to->rule = action_text(from->rule);
+    to->wave = action_text(from->wave);
+    copy_keys(to, from);
+}
+
+void action_run_at(struct store *s, const struct action *a, action_fn fn, void *owner)
 {
     struct run *r = xcalloc(1, sizeof(*r));
 
     r->store = s;
-    r->action = *a;
-    r->action.login = action_copy(a->login);
-    r->action.to = action_copy(a->to);
-    r->action.state = action_copy(a->state);
-    r->action.who = action_copy(a->who);
-    r->action.reason = action_copy(a->reason);
-    r->action.cursor = action_copy(a->cursor);
-    r->action.word = action_copy(a->word);
-    r->action.backend = action_copy(a->backend);
-    r->action.domain = action_copy(a->domain);
-    r->action.rule = action_copy(a->rule);
-    r->action.wave = action_copy(a->wave);
-    copy_keys(&r->action, a);
+    action_copy(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;
     r->owner = owner;

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "lib/route.h"
+#include "lib/stores.h"
 
 enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_INIT, /* makes the store */
@@ -88,6 +89,7 @@ struct action {
     const char *cursor;            /* page: `next` of the one before, "" the first */
     unsigned count;                /* page, events, history: how many at most, 0: as many as is usual */
     uint64_t since_ms;             /* history: by Redis' clock */
+    bool more;                     /* report: what is written to out goes on behind that of another store */
     const char *wave;              /* pause, resume: of this wave alone; "" = of all */
     struct action_look *look;      /* borrowed until the end; NULL: nobody asks */
 };
@@ -99,9 +101,11 @@ struct action_result {
 };
 typedef void (*action_fn)(void *owner, const struct action_result *result);
 
-/* The store is connected (for ACTION_INIT and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP).
- * Copies the action. Calls back once, not before it returned. */
-void action_run(struct store *s, const struct action *a, action_fn fn, void *owner);
+/* What is about an account is done at the store that has it; what is about all, at each. A store that is concerned is
+ * connected (for ACTION_INIT and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP); where a site has several, one that
+ * is not is named in the result, which has "stores" then, a list of store (its number), address and error.
+ * Copies the action. Calls back once, not before it returned. s is borrowed until then. */
+void action_run(struct stores *s, const struct action *a, action_fn fn, void *owner);
 /* The JSON of an account, as of `user`. To decref. */
 json_t *action_account(const struct store *s, const char *user, const struct route *r);
 /* How much of the name of an incarnation, "ID.THREAD-RANDOM" (lib/registry.h, proxy.c), is the id. */

@@ -35,6 +35,12 @@ struct run {
     char *text; /* owned; the result, while replicas are waited for, or of a failure at the start */
 };
 
+/* The strings of an action, copied, and freed. */
+void action_copy(struct action *to, const struct action *from);
+void action_free(struct action *a);
+/* actions.c: at one store; the action is about an account that is there, or about all that are. */
+void action_run_at(struct store *s, const struct action *a, action_fn fn, void *owner);
+
 void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* rc is neither ROUTE_OK nor about this verb: ends with what it means. */
 void run_end_failed(struct run *r, enum route_rc rc, const char *detail);

@@ -3,26 +3,31 @@
 
 #include "actions_priv.h"
 
+void action_free(struct action *a)
+{
+    free((char *)a->login);
+    free((char *)a->to);
+    free((char *)a->state);
+    free((char *)a->who);
+    free((char *)a->reason);
+    free((char *)a->cursor);
+    free((char *)a->word);
+    free((char *)a->backend);
+    free((char *)a->domain);
+    free((char *)a->rule);
+    free((char *)a->wave);
+    for (size_t i = 0; i < a->n_keys; i++)
+        free((char *)a->keys[i]);
+    free((void *)a->keys);
+}
+
 static void run_free(struct run *r)
 {
     store_forget(r->store, r);
     loop_undefer(store_loop(r->store), &r->task);
-    free((char *)r->action.login);
-    free((char *)r->action.to);
-    free((char *)r->action.state);
-    free((char *)r->action.who);
-    free((char *)r->action.reason);
-    free((char *)r->action.cursor);
-    free((char *)r->action.word);
-    free((char *)r->action.backend);
-    free((char *)r->action.domain);
-    free((char *)r->action.rule);
+    action_free(&r->action);
     free(r->domain);
     walk_cancel(&r->walk);
-    free((char *)r->action.wave);
-    for (size_t i = 0; i < r->action.n_keys; i++)
-        free((char *)r->action.keys[i]);
-    free((void *)r->action.keys);
     naming_cancel(&r->naming);
     free(r->as_key);
     free(r->from);
@@ -39,6 +44,8 @@ static void run_deliver(struct run *r, enum action_rc rc, const char *text)
 {
     if (r->user)
         json_object_set_new(r->data, "user", json_string(r->user));
+    if (r->user && store_conf(r->store)->redis.urls.n > 1)
+        json_object_set_new(r->data, "store", json_integer((json_int_t)store_nth(r->store) + 1));
     if (r->note)
         json_object_set_new(r->data, "note", json_text(span_str(r->note)));
     if (rc != ACTION_DONE || *text)

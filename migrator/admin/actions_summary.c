@@ -114,7 +114,7 @@ void report_summary(struct run *r)
 
     w->run = r;
     w->summary = summary_new();
-    if (r->action.out)
+    if (r->action.out && !r->action.more)
         csv_head(r->action.out);
     r->walk = walk_start(r->store, &f, report_on_account, report_on_walked, w);
 }

@@ -8,7 +8,9 @@
 enum { UNDER_WAY_MAX = 200 /* calls without an answer */ };
 
 struct bulk {
-    struct store *store;
+    struct stores *stores;
+    struct loop *loop;
+    const struct conf *conf;
     char *to, *who, *reason; /* owned */
     char run[33];            /* of this call of the program */
     struct bulk_list list;
@@ -19,15 +21,18 @@ struct bulk {
     size_t next, under_way;
     size_t queued, there_already, busy_already, refused;
     bool ending, not_kept;
-    enum route_rc broken; /* the first answer that ends it all */
-    json_t *problems;     /* owned */
+    enum route_rc broken;    /* the first answer that ends it all ... */
+    struct store *broken_at; /* ... and whose it was */
+    size_t waits;            /* stores whose replicas are waited for */
+    json_t *problems;        /* owned */
 };
 
 struct bulk_call {
     TAILQ_ENTRY(bulk_call) link;
     struct bulk *bulk;
     const struct bulk_line *line;
-    const char *user; /* borrowed of the line */
+    const char *user;    /* borrowed of the line */
+    struct store *store; /* the one that was asked last */
     struct naming *naming;
 };
 
@@ -41,12 +46,13 @@ void bulk_cancel(struct bulk **bp)
     struct bulk_call *call;
     while ((call = TAILQ_FIRST(&b->calls))) {
         naming_cancel(&call->naming);
-        store_forget(b->store, call);
+        store_forget(call->store, call);
         TAILQ_REMOVE(&b->calls, call, link);
         free(call);
     }
-    store_forget(b->store, b);
-    loop_undefer(store_loop(b->store), &b->task);
+    for (size_t i = 0; i < b->stores->n; i++)
+        store_forget(b->stores->all[i], b);
+    loop_undefer(b->loop, &b->task);
     bulk_list_free(&b->list);
     json_decref(b->problems);
     free(b->to);
@@ -79,7 +85,7 @@ static size_t count_twice(const struct bulk *b)
 /* Where the site adds one, there are none without. */
 static bool names_lack_domain(const struct bulk *b)
 {
-    return b->list.n_bare > 0 && !*store_conf(b->store)->migration.default_domain;
+    return b->list.n_bare > 0 && !*b->conf->migration.default_domain;
 }
 
 static void write_summary(const struct bulk *b, struct buf *out)
@@ -104,7 +110,7 @@ static void write_summary(const struct bulk *b, struct buf *out)
         buf_printf(out, ", %zu not asked: %s",
                    b->list.n_accounts - b->queued - b->busy_already - b->there_already - b->refused,
                    b->broken == ROUTE_NO_STORE ? "Redis holds no store of ours, or another one than before"
-                                               : store_why(b->store));
+                                               : store_why(b->broken_at));
     if (b->not_kept)
         buf_printf(out, ", %s", ACTION_NOT_KEPT);
 }
@@ -171,19 +177,21 @@ static void bulk_on_queued(void *owner, enum route_rc rc, const char *detail)
         free(why);
     } else if (b->broken == ROUTE_OK) {
         b->broken = rc;
+        b->broken_at = call->store;
     }
     TAILQ_REMOVE(&b->calls, call, link);
     free(call);
-    loop_defer(store_loop(b->store), &b->task); /* an answer may come from inside of a call */
+    loop_defer(b->loop, &b->task); /* an answer may come from inside of a call */
 }
 
 static void call_queue(struct bulk_call *call)
 {
     struct bulk *b = call->bulk;
-    struct conf_pair pair = conf_pair_of(store_conf(b->store), call->user);
+    struct conf_pair pair = conf_pair_of(b->conf, call->user);
     const char *to = *b->to ? b->to : pair.target;
 
-    route_bulk(b->store, call->user, b->run, to, !strcmp(to, pair.source), bulk_on_queued, call);
+    call->store = stores_of(b->stores, call->user);
+    route_bulk(call->store, call->user, b->run, to, !strcmp(to, pair.source), bulk_on_queued, call);
 }
 
 static void bulk_on_named(void *owner, enum naming_rc n, enum route_rc rc)
@@ -208,10 +216,11 @@ static void call_next(struct bulk *b)
     call->bulk = b;
     call->line = &b->list.accounts[b->next++];
     call->user = call->line->text;
+    call->store = stores_of(b->stores, call->user);
     TAILQ_INSERT_TAIL(&b->calls, call, link);
     b->under_way++;
     if (call->line->as_key)
-        naming_ask(b->store, call->line->text, call->line->as_key, &call->naming, bulk_on_named, call);
+        naming_ask(call->store, call->line->text, call->line->as_key, &call->naming, bulk_on_named, call);
     else
         call_queue(call);
 }
@@ -221,15 +230,18 @@ static void bulk_on_kept(void *owner, enum redis_rc rc, const struct reply *repl
     struct bulk *b = owner;
 
     (void)reply;
-    b->not_kept = rc != REDIS_OK;
-    bulk_finish(b);
+    b->not_kept = b->not_kept || rc != REDIS_OK;
+    if (--b->waits == 0)
+        bulk_finish(b);
 }
 
 /* Also what a call before this one has queued. */
 static void bulk_keep(struct bulk *b)
 {
     b->ending = true;
-    store_wait(b->store, STORE_WAIT_MS, bulk_on_kept, b);
+    b->waits = b->stores->n;
+    for (size_t i = 0; i < b->stores->n; i++)
+        store_wait(b->stores->all[i], STORE_WAIT_MS, bulk_on_kept, b);
 }
 
 static void bulk_on_noted(void *owner, enum route_rc rc, const char *detail)
@@ -238,20 +250,21 @@ static void bulk_on_noted(void *owner, enum route_rc rc, const char *detail)
 
     (void)detail;
     b->broken = rc;
+    b->broken_at = b->stores->all[0];
     if (rc == ROUTE_OK)
         bulk_keep(b);
     else
         bulk_finish(b);
 }
 
-/* The list has one entry of the audit stream, after what it did. */
+/* The list has one entry of an audit stream, after what it did: of the first store. */
 static void bulk_note(struct bulk *b)
 {
     char *after = xasprintf("%zu queued", b->queued),
          *what = xasprintf("migrate --all%s%s", *b->to ? " --to " : "", b->to);
 
     b->ending = true;
-    route_note(b->store, b->run, b->who, what, b->reason, after, bulk_on_noted, b);
+    route_note(b->stores->all[0], b->run, b->who, what, b->reason, after, bulk_on_noted, b);
     free(after);
     free(what);
 }
@@ -276,7 +289,9 @@ struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *li
 {
     struct bulk *b = xcalloc(1, sizeof(*b));
 
-    b->store = request->store;
+    b->stores = request->stores;
+    b->loop = store_loop(b->stores->all[0]);
+    b->conf = store_conf(b->stores->all[0]);
     b->to = xstrdup(request->to ? request->to : "");
     b->who = xstrdup(request->who ? request->who : "");
     b->reason = xstrdup(request->reason ? request->reason : "");
@@ -290,6 +305,6 @@ struct bulk *bulk_start(const struct bulk_request *request, struct bulk_list *li
         bulk_add_problem(b, &b->list.problems[i], b->list.problems[i].why);
     TAILQ_INIT(&b->calls);
     b->task.fn = bulk_step;
-    loop_defer(store_loop(b->store), &b->task);
+    loop_defer(b->loop, &b->task);
     return b;
 }

@@ -8,8 +8,8 @@
 #include "bulk_list.h"
 
 struct bulk_request {
-    struct store *store; /* is up */
-    const char *to;      /* backend; "" = the target that the configuration gives each account */
+    struct stores *stores; /* are up; borrowed */
+    const char *to;        /* backend; "" = the target that the configuration gives each account */
     const char *who, *reason;
 };
 

@@ -21,7 +21,7 @@ static void check_on_task(struct loop_task *task)
 
     timer_stop(c->all);
     check_pairs(c);
-    if (!c->login)
+    if (!c->login && !c->store_alone)
         check_shown(c);
     check_join(lines, c->redis);
     for (size_t i = 0; i < c->n; i++) {
@@ -73,7 +73,8 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
                         .conf = r->conf,
                         .fn = fn,
                         .owner = owner,
-                        .n = r->conf->n_backends,
+                        .n = r->store > 0 ? 0 : r->conf->n_backends,
+                        .store_alone = r->store > 0,
                         .pending = 1,
                         .doctor = r->doctor,
                         .serving = r->serving};
@@ -91,9 +92,10 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     c->all = timer_new(c->loop, on_all, c);
     timer_start(c->reach, CHECK_STORE_MS + CHECK_TELLS_MS);
     timer_start(c->all, CHECK_ALL_MS);
-    if (!c->login)
+    if (!c->login && !c->store_alone)
         check_certificates(c);
-    c->store = store_new(c->loop, c->conf, 0, &c->site, CHECK_STORE_MS, check_on_store, c);
+    c->nth = c->user ? stores_place(span_str(c->user), c->conf->redis.urls.n) : r->store;
+    c->store = store_new(c->loop, c->conf, c->nth, &c->site, CHECK_STORE_MS, check_on_store, c);
     return c;
 }
 

@@ -20,7 +20,10 @@ struct check_request {
     struct loop *loop;
     const struct conf *conf; /* with the passwords of masters where they could be read */
     const char *login;       /* the account; NULL: the site */
-    bool doctor;             /* of the site: is what runs there well, too? */
+    /* Of a site with several stores: which of them is looked at; but for an account that is the one which has it. Of any but the
+     * first, it is looked at that store and at nothing else. */
+    size_t store;
+    bool doctor;  /* of the site: is what runs there well, too? */
     bool serving; /* a migrator asks that is at work: how many connections servers take is not tried */
 };
 

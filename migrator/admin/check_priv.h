@@ -68,6 +68,8 @@ struct check {
     struct side *sides;
     size_t n;
     json_t *redis, *rest; /* owned; lines */
+    size_t nth;           /* which store, and whether it alone is looked at */
+    bool store_alone;
     struct store_site site;
     struct store *store;
     struct timer *reach, *all;

@@ -55,8 +55,9 @@ struct ctl {
     char *fault;             /* owned; of check: why not all of the configuration could be read */
     struct conf *conf;       /* owned, as all below */
     struct loop *loop;
-    struct store_site site;
-    struct store *store;
+    struct stores *stores;
+    size_t place;     /* of the store that has the account; n: all are meant */
+    size_t restoring; /* which store */
     struct timer *reach;
     struct waiting *waiting;
     char *key;             /* of the account */
@@ -141,6 +142,17 @@ static int ticket_key(const struct ctl *c)
 
 /* ---- the verb */
 
+/* Of several stores one is out of reach: what the others told is shown all the same. */
+static void ctl_print_all(const struct ctl *c, const struct action_result *r)
+{
+    struct action_result told = {.rc = ACTION_DONE, .text = "", .data = r->data};
+    bool shows = c->args.what == ACTION_STATUS || c->args.what == ACTION_LIST;
+
+    if (shows && r->rc == ACTION_UNREACHABLE && json_object_get(r->data, "stores"))
+        ctl_print_result(&c->args.action, c->args.columns, &told);
+    ctl_print_result(&c->args.action, c->args.columns, r);
+}
+
 static void ctl_say(struct ctl *c, const struct action_result *r)
 {
     if (c->args.proof && r->rc == ACTION_DONE)
@@ -152,7 +164,7 @@ static void ctl_say(struct ctl *c, const struct action_result *r)
     else if (r->rc == ACTION_USAGE)
         ctl_args_wrong(&c->args, "%s", r->text);
     else
-        ctl_print_result(&c->args.action, c->args.columns, r);
+        ctl_print_all(c, r);
 }
 
 static void ctl_end(struct ctl *c, const struct action_result *r)
@@ -190,7 +202,7 @@ static void on_result(void *owner, const struct action_result *r)
     c->key = xstrdup(json_string_value(json_object_get(r->data, "user")));
     c->waiting = wait_start(
         &(struct wait_request){
-            .store = c->store,
+            .store = stores_of(c->stores, c->key),
             .user = c->key,
             .target = c->args.action.to ? c->args.action.to : conf_pair_of(c->conf, c->key).target,
             .manual =
@@ -260,16 +272,16 @@ static void ctl_on_bulk(void *owner, const struct action_result *r)
 
 static void start_bulk(struct ctl *c)
 {
-    c->bulk = bulk_start(&(struct bulk_request){.store = c->store,
+    c->bulk = bulk_start(&(struct bulk_request){.stores = c->stores,
                                                 .to = c->args.action.to,
                                                 .who = c->args.action.who,
                                                 .reason = c->args.action.reason},
                          &c->list, ctl_on_bulk, c);
 }
 
-static void ctl_unreachable(struct ctl *c, const char *why)
+static void ctl_unreachable(struct ctl *c, size_t place, const char *why)
 {
-    char *address = address_text(store_address(c->store));
+    char *address = address_text(store_address(c->stores->all[place]));
     bool there = strstr(why, "NOREPLICAS") || strstr(why, "READONLY");
     char *text =
         xasprintf("the store at %s %s: %s", address, there ? "takes no writes" : "is out of reach", why);
@@ -280,14 +292,6 @@ static void ctl_unreachable(struct ctl *c, const char *why)
     json_decref(o);
     free(text);
     free(address);
-}
-
-static void ctl_on_reach(void *owner)
-{
-    struct ctl *c = owner;
-
-    if (!c->started)
-        ctl_unreachable(c, "no answer");
 }
 
 /* ---- route restore, and init after a loss */
@@ -364,11 +368,32 @@ static void write_faults(json_t *faults, json_int_t all)
         ctl_print_note("and %" JSON_INTEGER_FORMAT " more", all - (json_int_t)json_array_size(faults));
 }
 
+static void start_restore(struct ctl *c);
+
+/* Of several stores, those that are there have lost nothing. */
+static bool ctl_next_to_restore(struct ctl *c)
+{
+    size_t i = c->restoring;
+
+    while (i < c->stores->n && c->stores->n > 1 && store_state(c->stores->all[i]) == STORE_UP)
+        i++;
+    if (i >= c->stores->n)
+        return false;
+    c->restoring = i + 1;
+    return true;
+}
+
 static void on_restored(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
 
     c->restore = NULL;
+    if (r->rc == ACTION_DONE && ctl_next_to_restore(c)) {
+        if (!c->args.json)
+            ctl_print_note("store %zu of %zu: %s", c->restoring, c->stores->n, r->text);
+        start_restore(c);
+        return;
+    }
     if (!c->args.json) {
         write_faults(json_object_get(r->data, "faults"),
                      json_integer_value(json_object_get(r->data, "problems")));
@@ -379,10 +404,12 @@ static void on_restored(void *owner, const struct action_result *r)
 
 static void start_restore(struct ctl *c)
 {
-    c->restore = restore_start(
-        &(struct restore_request){
-            .store = c->store, .flips = &c->flips, .by_journal = c->by_journal, .yes = c->args.action.yes},
-        on_restored, c);
+    c->restore =
+        restore_start(&(struct restore_request){.store = c->stores->all[c->restoring ? c->restoring - 1 : 0],
+                                                .flips = &c->flips,
+                                                .by_journal = c->by_journal,
+                                                .yes = c->args.action.yes},
+                      on_restored, c);
 }
 
 static void ctl_refuse(struct ctl *c, const char *why)
@@ -531,13 +558,19 @@ static void start_top(struct ctl *c)
 {
     json_t *o = json_object();
 
-    if (c->args.json || !top_start(c->store, ctl_on_top_end, c)) {
+    if (c->args.json || !top_start(c->stores, ctl_on_top_end, c)) {
         const char *why = c->args.json ? "top is for people: \"status\" and \"list\" have a --json"
                                        : "top needs a terminal";
         json_object_set_new(o, "error", json_string(why));
         ctl_end(c, &(struct action_result){.rc = ACTION_USAGE, .text = why, .data = o});
     }
     json_decref(o);
+}
+
+static void ctl_start_restore(struct ctl *c)
+{
+    ctl_next_to_restore(c); /* where all are there, the first one says so */
+    start_restore(c);
 }
 
 static void start_verb(struct ctl *c, enum store_state state)
@@ -547,36 +580,99 @@ static void start_verb(struct ctl *c, enum store_state state)
     if (c->args.all && c->args.what != ACTION_RETIRE)
         start_bulk(c);
     else if (c->args.what == CTL_RESTORE)
-        start_restore(c);
+        ctl_start_restore(c);
     else if (c->args.what == CTL_TOP)
         start_top(c);
+    else if (c->args.what == CTL_GROUP && c->stores->n > 1)
+        ctl_refuse(c, "this can't be done yet where a site has several stores");
     else if (c->args.what == CTL_GROUP)
-        c->grouping = ctl_group_start(c->store, c->conf, c->group, ctl_on_group, c);
+        c->grouping = ctl_group_start(c->stores->all[0], c->conf, c->group, ctl_on_group, c);
     else if (c->survey)
-        action_run(c->store, &(struct action){.verb = ACTION_HISTORY, .login = "", .count = 2000},
+        action_run(c->stores, &(struct action){.verb = ACTION_HISTORY, .login = "", .count = 2000},
                    ctl_on_history, c);
     else
-        action_run(c->store, &c->args.action, on_result, c);
+        action_run(c->stores, &c->args.action, on_result, c);
 }
 
-static void ctl_on_store(void *owner, enum store_state state, const char *detail)
+static bool ctl_makes_stores(const struct ctl *c)
+{
+    return c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
+}
+
+static bool ctl_can_work_on(const struct ctl *c, const struct store *s)
+{
+    enum store_state state = store_state(s);
+    bool at_odds = state == STORE_FOREIGN && store_is_at_odds(s);
+
+    return state == STORE_UP || (state == STORE_FOREIGN && ctl_makes_stores(c)) ||
+           (at_odds && c->args.what == ACTION_SOURCE);
+}
+
+/* Of several stores, all are meant. With those that are there it is done, but stores are made together, and lists are of
+ * accounts of all. late: those that have told nothing by now are silent. */
+static void ctl_start_on_all(struct ctl *c, bool late)
+{
+    size_t good = 0, bad = 0, n = c->stores->n;
+    enum store_state state = STORE_UP;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct store *s = c->stores->all[i];
+        if (store_state(s) == STORE_CONNECTING && !late)
+            return;
+        good += ctl_can_work_on(c, s);
+        bad = ctl_can_work_on(c, s) ? bad : i;
+        state = store_state(s) == STORE_FOREIGN ? STORE_FOREIGN : state;
+    }
+    if (good < n && (good == 0 || ctl_makes_stores(c) || c->args.all)) {
+        ctl_unreachable(c, bad, store_why(c->stores->all[bad]));
+        return;
+    }
+    c->started = true;
+    start_verb(c, state);
+}
+
+static void ctl_on_reach(void *owner)
 {
     struct ctl *c = owner;
-    bool makes_one = c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
-    bool at_odds = state == STORE_FOREIGN && store_is_at_odds(c->store);
-    bool good = state == STORE_UP || (state == STORE_FOREIGN && makes_one) ||
-                (at_odds && c->args.what == ACTION_SOURCE);
+
+    if (!c->started && c->place == c->stores->n)
+        ctl_start_on_all(c, true);
+    else if (!c->started)
+        ctl_unreachable(c, c->place, "no answer");
+}
+
+static void ctl_on_store(void *owner, size_t place, enum store_state state, const char *detail)
+{
+    struct ctl *c = owner;
 
     if (c->started || c->ended)
         return;
-    if (good) {
+    if (c->place == c->stores->n) {
+        ctl_start_on_all(c, false);
+    } else if (place != c->place) {
+        return;
+    } else if (ctl_can_work_on(c, c->stores->all[place])) {
         c->started = true;
         start_verb(c, state);
-    } else if (at_odds) {
+    } else if (state == STORE_FOREIGN && store_is_at_odds(c->stores->all[place])) {
         ctl_refuse(c, detail);
     } else if (state != STORE_CONNECTING) {
-        ctl_unreachable(c, detail);
+        ctl_unreachable(c, place, detail);
     }
+}
+
+/* The store that the verb is about; their number: all. What is no name of an account is told by the verb. */
+static size_t ctl_place(const struct ctl *c)
+{
+    const char *login = c->args.action.login, *why;
+    size_t n = c->conf->redis.urls.n;
+
+    if (n == 1)
+        return 0;
+    char *user = login && *login ? account_key(c->conf, span_str(login), &why) : NULL;
+    size_t place = user ? stores_place(span_str(user), n) : n;
+    free(user);
+    return place;
 }
 
 static int run_verb(struct ctl *c)
@@ -591,13 +687,14 @@ static int run_verb(struct ctl *c)
     c->loop = loop_new();
     c->reach = timer_new(c->loop, ctl_on_reach, c);
     timer_start(c->reach, REACH_MS);
-    c->store = store_new(c->loop, c->conf, 0, &c->site, STORE_TIMEOUT_MS, ctl_on_store, c);
+    c->place = ctl_place(c);
+    c->stores = stores_new(c->loop, c->conf, STORE_TIMEOUT_MS, ctl_on_store, c);
     loop_run(c->loop);
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);
     restore_cancel(&c->restore);
     ctl_group_cancel(&c->grouping);
-    store_free(&c->store);
+    stores_free(&c->stores);
     timer_free(&c->reach);
     loop_free(&c->loop);
     free(c->key);

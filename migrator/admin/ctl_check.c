@@ -15,10 +15,13 @@
 
 struct checking {
     struct loop *loop;
-    const char *fault;
-    bool json;
-    int status;
+    struct check_request request;
+    struct check *check;
+    struct loop_task next;
+    json_t *data; /* owned; of the first, with the lines of the others */
 };
+
+static void ctl_check_on_checked(void *owner, bool ok, json_t *data);
 
 static void print_lines(json_t *lines)
 {
@@ -39,30 +42,61 @@ static json_t *line_of_fault(const char *fault)
         "So the passwords of masters are not known here: run this where a migrator runs, as its user.");
 }
 
+/* The next store, or the end: stores behind the first are looked at one after the other. */
+static void ctl_check_go_on(struct checking *g)
+{
+    check_free(&g->check);
+    if (g->request.login || ++g->request.store >= g->request.conf->redis.urls.n) {
+        loop_stop(g->loop);
+        return;
+    }
+    g->check = check_start(&g->request, ctl_check_on_checked, g);
+}
+
+static void ctl_check_on_next(struct loop_task *task)
+{
+    ctl_check_go_on(CONTAINER_OF(task, struct checking, next));
+}
+
 static void ctl_check_on_checked(void *owner, bool ok, json_t *data)
 {
     struct checking *g = owner;
-    json_t *lines = json_object_get(data, "checks");
 
-    if (g->fault)
-        json_array_insert_new(lines, 0, line_of_fault(g->fault));
-    if (g->json)
-        ctl_print_json(data);
+    if (!g->data) {
+        g->data = json_incref(data);
+    } else {
+        json_array_extend(json_object_get(g->data, "checks"), json_object_get(data, "checks"));
+        if (!ok)
+            json_object_set_new(g->data, "ok", json_false());
+    }
+    loop_defer(g->loop, &g->next);
+}
+
+static void ctl_check_tell(struct checking *g, const char *fault, bool json)
+{
+    json_t *lines = json_object_get(g->data, "checks");
+
+    if (fault)
+        json_array_insert_new(lines, 0, line_of_fault(fault));
+    if (json)
+        ctl_print_json(g->data);
     else
         print_lines(lines);
-    g->status = ok ? ACTION_DONE : ACTION_FAILED;
-    loop_stop(g->loop);
 }
 
 int ctl_check(const struct conf *conf, const char *login, bool doctor, const char *fault, bool json)
 {
-    struct checking g = {.loop = loop_new(), .fault = fault, .json = json, .status = ACTION_FAILED};
-    struct check *c =
-        check_start(&(struct check_request){.loop = g.loop, .conf = conf, .login = login, .doctor = doctor},
-                    ctl_check_on_checked, &g);
+    struct checking g = {.loop = loop_new(),
+                         .request = {.conf = conf, .login = login, .doctor = doctor},
+                         .next.fn = ctl_check_on_next};
 
+    g.request.loop = g.loop;
+    g.check = check_start(&g.request, ctl_check_on_checked, &g);
     loop_run(g.loop);
-    check_free(&c);
+    check_free(&g.check);
+    ctl_check_tell(&g, fault, json);
+    bool ok = json_is_true(json_object_get(g.data, "ok"));
+    json_decref(g.data);
     loop_free(&g.loop);
-    return g.status;
+    return ok ? ACTION_DONE : ACTION_FAILED;
 }

@@ -21,13 +21,17 @@ static void ctl_site_fail(struct ctl_site *s, enum action_rc rc, char *error)
     loop_stop(s->m.loop);
 }
 
-static void ctl_site_on_store(void *owner, enum store_state state, const char *detail)
+/* Of several, one that is out of reach is told of with the accounts that it has. */
+static void ctl_site_on_store(void *owner, size_t place, enum store_state state, const char *detail)
 {
     struct ctl_site *s = owner;
+    const struct stores *all = s->m.stores;
 
-    if (s->started || s->error || state == STORE_CONNECTING)
-        return;
-    if (state != STORE_UP) {
+    (void)place;
+    for (size_t i = 0; i < all->n; i++)
+        if (s->started || s->error || store_state(all->all[i]) == STORE_CONNECTING)
+            return;
+    if (state != STORE_UP && all->n == 1) {
         ctl_site_fail(s, ACTION_UNREACHABLE, xasprintf("the store is out of reach: %s", detail));
         return;
     }
@@ -51,7 +55,9 @@ static char *ctl_site_make(struct ctl_site *s)
     if (m->backends && c->seal.private_key_files.n > 0)
         m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, &error);
     if (!error)
-        m->store = store_new(m->loop, c, 0, &s->site, STORE_TIMEOUT_MS, ctl_site_on_store, s);
+        m->stores = stores_new(m->loop, c, STORE_TIMEOUT_MS, ctl_site_on_store, s);
+    if (m->stores)
+        m->store = m->stores->all[0];
     return error;
 }
 
@@ -70,7 +76,7 @@ void ctl_site_run(struct ctl_site *s)
         loop_run(m->loop);
     }
     s->end(s->owner);
-    store_free(&m->store);
+    stores_free(&m->stores);
     backends_free(&m->backends);
     if (m->seal)
         seal_private_free(&m->seal);

@@ -11,11 +11,10 @@
 /* {.conf, .begin, .end, .owner}: conf is loaded for CONF_MIGRATOR. */
 struct ctl_site {
     const struct conf *conf;
-    void (*begin)(void *owner); /* the store is there: m may be used; ends by loop_stop(m.loop) */
+    void (*begin)(void *owner); /* the stores are there: m may be used; ends by loop_stop(m.loop) */
     void (*end)(void *owner);   /* what was begun is given up, and m is still whole */
     void *owner;
     struct migrator m;
-    struct store_site site;
     struct timer *reach;
     bool started;
     enum action_rc rc;

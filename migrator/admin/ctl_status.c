@@ -99,6 +99,26 @@ static void write_store(struct buf *out, const json_t *store)
     }
 }
 
+/* Of a site with several, each. */
+static void write_stores(struct buf *out, const json_t *o)
+{
+    const json_t *stores = json_object_get(o, "stores");
+    json_t *store;
+    size_t i;
+
+    if (!stores)
+        write_store(out, json_object_get(o, "store"));
+    json_array_foreach(stores, i, store)
+    {
+        if (!*ctl_text_of(store, "error")) {
+            write_store(out, store);
+            continue;
+        }
+        ctl_write_label(out, "store");
+        buf_printf(out, "%s: %s\n", ctl_text_of(store, "address"), ctl_text_of(store, "error"));
+    }
+}
+
 /* All threads, living and silent, of what has one id; a proxy that was started anew has both. */
 struct proxy_line {
     char *id; /* owned */
@@ -359,7 +379,7 @@ void ctl_write_status(struct buf *out, const json_t *o)
         ctl_write_time(out, ctl_text_of(o, "paused_since"), now);
         buf_add_str(out, "\n");
     }
-    write_store(out, json_object_get(o, "store"));
+    write_stores(out, o);
     write_counts(out, "accounts", json_object_get(o, "accounts"), "none has a record yet");
     write_counts(out, "mail on", json_object_get(o, "backends"), "");
     if (*ctl_text_of(o, "backends_unknown")) {

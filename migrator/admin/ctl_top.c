@@ -26,7 +26,7 @@ struct top_sample {
 };
 
 struct top {
-    struct store *store;
+    struct stores *stores;
     struct tty *tty; /* owned; NULL: it is over, but for answers that are on their way */
     struct timer *timer;
     top_fn fn;
@@ -226,7 +226,7 @@ static void top_on_page(void *owner, const struct action_result *r)
 static void top_ask(struct top *t, const struct action *a, action_fn fn)
 {
     t->pending++;
-    action_run(t->store, a, fn, t);
+    action_run(t->stores, a, fn, t);
 }
 
 static void top_look(struct top *t)
@@ -296,21 +296,21 @@ static void top_on_tty(void *owner, enum tty_event ev, int what)
         top_show(t);
 }
 
-struct top *top_start(struct store *s, top_fn fn, void *owner)
+struct top *top_start(struct stores *s, top_fn fn, void *owner)
 {
     struct top *t = xcalloc(1, sizeof(*t));
-    struct tty *tty = tty_new(store_loop(s), top_on_tty, t);
+    struct tty *tty = tty_new(store_loop(s->all[0]), top_on_tty, t);
 
     if (!tty) {
         free(t);
         return NULL;
     }
-    t->store = s;
+    t->stores = s;
     t->tty = tty;
     t->fn = fn;
     t->owner = owner;
     t->interval_ms = 1000;
-    t->timer = timer_new(store_loop(s), top_on_timer, t);
+    t->timer = timer_new(store_loop(s->all[0]), top_on_timer, t);
     t->rates = json_object();
     top_look(t);
     top_show(t);

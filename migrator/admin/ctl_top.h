@@ -9,6 +9,6 @@ struct top;
 typedef void (*top_fn)(void *owner, int number);
 /* The store is up, and may be away later: that is shown. NULL: standard input or output is no terminal. Never calls back
  * before it returned. */
-struct top *top_start(struct store *s, top_fn fn, void *owner);
+struct top *top_start(struct stores *s, top_fn fn, void *owner);
 
 #endif

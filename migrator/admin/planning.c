@@ -22,8 +22,8 @@ enum { KNOCK_MS = 10000 };
 enum { SOURCE, TARGET };
 
 struct planning {
-    struct migrator *m; /* borrowed */
-    char *text;         /* the name, as given; owned */
+    struct migrator own, *m; /* the one that was given, at the store of the account; and that */
+    char *text;              /* the name, as given; owned */
     planning_fn fn;
     void *owner;
     struct move move;
@@ -465,6 +465,8 @@ static void planning_begin(struct planning *g)
     char *key = account_key(c, span_str(g->text), &why);
 
     if (key)
+        g->m->store = stores_of(g->m->stores, key);
+    if (key)
         planning_set_user(g, key);
     if (!g->move.login) {
         planning_fail(g, ACTION_USAGE, "%s: %s", g->text, why);
@@ -487,10 +489,11 @@ struct planning *planning_start(struct migrator *m, const char *login, planning_
 {
     struct planning *g = xcalloc(1, sizeof(*g));
 
-    *g = (struct planning){.m = m, .text = xstrdup(login), .fn = fn, .owner = owner};
+    *g = (struct planning){.own = *m, .text = xstrdup(login), .fn = fn, .owner = owner};
+    g->m = &g->own;
     g->task.fn = planning_on_end;
     g->patience = timer_new(m->loop, planning_on_patience, g);
-    g->move.m = m;
+    g->move.m = g->m;
     g->move.until_ms = UINT64_MAX;
     planning_begin(g);
     return g;

@@ -236,6 +236,8 @@ static void restore_go_on(struct restore *r)
 
     for (size_t n = 0; r->next && n < AT_ONCE; r->next = r->next->hh.next) {
         struct row row = restore_row_of(r->next);
+        if (!stores_is_in(r->store, r->next->user))
+            continue;
         r->skipped += !row.state;
         if (!row.state)
             continue;

@@ -10,7 +10,8 @@
 
 struct restore;
 struct restore_request {
-    struct store *store;       /* is connected, and holds no store (STORE_FOREIGN) */
+    struct store
+        *store; /* is connected, and holds no store (STORE_FOREIGN); its accounts alone are restored */
     const struct flips *flips; /* borrowed */
     size_t by_journal;         /* accounts that only the journal of this host knows */
     bool yes;                  /* whatever may be missing */

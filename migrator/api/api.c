@@ -56,9 +56,9 @@ struct api *api_new(struct loop *l, const struct conf *conf, char **error)
     return a;
 }
 
-bool api_start(struct api *a, struct migrator *m, struct store *s, char **error)
+bool api_start(struct api *a, struct migrator *m, struct stores *s, char **error)
 {
-    a->store = s;
+    a->stores = s;
     a->m = m;
     return http_server_start(a->server, error);
 }

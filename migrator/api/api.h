@@ -14,7 +14,7 @@
 #ifndef IMAPFERRY_API_H
 #define IMAPFERRY_API_H
 
-#include "lib/store.h"
+#include "lib/stores.h"
 
 struct api;
 struct migrator;
@@ -24,9 +24,9 @@ struct migrator;
 struct api *api_new(struct loop *l, const struct conf *conf, char **error) MUST_CHECK;
 /* Makes the folder in journal_dir where the plans of a survey stand, for the process to own (sandbox_own()); its path, to free. */
 char *api_folder_make(const struct conf *conf);
-/* Takes requests; m and its store, which is there by now, are borrowed until api_stop() has called back. False: *error is a text to
+/* Takes requests; m and the stores, which are there by now, are borrowed until api_stop() has called back. False: *error is a text to
  * free. */
-bool api_start(struct api *a, struct migrator *m, struct store *s, char **error) MUST_CHECK;
+bool api_start(struct api *a, struct migrator *m, struct stores *s, char **error) MUST_CHECK;
 /* Reads the tokens that a fresh configuration names; api_renewed() has them taken, or dropped. False: *error is a text to free.
  */
 bool api_renew(struct api *a, const struct conf *fresh, char **error) MUST_CHECK;

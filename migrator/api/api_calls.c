@@ -85,8 +85,8 @@ void api_run(struct api *a, const struct action *action, action_fn fn, void *own
 
     *g = (struct api_running){.api = a, .fn = fn, .owner = owner, .task = {.fn = calls_unreachable}};
     a->running++;
-    if (store_state(a->store) == STORE_UP)
-        action_run(a->store, action, calls_on_result, g);
+    if (a->stores->n > 1 || store_state(a->stores->all[0]) == STORE_UP)
+        action_run(a->stores, action, calls_on_result, g);
     else
         loop_defer(a->loop, &g->task);
 }

@@ -97,7 +97,7 @@ static void api_list_queue(struct api *a, struct http_request *r, const struct a
     http_request_allow(r, API_MANY_MS);
     l->bulk = bulk_start(
         &(struct bulk_request){
-            .store = a->store, .to = b->action.to, .who = l->who, .reason = b->action.reason},
+            .stores = a->stores, .to = b->action.to, .who = l->who, .reason = b->action.reason},
         &list, api_list_on_queued, a);
 }
 
@@ -113,7 +113,7 @@ static void api_list_start(struct api *a, struct http_request *r, const struct a
         api_refuse(r, 400, "\"names\" is needed: a login name a line");
     } else if (a->many_by) {
         api_refuse(r, 409, "%s changes many accounts at this moment: one after the other", a->many_by);
-    } else if (store_state(a->store) != STORE_UP) {
+    } else if (!stores_are_up(a->stores)) {
         api_refuse(r, 503, "Redis is out of reach");
     } else {
         api_list_queue(a, r, b, who);

@@ -28,7 +28,7 @@ struct api {
     const struct conf *conf; /* borrowed */
     struct http_server *server;
     struct tokens *tokens, *fresh; /* owned; fresh: NULL but within a reload */
-    struct store *store;           /* borrowed; NULL: not started */
+    struct stores *stores;         /* borrowed; NULL: not started */
     struct migrator *m;            /* the same; for what signs in at servers */
     struct api_live *live;
     struct api_look *look;

@@ -5,7 +5,7 @@
 
 #include "lib/conf.h"
 #include "lib/seal.h"
-#include "lib/store.h"
+#include "lib/stores.h"
 
 #include "backends.h"
 #include "hook.h"
@@ -28,7 +28,8 @@ struct migrator {
     const struct conf *conf;
     const char *id; /* the name of this migrator */
     struct store *store;
-    bool store_unsafe; /* it may forget what it is told: no new work */
+    struct stores *stores; /* of the site, store among them */
+    bool store_unsafe;     /* it may forget what it is told: no new work */
     /* the store does not know flips of our journal: no new work; for people. NULL: it knows them */
     const char *unknown_flips;
     struct sightings *sightings; /* of proxies; NULL: nothing was seen before */

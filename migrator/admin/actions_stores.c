@@ -1,0 +1,394 @@
+/* A site with several stores: an action about one account runs at the store that has it, one about all accounts at each
+ * store, one store after the other, and what they told is added up. A store that is out of reach takes no part, and is
+ * named: what was asked for is done in the others, and may be asked for again. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/account.h"
+
+#include "actions_priv.h"
+
+struct everywhere {
+    const struct stores *stores; /* borrowed */
+    struct action action;        /* its strings are owned */
+    action_fn fn;
+    void *owner;
+    size_t at;
+    enum action_rc rc;
+    struct buf text; /* of those where it failed */
+    char *said;      /* owned; of the first where it did not; NULL: none */
+    json_t *data;    /* owned */
+    json_t *told;    /* owned; of each store */
+    struct loop_task task;
+};
+
+/* ---- adding up ---- */
+
+/* By which members two objects of a list are about the same thing; of other lists, all are kept. */
+static const struct {
+    const char *list, *members[2];
+} same_by[] = {
+    {"proxies", {"proxy", NULL}}, {"migrators", {"migrator", NULL}}, {"breakers", {"proxy", "backend"}},
+    {"waves", {"wave", NULL}},    {"groups", {"state", "reason"}},   {"reasons", {"state", "reason"}},
+    {"points", {"time", NULL}},
+};
+
+static bool stores_same(const json_t *a, const json_t *b, size_t row)
+{
+    for (size_t i = 0; i < 2 && same_by[row].members[i]; i++)
+        if (!json_equal(json_object_get(a, same_by[row].members[i]),
+                        json_object_get(b, same_by[row].members[i])))
+            return false;
+    return true;
+}
+
+static void stores_add(json_t *into, const char *name, json_t *more);
+
+static void stores_add_list(json_t *into, const char *name, json_t *more)
+{
+    size_t row = 0, i, k;
+    json_t *o, *known;
+
+    while (row < COUNTOF(same_by) && strcmp(same_by[row].list, name) != 0)
+        row++;
+    json_array_foreach(more, i, o)
+    {
+        bool found = false;
+        json_array_foreach(into, k, known)
+        {
+            if (row == COUNTOF(same_by) || !stores_same(known, o, row))
+                continue;
+            const char *member;
+            json_t *value;
+            json_object_foreach(o, member, value) stores_add(known, member, value);
+            found = true;
+            break;
+        }
+        if (!found)
+            json_array_append(into, o);
+    }
+}
+
+/* What is no number of accounts, and is not added. */
+static bool stores_is_one(const char *name)
+{
+    static const char *const names[] = {"listed", "share",   "per_day",       "today",
+                                        "epoch",  "idle_ms", "quarantine_ms", "generation"};
+
+    for (size_t i = 0; i < COUNTOF(names); i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+/* Numbers are added up; what is true anywhere is true, but for what is said to hold of all. */
+static void stores_add(json_t *into, const char *name, json_t *more)
+{
+    json_t *known = json_object_get(into, name), *value;
+    const char *member;
+
+    if (!known || json_is_null(known)) {
+        json_object_set(into, name, more);
+    } else if (json_is_object(known) && json_is_object(more)) {
+        json_object_foreach(more, member, value) stores_add(known, member, value);
+    } else if (json_is_array(known) && json_is_array(more)) {
+        stores_add_list(known, name, more);
+    } else if (json_is_integer(known) && json_is_integer(more) && !stores_is_one(name)) {
+        json_object_set_new(into, name, json_integer(json_integer_value(known) + json_integer_value(more)));
+    } else if (json_is_boolean(known) && json_is_boolean(more)) {
+        bool of_all = !strcmp(name, "counted") || !strcmp(name, "may_retire");
+        bool is =
+            of_all ? json_is_true(known) && json_is_true(more) : json_is_true(known) || json_is_true(more);
+        json_object_set_new(into, name, json_boolean(is));
+    }
+}
+
+static int stores_by_user(const void *a, const void *b)
+{
+    const json_t *const *x = a, *const *y = b;
+
+    return strcmp(json_string_value(json_object_get(*x, "user")),
+                  json_string_value(json_object_get(*y, "user")));
+}
+
+/* The newest first, as each store tells them. */
+static int stores_by_time(const void *a, const void *b)
+{
+    const json_t *const *x = a, *const *y = b;
+    const char *of_x = json_string_value(json_object_get(*x, "time"));
+    const char *of_y = json_string_value(json_object_get(*y, "time"));
+
+    return strcmp(of_y ? of_y : "", of_x ? of_x : "");
+}
+
+static int stores_by_time_rising(const void *a, const void *b)
+{
+    return stores_by_time(b, a);
+}
+
+static void stores_sort(json_t *data, const char *name, int (*compare)(const void *, const void *),
+                        size_t max)
+{
+    json_t *list = json_object_get(data, name), *sorted = json_array(), *o;
+    size_t n = json_array_size(list), i;
+    json_t **all = xcalloc(n + 1, sizeof(json_t *));
+
+    json_array_foreach(list, i, o) all[i] = o;
+    qsort(all, n, sizeof(json_t *), compare);
+    for (i = 0; i < n && (max == 0 || i < max); i++)
+        json_array_append(sorted, all[i]);
+    free(all);
+    json_object_set_new(data, name, sorted);
+}
+
+static void stores_put_in_order(struct everywhere *e)
+{
+    switch (e->action.verb) {
+    case ACTION_LIST:
+        stores_sort(e->data, "accounts", stores_by_user, 0);
+        break;
+    case ACTION_EVENTS:
+        stores_sort(e->data, "events", stores_by_time, e->action.count);
+        break;
+    case ACTION_HISTORY:
+        stores_sort(e->data, "points", stores_by_time_rising, 0);
+        break;
+    case ACTION_AUDIT:
+        stores_sort(e->data, "audit", stores_by_time, 0);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- one store after the other ---- */
+
+static void stores_finish(struct everywhere *e)
+{
+    const char *text = e->text.len > 0 ? buf_str(&e->text) : e->said ? e->said : "";
+
+    stores_put_in_order(e);
+    json_object_set(e->data, "stores", e->told);
+    if (e->action.verb == ACTION_STATUS) /* as of a site with one */
+        json_object_set(e->data, "store", json_array_get(e->told, 0));
+    if (*text)
+        json_object_set_new(e->data, e->rc == ACTION_DONE ? "message" : "error", json_text(span_str(text)));
+    e->fn(e->owner, &(struct action_result){.rc = e->rc, .text = text, .data = e->data});
+    json_decref(e->data);
+    json_decref(e->told);
+    buf_free(&e->text);
+    free(e->said);
+    action_free(&e->action);
+    free(e);
+}
+
+static void stores_tell(struct everywhere *e, const struct action_result *r)
+{
+    struct store *s = e->stores->all[e->at];
+    char *address = address_text(store_address(s));
+    json_t *o = json_object();
+
+    json_object_set_new(o, "store", json_integer((json_int_t)e->at + 1));
+    json_object_set_new(o, "address", json_text(span_str(address)));
+    json_object_set_new(o, "error", r->rc == ACTION_DONE ? json_null() : json_text(span_str(r->text)));
+    if (r->data && json_object_get(r->data, "store"))
+        json_object_update(o, json_object_get(r->data, "store"));
+    json_array_append_new(e->told, o);
+    if (r->rc != ACTION_DONE) {
+        buf_printf(&e->text, "%sstore %zu of %zu (%s): %s", e->text.len ? "; " : "", e->at + 1, e->stores->n,
+                   address, r->text);
+        e->rc = r->rc > e->rc ? r->rc : e->rc;
+    }
+    free(address);
+}
+
+static void stores_on_result(void *owner, const struct action_result *r)
+{
+    struct everywhere *e = owner;
+    const char *name;
+    json_t *value;
+
+    stores_tell(e, r);
+    json_object_foreach(r->data, name, value)
+    {
+        if (strcmp(name, "message") != 0 && strcmp(name, "error") != 0 && strcmp(name, "store") != 0)
+            stores_add(e->data, name, value);
+    }
+    if (r->rc == ACTION_DONE && !e->said)
+        e->said = xstrdup(r->text);
+    e->at++;
+    e->action.more = true;
+    loop_defer(store_loop(e->stores->all[0]), &e->task);
+}
+
+static long long stores_sum(const struct everywhere *e, const char *member)
+{
+    return (long long)json_integer_value(json_object_get(e->data, member));
+}
+
+/* Where a line of text tells how many there were, it is said of all. */
+static void stores_say_sum(struct everywhere *e)
+{
+    char *text = NULL;
+
+    if (!e->said)
+        return;
+    if (e->action.verb == ACTION_EXPORT)
+        text = xasprintf("%lld accounts that were switched over, or are held", stores_sum(e, "exported"));
+    else if (e->action.verb == ACTION_RETRY)
+        text = xasprintf("%lld accounts are queued again", stores_sum(e, "queued"));
+    else if (e->action.verb == ACTION_WAIVE)
+        text = xasprintf("%lld findings of %lld accounts are waived", stores_sum(e, "findings"),
+                         stores_sum(e, "accounts"));
+    else if (e->action.verb == ACTION_RECOUNT)
+        text = xstrdup("the accounts of all stores were counted");
+    else if (e->action.verb == ACTION_INIT)
+        text = xasprintf("%zu stores are made", e->stores->n);
+    if (!text)
+        return;
+    free(e->said);
+    e->said = text;
+}
+
+static void stores_step(struct loop_task *task)
+{
+    struct everywhere *e = CONTAINER_OF(task, struct everywhere, task);
+
+    if (e->at == e->stores->n) {
+        stores_say_sum(e);
+        stores_finish(e);
+        return;
+    }
+    struct store *s = e->stores->all[e->at];
+    if (store_state(s) == STORE_UP || (store_state(s) == STORE_FOREIGN && e->action.verb == ACTION_INIT))
+        action_run_at(s, &e->action, stores_on_result, e);
+    else
+        stores_on_result(e, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = store_why(s)});
+}
+
+/* ---- what is asked for ---- */
+
+/* Says at once what is the matter. */
+struct refusal {
+    struct loop_task task;
+    char *text; /* owned */
+    action_fn fn;
+    void *owner;
+    enum action_rc rc;
+};
+
+static void stores_on_refusal(struct loop_task *task)
+{
+    struct refusal *r = CONTAINER_OF(task, struct refusal, task);
+    json_t *data = json_object();
+
+    json_object_set_new(data, "error", json_text(span_str(r->text)));
+    r->fn(r->owner, &(struct action_result){.rc = r->rc, .text = r->text, .data = data});
+    json_decref(data);
+    free(r->text);
+    free(r);
+}
+
+static void stores_refuse(const struct stores *s, enum action_rc rc, char *text, action_fn fn, void *owner)
+{
+    struct refusal *r = xcalloc(1, sizeof(*r));
+
+    *r = (struct refusal){.task.fn = stores_on_refusal, .text = text, .fn = fn, .owner = owner, .rc = rc};
+    loop_defer(store_loop(s->all[0]), &r->task);
+}
+
+/* A page is of one store; the cursor says of which: "2:...". */
+struct paging {
+    const struct stores *stores; /* borrowed */
+    size_t place;
+    action_fn fn;
+    void *owner;
+};
+
+static void stores_on_page(void *owner, const struct action_result *r)
+{
+    struct paging *p = owner;
+    const char *next = json_string_value(json_object_get(r->data, "next"));
+    char *cursor = NULL;
+
+    if (next)
+        cursor = xasprintf("%zu:%s", p->place + 1, next);
+    else if (p->place + 1 < p->stores->n)
+        cursor = xasprintf("%zu:", p->place + 2);
+    if (r->rc == ACTION_DONE)
+        json_object_set_new(r->data, "next", cursor ? json_string(cursor) : json_null());
+    p->fn(p->owner, r);
+    free(cursor);
+    free(p);
+}
+
+static void stores_page(const struct stores *s, const struct action *a, action_fn fn, void *owner)
+{
+    const char *cursor = a->cursor ? a->cursor : "", *colon = strchr(cursor, ':');
+    struct action of_one = *a;
+    struct paging *p = xcalloc(1, sizeof(*p));
+    size_t place = colon ? (size_t)strtoul(cursor, NULL, 10) : 1;
+
+    *p = (struct paging){
+        .stores = s, .place = place >= 1 && place <= s->n ? place - 1 : 0, .fn = fn, .owner = owner};
+    of_one.cursor = colon ? colon + 1 : cursor;
+    action_run_at(s->all[p->place], &of_one, stores_on_page, p);
+}
+
+/* A store that is made without the others would know of another site than they. */
+static bool stores_are_all_there(const struct stores *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (store_state(s->all[i]) != STORE_UP && store_state(s->all[i]) != STORE_FOREIGN)
+            return false;
+    return true;
+}
+
+static void stores_everywhere(struct stores *s, const struct action *a, action_fn fn, void *owner)
+{
+    struct everywhere *e = xcalloc(1, sizeof(*e));
+
+    e->stores = s;
+    action_copy(&e->action, a);
+    e->fn = fn;
+    e->owner = owner;
+    e->data = json_object();
+    e->told = json_array();
+    e->task.fn = stores_step;
+    loop_defer(store_loop(s->all[0]), &e->task);
+}
+
+/* NULL: there is none, or it can't be one. */
+static char *stores_account(const struct stores *s, const struct action *a)
+{
+    const char *why;
+
+    return a->login && *a->login ? account_key(store_conf(s->all[0]), span_str(a->login), &why) : NULL;
+}
+
+void action_run(struct stores *s, const struct action *a, action_fn fn, void *owner)
+{
+    char *user = s->n > 1 ? stores_account(s, a) : NULL;
+    bool of_one = user || (a->login && *a->login && s->n > 1);
+
+    if (s->n == 1)
+        action_run_at(s->all[0], a, fn, owner);
+    else if (of_one && user && store_state(stores_of(s, user)) != STORE_UP)
+        stores_refuse(
+            s, ACTION_UNREACHABLE,
+            xasprintf("the store that has %s is out of reach: %s", user, store_why(stores_of(s, user))), fn,
+            owner);
+    else if (of_one)
+        action_run_at(user ? stores_of(s, user) : s->all[0], a, fn, owner);
+    else if (a->verb == ACTION_PAGE)
+        stores_page(s, a, fn, owner);
+    else if (a->verb == ACTION_SOURCE || a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT)
+        stores_refuse(s, ACTION_REFUSED, xstrdup("this can't be done yet where a site has several stores"),
+                      fn, owner);
+    else if (a->verb == ACTION_INIT && !stores_are_all_there(s))
+        stores_refuse(s, ACTION_UNREACHABLE,
+                      xstrdup("stores of a site are made together, and not all answer"), fn, owner);
+    else
+        stores_everywhere(s, a, fn, owner);
+    free(user);
+}

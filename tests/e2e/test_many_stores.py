@@ -1,0 +1,142 @@
+"""A site with two stores: accounts are spread over both, and one that is out of reach stops its own and no others."""
+import imaplib
+import os
+
+import pytest
+
+from harness import net, redisd
+from harness.ferry import backend
+from harness.scene import assert_equal, connect, fill, new_user, small
+
+MASK = (1 << 64) - 1
+
+
+def place(user, n=2):
+    """lib/stores.h, written a second time."""
+    h = 0xcbf29ce484222325
+    for byte in user.encode():
+        h = ((h ^ byte) * 0x100000001b3) & MASK
+
+    def mix(x):
+        x = ((x ^ (x >> 30)) * 0xbf58476d1ce4e5b9) & MASK
+        x = ((x ^ (x >> 27)) * 0x94d049bb133111eb) & MASK
+        return x ^ (x >> 31)
+    return max(range(n), key=lambda i: mix((h + (i + 1) * 0x9e3779b97f4a7c15) & MASK))
+
+
+def user_in(which):
+    while True:
+        user = new_user()
+        if place(user) == which:
+            return user
+
+
+@pytest.fixture
+def second():
+    store = redisd.Redis(port=net.free_port())
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def two(make_ferry, redis, second, old, new, authority):
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {"redis": {"url": [redis.url, second.url]}, "proxy": {"threads": 1, "store_timeout": "1s"}}, init=False)
+    ferry.init()
+    ferry.stores = [redis, second]
+    return ferry
+
+
+def state(ferry, which, user):
+    return ferry.stores[which].client().hget(f"imapferry:route:{user}", "state")
+
+
+def test_both_are_served_and_one_that_is_killed_stops_its_own(two, old, new):
+    users = [user_in(0), user_in(1)]
+    for user in users:
+        fill(old, user, small(messages=10))
+    proxy = two.proxy()
+    two.migrator()
+    for which, user in enumerate(users):
+        two.login(proxy, user, "secret")
+        net.wait_until("flip", lambda w=which, u=user: state(two, w, u) in ("flipped", "settled"), 40)
+        assert state(two, 1 - which, user) is None
+        route = two.user(user)
+        assert (route["backend"], route["store"]) == ("new", which + 1)
+        assert_equal(old, new, user, 10)
+    status, answer = two.ctl("status")
+    assert status == 0 and answer["backends"]["new"] == 2, answer
+    assert [(s["store"], s["error"]) for s in answer["stores"]] == [(1, None), (2, None)]
+    assert {p["proxy"].split(".")[0] for p in answer["proxies"]} == {proxy.label} and len(answer["proxies"]) == 1
+    status, answer = two.ctl("list")
+    assert status == 0 and [(a["user"], a["store"]) for a in answer["accounts"]] == sorted((u, i + 1) for i, u in enumerate(users))
+    with connect(proxy) as here, connect(proxy) as there:
+        assert here.login(users[0]).startswith(b"l1 OK") and there.login(users[1]).startswith(b"l1 OK")
+        two.stores[1].kill()
+        proxy.wait("event=store_down")
+        two.login(proxy, users[0], "secret")
+        assert here.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+            two.login(proxy, users[1], "secret")
+        assert two.ctl_raw("user", users[0])[0] == 0 and two.ctl_raw("user", users[1])[0] == 5
+        status, answer = two.ctl("pause", "--reason", "x")
+        assert status == 5 and "store 2 of 2" in answer["error"], answer
+        status, out, err = two.ctl_raw("status")
+        assert status == 5 and f"127.0.0.1:{two.stores[0].port}" in out and "mail on 1 new" in " ".join(out.split()), out
+        assert f"store 2 of 2 (redis://127.0.0.1:{two.stores[1].port}" in err, err
+        two.stores[1].start()
+        net.wait_until("login once it is back", lambda: logs_in(two, proxy, users[1]), 30)
+        assert there.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    status, answer = two.ctl("resume")
+    assert status == 0, answer
+
+
+def logs_in(ferry, proxy, user):
+    try:
+        return ferry.login(proxy, user, "secret")
+    except imaplib.IMAP4.error:
+        return None
+
+
+def test_another_number_of_stores_is_refused(two, old):
+    user = user_in(0)
+    fill(old, user, small(messages=1))
+    status, out, err = two.ctl_raw("status", redis={"url": two.stores[0].url})
+    assert status == 5 and "this is store 1 of 2" in out + err
+    status, out, err = two.ctl_raw("user", user, redis={"url": [s.url for s in reversed(two.stores)]})
+    assert status == 5 and "by its record this is store 2 of 2" in out + err
+    status, out, err = two.ctl_raw("status", redis={"url": [two.stores[0].url] * 2})
+    assert status == 1 and "two stores have one url" in out + err
+    proxy = two.proxy(redis={"url": two.stores[0].url})
+    with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+        two.login(proxy, user, "secret")
+
+
+def test_from_one_store_to_two(make_ferry, redis, second, old, new, authority):
+    """What the handbook says: pause, stop, export, restore into two stores under another prefix, start."""
+    users = [user_in(0), user_in(1), user_in(1)]
+    for user in users:
+        fill(old, user, small(messages=4))
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)})
+    proxy = ferry.proxy()
+    ferry.migrator()
+    for user in users[:2]:
+        ferry.login(proxy, user, "secret")
+        ferry.wait_state(user, "flipped", "settled")
+    file = os.path.join(ferry.folder, "export")
+    assert ferry.ctl_raw("route", "export", file)[0] == 0
+    ferry.stop_all()
+    ferry.settings["redis"].update(url=[redis.url, second.url], prefix="more")
+    status, out, err = ferry.ctl_raw("init")
+    assert status == 4, (out, err)
+    status, out, err = ferry.ctl_raw("route", "restore", file)
+    assert status == 0, (out, err)
+    routes = [server.client().keys("more:route:*") for server in (redis, second)]
+    assert routes == [[f"more:route:{users[0]}"], [f"more:route:{users[1]}"]]
+    proxy = ferry.proxy()
+    for user in users:
+        ferry.login(proxy, user, "secret")
+    assert [ferry.user(user)["backend"] for user in users] == ["new", "new", "old"]
+    status, answer = ferry.ctl("doctor")
+    of_redis = [line["text"] for line in answer["checks"] if line["of"] == "redis"]
+    assert all(any(str(port) in text for text in of_redis) for port in (redis.port, second.port)), of_redis
