@@ -419,4 +419,4 @@ def test_without_a_late_watch_the_account_is_settled_at_once(make_ferry, backend
     ferry.wait_state(user, "settled")
     redis = ferry.redis.client()
     assert lists(ferry, user) == [] and redis.exists(f"imapferry:folded:{user}")
-    assert redis.zscore("imapferry:late", user) is redis.zscore("imapferry:late:daily", user) is None and ferry.route(user)["late_found"] == "0"
+    assert redis.zscore("imapferry:late", user) is redis.zscore("imapferry:late:daily", user) is None and ferry.route(user)["late_found"] in ("", "0")

@@ -72,6 +72,13 @@ def section_text(head, options):
     return head + " {\n" + "".join(f"    {k} = {value(v)}\n" for k, v in options.items()) + "}\n"
 
 
+class Route(dict):
+    """A field that is not there says nothing, as for the scripts: a settled account keeps none that would say that."""
+
+    def __missing__(self, field):
+        return ""
+
+
 class Ferry:
     """A folder with a configuration; what it started ends with close(), which judges it."""
 
@@ -220,7 +227,7 @@ class Ferry:
 
     def route(self, name):
         """The hash in Redis itself, {} without one: quicker than a process where a test asks often."""
-        return self.redis.client().hgetall(f"{self.settings['redis'].get('prefix', 'imapferry')}:route:{name}")
+        return Route(self.redis.client().hgetall(f"{self.settings['redis'].get('prefix', 'imapferry')}:route:{name}"))
 
     def wait_state(self, name, *states, timeout=40.0):
         """Waits until the account is in one of these states; the route. Fails at once on `blocked` unless asked for.
