@@ -30,7 +30,6 @@ static const struct {
 } same_by[] = {
     {"proxies", {"proxy", NULL}}, {"migrators", {"migrator", NULL}}, {"breakers", {"proxy", "backend"}},
     {"waves", {"wave", NULL}},    {"groups", {"state", "reason"}},   {"reasons", {"state", "reason"}},
-    {"points", {"time", NULL}},
 };
 
 static bool stores_same(const json_t *a, const json_t *b, size_t row)
@@ -103,6 +102,29 @@ static void stores_add(json_t *into, const char *name, json_t *more)
     }
 }
 
+static const char *stores_time(const json_t *o)
+{
+    const char *time = json_string_value(json_object_get(o, "time"));
+
+    return time ? time : "";
+}
+
+/* Each store notes how far it is in its own time: to each point of the first one is added what the other noted last before it, or,
+ * where that was nothing yet, first. Both rise. */
+static void stores_add_points(json_t *into, json_t *more)
+{
+    size_t i, k = 0, n = json_array_size(more);
+    json_t *point, *value;
+    const char *member;
+
+    json_array_foreach(into, i, point)
+    {
+        while (k + 1 < n && strcmp(stores_time(json_array_get(more, k + 1)), stores_time(point)) <= 0)
+            k++;
+        json_object_foreach(json_array_get(more, k), member, value) stores_add(point, member, value);
+    }
+}
+
 static int stores_by_user(const void *a, const void *b)
 {
     const json_t *const *x = a, *const *y = b;
@@ -115,15 +137,8 @@ static int stores_by_user(const void *a, const void *b)
 static int stores_by_time(const void *a, const void *b)
 {
     const json_t *const *x = a, *const *y = b;
-    const char *of_x = json_string_value(json_object_get(*x, "time"));
-    const char *of_y = json_string_value(json_object_get(*y, "time"));
 
-    return strcmp(of_y ? of_y : "", of_x ? of_x : "");
-}
-
-static int stores_by_time_rising(const void *a, const void *b)
-{
-    return stores_by_time(b, a);
+    return strcmp(stores_time(*y), stores_time(*x));
 }
 
 static void stores_sort(json_t *data, const char *name, int (*compare)(const void *, const void *),
@@ -149,9 +164,6 @@ static void stores_put_in_order(struct everywhere *e)
         break;
     case ACTION_EVENTS:
         stores_sort(e->data, "events", stores_by_time, e->action.count);
-        break;
-    case ACTION_HISTORY:
-        stores_sort(e->data, "points", stores_by_time_rising, 0);
         break;
     case ACTION_AUDIT:
         stores_sort(e->data, "audit", stores_by_time, 0);
@@ -202,6 +214,16 @@ static void stores_tell(struct everywhere *e, const struct action_result *r)
     free(address);
 }
 
+static void stores_take(struct everywhere *e, const char *name, json_t *value)
+{
+    json_t *points = json_object_get(e->data, "points");
+
+    if (points && !strcmp(name, "points"))
+        stores_add_points(points, value);
+    else
+        stores_add(e->data, name, value);
+}
+
 static void stores_on_result(void *owner, const struct action_result *r)
 {
     struct everywhere *e = owner;
@@ -212,7 +234,7 @@ static void stores_on_result(void *owner, const struct action_result *r)
     json_object_foreach(r->data, name, value)
     {
         if (strcmp(name, "message") != 0 && strcmp(name, "error") != 0 && strcmp(name, "store") != 0)
-            stores_add(e->data, name, value);
+            stores_take(e, name, value);
     }
     if (r->rc == ACTION_DONE && !e->said)
         e->said = xstrdup(r->text);

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from harness import net, redisd
+from harness.api import Api
 from harness.ferry import backend
 from harness.scene import assert_equal, connect, fill, new_user, small
 
@@ -140,3 +141,36 @@ def test_from_one_store_to_two(make_ferry, redis, second, old, new, authority):
     status, answer = ferry.ctl("doctor")
     of_redis = [line["text"] for line in answer["checks"] if line["of"] == "redis"]
     assert all(any(str(port) in text for text in of_redis) for port in (redis.port, second.port)), of_redis
+
+
+def test_the_api_knows_both(make_ferry, redis, second):
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}},
+                       {"redis": {"url": [redis.url, second.url]}, "migration": {"trigger": "manual"}}, init=False)
+    ferry.init()
+    api, users = Api(ferry), [user_in(i % 2) for i in range(6)]
+    for user in users:
+        assert api.call("account/hold", {"user": user, "reason": "x"})[0] == 200
+    status, answer = api.call("status")
+    assert status == 200 and answer["accounts"]["held"] == 6 and len(answer["stores"]) == 2 and answer["store"]["address"] == redis.url[:-2]
+    status, answer = api.call("groups")
+    assert status == 200 and [(g["state"], g["accounts"]) for g in answer["groups"]] == [("held", 6)], answer
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        status, answer = api.call("accounts", state="held", cursor=cursor, count=2)
+        assert status == 200 and len(answer["accounts"]) <= 2, answer
+        seen += [a["user"] for a in answer["accounts"]]
+        cursor = answer["next"]
+    assert sorted(seen) == sorted(users)
+    status, answer = api.call("audit")
+    assert status == 200 and {e["user"] for e in answer["audit"]} == set(users)
+    assert [e["time"] for e in answer["audit"]] == sorted((e["time"] for e in answer["audit"]), reverse=True)
+    lines = [f"{ms} state:held={n}" for ms, n in ((1700000000000, 1), (1700000060000, 2), (1700000120000, 3))]
+    for server, shift in ((redis, 0), (second, 1700)):
+        server.client().delete("imapferry:history")
+        server.client().rpush("imapferry:history", *[f"{int(x[:13]) + shift}{x[13:].replace(':', '%3A')}" for x in lines])
+    status, answer = api.call("history", since=1)
+    assert status == 200 and [p["accounts"].get("held") for p in answer["points"]][:3] == [2, 3, 5], answer
+    second.kill()
+    net.wait_until("store that is gone", lambda: api.migrator.find("event=store .*state=down"))
+    assert api.call("account/hold", {"user": users[1], "reason": "y"})[0] == 503 and api.call("account", user=users[0])[0] == 200
+    second.start()
