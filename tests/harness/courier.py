@@ -25,6 +25,9 @@ SETTINGS = {
     "TLS_VERIFYPEER": "NONE", "HOSTNAME": "localhost", "LC_ALL": "C.UTF-8", "CHARSET": "utf-8",
 }
 
+# How a Maildir spells what IMAP says.
+MAILDIR_FLAGS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
+
 
 def asks_gamin():
     return os.path.exists(os.path.join(SERVERS, "courier", "usr", "libexec", "gam_server"))
@@ -72,7 +75,7 @@ class Courier(Unpacked):
         """Thousands of mail.Message at once, into INBOX.folder, which is there: one command each takes minutes."""
         where = os.path.join("mail", os.path.basename(self.home(user)), "Maildir", "." + folder, "cur")
         for n, one in enumerate(messages):
-            flags = "".join(sorted(flag[1] for flag in one.flags))  # as Maildir spells \Seen, \Flagged ...
+            flags = "".join(sorted(MAILDIR_FLAGS[flag] for flag in one.flags))
             text = one.body.decode("ascii").replace("\r\n", "\n")
             path = self.write(os.path.join(where, f"{1500000000 + n}.M{n:06}.many:2,{flags}"), text)
             os.utime(path, (datetime.datetime.strptime(one.date, '"%d-%b-%Y %H:%M:%S %z"').timestamp(),) * 2)
