@@ -57,6 +57,7 @@ struct store {
     bool refuses;                 /* of that answer: store_refuses() */
     char *foreign;                /* owned; why it is STORE_FOREIGN; NULL: it is not */
     bool at_odds;                 /* store_is_at_odds() */
+    bool empty;                   /* store_is_empty() */
     bool alarms;                  /* store_sound_alarm() */
     uint64_t alarmed_ms;          /* 0: not since it was up */
     char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
@@ -456,6 +457,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
         return;
     s->busy++;
     s->at_odds = span_is(word, "source");
+    s->empty = span_is(word, "nostore");
     if (rc == REDIS_ERROR_REPLY && library_is_missing(reply_str(r)) && !s->loaded) {
         s->hello_missing = true;
         library_load(&s->library);
@@ -627,6 +629,11 @@ const char *store_why(const struct store *s)
 bool store_is_at_odds(const struct store *s)
 {
     return s->at_odds;
+}
+
+bool store_is_empty(const struct store *s)
+{
+    return s->state == STORE_FOREIGN && s->empty;
 }
 
 void store_sound_alarm(struct store *s)

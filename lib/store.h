@@ -60,6 +60,9 @@ void store_not_understood(struct store *s, const char *what);
 /* True while the store is STORE_FOREIGN because it says of another backend than this configuration
  * (migration.source) that accounts without a record live there; it becomes STORE_UP once the two agree. */
 bool store_is_at_odds(const struct store *s);
+/* True while it is STORE_FOREIGN because this Redis holds no store: none was made, or it lost it. What holds the record of
+ * another store, or of another place in the site, is not empty. */
+bool store_is_empty(const struct store *s);
 /* For daemons: from now on, while the store is STORE_FOREIGN, that is logged as an error each minute
  * (store_missing, store_differs). */
 void store_sound_alarm(struct store *s);

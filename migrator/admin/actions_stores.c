@@ -380,6 +380,40 @@ static void stores_everywhere(struct stores *s, const struct action *a, action_f
     loop_defer(store_loop(s->all[0]), &e->task);
 }
 
+/* A record anywhere is that of a site that is at work already: an empty store beside it would send its users to the old
+ * server. What forbids to make them, to free; NULL: all are empty. */
+static char *stores_forbid_init(const struct stores *s)
+{
+    size_t made = s->n, empty = s->n;
+
+    for (size_t i = 0; i < s->n; i++) {
+        made = made == s->n && !store_is_empty(s->all[i]) ? i : made;
+        empty = empty == s->n && store_is_empty(s->all[i]) ? i : empty;
+    }
+    if (made == s->n)
+        return NULL;
+    if (empty == s->n)
+        return xstrdup("Redis holds a store already: nothing was changed");
+    return xasprintf(
+        "there is a store already at url %zu of %zu, and none at url %zu: nothing was changed. Where a store has lost its "
+        "data, an empty one would send its users to the old server: \"route restore\" brings them back. Where the site is "
+        "new and nobody has signed in yet, take away all keys that begin with the prefix, and make all stores anew",
+        made + 1, s->n, empty + 1);
+}
+
+static void stores_init(struct stores *s, const struct action *a, action_fn fn, void *owner)
+{
+    char *why = stores_are_all_there(s) ? stores_forbid_init(s) : NULL;
+
+    if (!stores_are_all_there(s))
+        stores_refuse(s, ACTION_UNREACHABLE,
+                      xstrdup("stores of a site are made together, and not all answer"), fn, owner);
+    else if (why)
+        stores_refuse(s, ACTION_REFUSED, why, fn, owner);
+    else
+        stores_everywhere(s, a, fn, owner);
+}
+
 /* NULL: there is none, or it can't be one. */
 static char *stores_account(const struct stores *s, const struct action *a)
 {
@@ -407,9 +441,8 @@ void action_run(struct stores *s, const struct action *a, action_fn fn, void *ow
     else if (a->verb == ACTION_SOURCE || a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT)
         stores_refuse(s, ACTION_REFUSED, xstrdup("this can't be done yet where a site has several stores"),
                       fn, owner);
-    else if (a->verb == ACTION_INIT && !stores_are_all_there(s))
-        stores_refuse(s, ACTION_UNREACHABLE,
-                      xstrdup("stores of a site are made together, and not all answer"), fn, owner);
+    else if (a->verb == ACTION_INIT)
+        stores_init(s, a, fn, owner);
     else
         stores_everywhere(s, a, fn, owner);
     free(user);

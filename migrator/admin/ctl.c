@@ -599,12 +599,15 @@ static bool ctl_makes_stores(const struct ctl *c)
     return c->args.what == ACTION_INIT || c->args.what == CTL_RESTORE;
 }
 
+/* Where a site has several stores, none is restored beside one of another site or at another place: it would get another id
+ * than those that the site has. */
 static bool ctl_can_work_on(const struct ctl *c, const struct store *s)
 {
     enum store_state state = store_state(s);
     bool at_odds = state == STORE_FOREIGN && store_is_at_odds(s);
+    bool other = c->stores->n > 1 && c->args.what == CTL_RESTORE && !store_is_empty(s);
 
-    return state == STORE_UP || (state == STORE_FOREIGN && ctl_makes_stores(c)) ||
+    return state == STORE_UP || (state == STORE_FOREIGN && ctl_makes_stores(c) && !other) ||
            (at_odds && c->args.what == ACTION_SOURCE);
 }
 

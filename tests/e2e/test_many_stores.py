@@ -113,6 +113,30 @@ def test_another_number_of_stores_is_refused(two, old):
         two.login(proxy, user, "secret")
 
 
+def test_a_store_is_not_made_beside_one_that_is_there(two):
+    """An empty one would send those who were switched over to the old server; and one of another place has other users."""
+    users = [user_in(0), user_in(1)]
+    for user in users:
+        assert two.ctl_raw("hold", user, "--reason", "x")[0] == 0
+    file = os.path.join(two.folder, "export")
+    assert two.ctl_raw("route", "export", file)[0] == 0
+    lost, there = two.stores
+    site = there.client().hget("imapferry:store", "site")
+    lost.client().flushall()
+    status, out, err = two.ctl_raw("init")
+    assert status == 4 and "at url 2 of 2, and none at url 1" in err and "nothing was changed" in err, (out, err)
+    exchanged = {"url": [there.url, lost.url]}
+    assert two.ctl_raw("init", redis=exchanged)[0] == 4
+    status, out, err = two.ctl_raw("route", "restore", file, redis={"url": [lost.url, there.url, there.url.replace("127.0.0.1", "localhost")]})
+    assert status == 5, (out, err)
+    assert two.ctl_raw("route", "restore", file, redis=exchanged)[0] == 5
+    assert lost.client().keys("imapferry:*") == []
+    status, out, err = two.ctl_raw("route", "restore", file)
+    assert status == 0, (out, err)
+    assert lost.client().hget("imapferry:store", "site") == site and state(two, 0, users[0]) == "held"
+    assert two.ctl_raw("status")[0] == 0
+
+
 def test_from_one_store_to_two(make_ferry, redis, second, old, new, authority):
     """What the handbook says: pause, stop, export, restore into two stores under another prefix, start."""
     users = [user_in(0), user_in(1), user_in(1)]
