@@ -125,4 +125,12 @@ bool conf_arguments(int argc, char **argv, enum conf_role role, conf_trial_fn tr
 /* True for a hook that is a URL, not a program. */
 bool conf_hook_is_url(const struct conf_list *hook);
 
+/* What one store has of a number that is for all stores of the site together: an equal part, rounded up. */
+static inline uint32_t conf_store_part(const struct conf *c, uint32_t all)
+{
+    size_t n = c->redis.urls.n > 0 ? c->redis.urls.n : 1;
+
+    return (uint32_t)((all + n - 1) / n);
+}
+
 #endif

@@ -96,7 +96,7 @@ bool wave_at_login(const struct conf *c, const char *user, time_t now, struct bu
         return wave_trigger(c, user) == TRIGGER_LOGIN;
     if (!wave_shares(w, user))
         return false;
-    buf_printf(told, "%s %" PRIu64 " %" PRIu32 " %" PRId64, w->name, w->after_ms, w->per_day,
-               wave_offset_ms(now));
+    buf_printf(told, "%s %" PRIu64 " %" PRIu32 " %" PRId64, w->name, w->after_ms,
+               conf_store_part(c, w->per_day), wave_offset_ms(now));
     return true;
 }

@@ -90,6 +90,8 @@ struct action {
     unsigned count;                /* page, events, history: how many at most, 0: as many as is usual */
     uint64_t since_ms;             /* history: by Redis' clock */
     bool more;                     /* report: what is written to out goes on behind that of another store */
+    bool goes_on;                  /* export: this is not all, so nothing says that it ends here */
+    uint64_t before;               /* export: how many accounts of other stores stand before these */
     const char *wave;              /* pause, resume: of this wave alone; "" = of all */
     struct action_look *look;      /* borrowed until the end; NULL: nobody asks */
 };

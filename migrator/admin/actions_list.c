@@ -273,9 +273,10 @@ static void action_list_on_exported(void *owner, const struct span *row)
 static void write_end(struct list_walk *w)
 {
     json_t *o = json_object();
+    uint64_t n = w->run->action.before + w->exported;
 
     json_object_set_new(o, "time", json_time(clock_wall_ms()));
-    json_object_set_new(o, "end", json_integer((json_int_t)w->exported));
+    json_object_set_new(o, "end", json_integer((json_int_t)n));
     json_dumpf(o, w->run->action.out, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
     fputc('\n', w->run->action.out);
     json_decref(o);
@@ -289,7 +290,8 @@ static void exported_all(void *owner, enum route_rc rc)
 
     if (!list_walk_is_whole(w, rc))
         return;
-    write_end(w);
+    if (!r->action.goes_on)
+        write_end(w);
     json_object_set_new(r->data, "exported", json_integer((json_int_t)n));
     list_walk_free(w);
     run_end(r, ACTION_DONE, "%llu accounts that were switched over, or are held", n);

@@ -71,8 +71,8 @@ static void stores_add_list(json_t *into, const char *name, json_t *more)
 /* What is no number of accounts, and is not added. */
 static bool stores_is_one(const char *name)
 {
-    static const char *const names[] = {"listed", "share",   "per_day",       "today",
-                                        "epoch",  "idle_ms", "quarantine_ms", "generation"};
+    static const char *const names[] = {"listed",  "share",         "per_day",   "epoch",
+                                        "idle_ms", "quarantine_ms", "generation"};
 
     for (size_t i = 0; i < COUNTOF(names); i++)
         if (!strcmp(names[i], name))
@@ -272,6 +272,13 @@ static void stores_say_sum(struct everywhere *e)
     e->said = text;
 }
 
+/* An export ends once, behind the last store, and not at all where a store is missing: else it would be taken for whole. */
+static void stores_tell_export(struct everywhere *e)
+{
+    e->action.goes_on = e->rc != ACTION_DONE || e->at + 1 < e->stores->n;
+    e->action.before = (uint64_t)stores_sum(e, "exported");
+}
+
 static void stores_step(struct loop_task *task)
 {
     struct everywhere *e = CONTAINER_OF(task, struct everywhere, task);
@@ -282,6 +289,7 @@ static void stores_step(struct loop_task *task)
         return;
     }
     struct store *s = e->stores->all[e->at];
+    stores_tell_export(e);
     if (store_state(s) == STORE_UP || (store_state(s) == STORE_FOREIGN && e->action.verb == ACTION_INIT))
         action_run_at(s, &e->action, stores_on_result, e);
     else

@@ -87,8 +87,10 @@ static char *action_waves_paused(const struct wave_now *n)
 }
 
 /* Why a login would not queue an account of this wave; NULL: it would. To free. */
-static char *action_waves_why_not(const struct conf_wave *w, const struct wave_now *n, const char *user)
+static char *action_waves_why_not(const struct conf *c, const struct conf_wave *w, const struct wave_now *n,
+                                  const char *user)
 {
+    uint32_t per_day = conf_store_part(c, w->per_day); /* as its store counts */
     char at[24];
 
     if (!wave_shares(w, user))
@@ -101,9 +103,9 @@ static char *action_waves_why_not(const struct conf_wave *w, const struct wave_n
     uint64_t day = action_waves_day(n->now_ms);
     day = n->day > day ? n->day : day;
     action_waves_local((day + 1) * WAVE_DAY_MS - (uint64_t)wave_offset_ms((time_t)(n->now_ms / 1000)), at);
-    if (w->per_day > 0 && action_waves_today(n) >= w->per_day)
+    if (per_day > 0 && action_waves_today(n) >= per_day)
         return xasprintf("the %" PRIu32 " accounts of this day have begun (per_day); it goes on at %s",
-                         w->per_day, at);
+                         per_day, at);
     return NULL;
 }
 
@@ -131,7 +133,7 @@ static json_t *action_waves_account(struct run *r, const char *by, const struct 
         return json_null();
     struct wave_now now = action_waves_find(name, rows, n);
     if (rests && w)
-        why = action_waves_why_not(w, &now, r->user);
+        why = action_waves_why_not(c, w, &now, r->user);
     else if (now.paused && action_waves_waits(state))
         why = action_waves_paused(&now);
     json_t *o = json_object();

@@ -619,7 +619,8 @@ static void ask_for_turn(struct job *j)
     if (spread)
         timer_start(j->retry, job_jitter(j));
     else if (m->max_flips_per_minute > 0 && !j->move.now && !j->move.force)
-        route_turn(j->m->store, j->move.user, m->max_flips_per_minute, job_on_turn, j);
+        route_turn(j->m->store, j->move.user, conf_store_part(j->m->conf, m->max_flips_per_minute),
+                   job_on_turn, j);
     else
         job_on_turn(j, ROUTE_OK, "");
 }

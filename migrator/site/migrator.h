@@ -40,13 +40,10 @@ struct migrator {
     struct seal_private *seal; /* NULL: no keys are configured */
 };
 
-/* How many jobs may run at a time for this store: of migrator.jobs, which is for all stores of the site, its equal part, and
- * one at least. */
+/* How many jobs may run at a time for this store: of migrator.jobs, which is for all stores of the site. */
 static inline size_t migrator_jobs(const struct migrator *m)
 {
-    size_t stores = m->conf->redis.urls.n;
-
-    return (m->conf->migrator.jobs + stores - 1) / stores;
+    return conf_store_part(m->conf, m->conf->migrator.jobs);
 }
 
 #endif

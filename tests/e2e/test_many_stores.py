@@ -1,5 +1,6 @@
 """A site with two stores: accounts are spread over both, and one that is out of reach stops its own and no others."""
 import imaplib
+import json
 import os
 
 import pytest
@@ -135,6 +136,39 @@ def test_a_store_is_not_made_beside_one_that_is_there(two):
     assert status == 0, (out, err)
     assert lost.client().hget("imapferry:store", "site") == site and state(two, 0, users[0]) == "held"
     assert two.ctl_raw("status")[0] == 0
+
+
+def test_an_export_of_one_store_alone_does_not_look_whole(two):
+    users = [user_in(0), user_in(0), user_in(1)]
+    for user in users:
+        assert two.ctl_raw("hold", user, "--reason", "x")[0] == 0
+
+    def export():
+        status, out, _ = two.ctl_raw("route", "export", "-")
+        return status, [json.loads(line) for line in out.splitlines()]
+    status, lines = export()
+    assert status == 0 and {x["user"] for x in lines[:-1]} == set(users)
+    assert [x.get("end") for x in lines] == [None] * 3 + [3]
+    for away, left in ((1, 2), (0, 1)):
+        two.stores[away].kill()
+        status, lines = export()
+        assert status == 5 and len(lines) == left and not any("end" in x for x in lines), lines
+        two.stores[away].start()
+
+
+def test_what_is_for_all_is_shared_out(two, old):
+    """Three a day for a site of two stores: two at each, and status adds up."""
+    users = [user_in(0) for _ in range(3)] + [user_in(1)]
+    two.settings["migration"]["trigger"] = "manual"
+    two.settings['wave "some"'] = {"accounts": ["*"], "per_day": 3}
+    proxy = two.proxy()
+    for user in users:
+        fill(old, user, small(messages=1))
+        two.login(proxy, user, "secret")
+    assert [state(two, place(user), user) for user in users] == ["queued", "queued", None, "queued"]
+    wave = two.ctl("status")[1]["waves"][0]
+    assert (wave["today"], wave["per_day"]) == (3, 3), wave
+    assert two.ctl("user", users[2])[1]["wave"]["not_its_turn"].startswith("the 2 accounts of this day have begun")
 
 
 def test_from_one_store_to_two(make_ferry, redis, second, old, new, authority):
