@@ -43,6 +43,18 @@ static bool stores_same(const json_t *a, const json_t *b, size_t row)
 
 static void stores_add(json_t *into, const char *name, json_t *more);
 
+/* Where it is paused in this store and in none before, it is told by whom and why it is here. */
+static void stores_take_pause(json_t *into, const json_t *more)
+{
+    static const char *const names[] = {"paused_by", "paused_reason", "paused_since"};
+
+    if (!json_is_true(json_object_get(more, "paused")) || json_is_true(json_object_get(into, "paused")))
+        return;
+    for (size_t i = 0; i < COUNTOF(names); i++)
+        if (json_object_get(more, names[i]))
+            json_object_set(into, names[i], json_object_get(more, names[i]));
+}
+
 static void stores_add_list(json_t *into, const char *name, json_t *more)
 {
     size_t row = 0, i, k;
@@ -59,6 +71,7 @@ static void stores_add_list(json_t *into, const char *name, json_t *more)
                 continue;
             const char *member;
             json_t *value;
+            stores_take_pause(known, o);
             json_object_foreach(o, member, value) stores_add(known, member, value);
             found = true;
             break;
@@ -205,6 +218,8 @@ static void stores_tell(struct everywhere *e, const struct action_result *r)
     json_object_set_new(o, "error", r->rc == ACTION_DONE ? json_null() : json_text(span_str(r->text)));
     if (r->data && json_object_get(r->data, "store"))
         json_object_update(o, json_object_get(r->data, "store"));
+    if (e->action.verb == ACTION_STATUS && json_object_get(r->data, "paused"))
+        json_object_set(o, "paused", json_object_get(r->data, "paused"));
     json_array_append_new(e->told, o);
     if (r->rc != ACTION_DONE) {
         buf_printf(&e->text, "%sstore %zu of %zu (%s): %s", e->text.len ? "; " : "", e->at + 1, e->stores->n,
@@ -231,6 +246,7 @@ static void stores_on_result(void *owner, const struct action_result *r)
     json_t *value;
 
     stores_tell(e, r);
+    stores_take_pause(e->data, r->data);
     json_object_foreach(r->data, name, value)
     {
         if (strcmp(name, "message") != 0 && strcmp(name, "error") != 0 && strcmp(name, "store") != 0)

@@ -77,11 +77,15 @@ static void write_counts(struct buf *out, const char *head, json_t *counts, cons
     }
 }
 
-static void write_store(struct buf *out, const json_t *store)
+static void write_store(struct buf *out, const json_t *store, bool says_pause)
 {
     ctl_write_label(out, "store");
     buf_printf(out, "%s, generation %" PRIu64 "\n", ctl_text_of(store, "address"),
                ctl_number_of(store, "generation"));
+    if (says_pause) {
+        ctl_write_label(out, "");
+        buf_add_str(out, json_is_true(json_object_get(store, "paused")) ? "paused\n" : "not paused\n");
+    }
     if (strcmp(ctl_text_of(store, "durability"), "good") != 0) {
         ctl_write_label(out, "");
         buf_printf(out, "%s: %s\n", ctl_text_of(store, "durability"), ctl_text_of(store, "detail"));
@@ -99,6 +103,21 @@ static void write_store(struct buf *out, const json_t *store)
     }
 }
 
+/* What was asked for while a store was out of reach is done at the others alone. */
+static bool ctl_status_pause_differs(const json_t *stores)
+{
+    bool some = false, other = false;
+    json_t *store;
+    size_t i;
+
+    json_array_foreach(stores, i, store)
+    {
+        some = some || json_is_true(json_object_get(store, "paused"));
+        other = other || json_is_false(json_object_get(store, "paused"));
+    }
+    return some && other;
+}
+
 /* Of a site with several, each. */
 static void write_stores(struct buf *out, const json_t *o)
 {
@@ -107,11 +126,11 @@ static void write_stores(struct buf *out, const json_t *o)
     size_t i;
 
     if (!stores)
-        write_store(out, json_object_get(o, "store"));
+        write_store(out, json_object_get(o, "store"), false);
     json_array_foreach(stores, i, store)
     {
         if (!*ctl_text_of(store, "error")) {
-            write_store(out, store);
+            write_store(out, store, ctl_status_pause_differs(stores));
             continue;
         }
         ctl_write_label(out, "store");

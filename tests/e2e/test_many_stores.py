@@ -156,6 +156,21 @@ def test_an_export_of_one_store_alone_does_not_look_whole(two):
         two.stores[away].start()
 
 
+def test_a_pause_of_one_store_alone_is_told(two):
+    """Whichever it is: one was out of reach when it was paused, or when it went on."""
+    for verb, text in (("pause", ["paused", "not paused"]), ("resume", ["not paused", "paused"])):
+        if verb == "resume":
+            assert two.ctl_raw("pause", "--reason", "a reason")[0] == 0
+            assert "paused\n" not in two.ctl_raw("status")[1]
+        two.stores[1].kill()
+        assert two.ctl_raw(verb, *(["--reason", "a reason"] if verb == "pause" else []))[0] == 5
+        two.stores[1].start()
+        status, answer = two.ctl("status")
+        assert status == 0 and answer["paused"] and (answer["paused_reason"], bool(answer["paused_by"])) == ("a reason", True), answer
+        lines = [line.strip() for line in two.ctl_raw("status")[1].splitlines()]
+        assert [line for line in lines if line in ("paused", "not paused")] == text, lines
+
+
 def test_what_is_for_all_is_shared_out(two, old):
     """Three a day for a site of two stores: two at each, and status adds up."""
     users = [user_in(0) for _ in range(3)] + [user_in(1)]
