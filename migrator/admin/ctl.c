@@ -386,11 +386,12 @@ static bool ctl_next_to_restore(struct ctl *c)
 static void on_restored(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
+    size_t done = c->restoring;
 
     c->restore = NULL;
     if (r->rc == ACTION_DONE && ctl_next_to_restore(c)) {
         if (!c->args.json)
-            ctl_print_note("store %zu of %zu: %s", c->restoring, c->stores->n, r->text);
+            ctl_print_note("store %zu of %zu: %s", done, c->stores->n, r->text);
         start_restore(c);
         return;
     }
