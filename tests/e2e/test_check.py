@@ -116,7 +116,7 @@ def test_what_is_wrong_with_each_backend_is_named(make_ferry, authority, fakes):
     one(lines, "warning new", "can't sign in for itself", "the backend said NO")
     one(lines, "ok old", "master_user admin signed in")
     one(lines, "warning clients", "not known of new")
-    assert not old.heard(b"styx") or all(tls for _, tls, text in old.lines if b"styx" in text)
+    assert not old.heard(b"styx-ferry") or all(tls for _, tls, text in old.lines if b"styx-ferry" in text)
 
 
 def test_limits_on_connections(make_ferry, authority, fakes):

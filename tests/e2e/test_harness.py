@@ -160,7 +160,7 @@ def test_special_use(pair):
 
 
 def test_command_line_prints_each_difference_and_fails(pair, old, new, capsys, monkeypatch):
-    urls = [f"imap://{pair[3]};master=admin:styx@127.0.0.1:{s.port['imap']}" for s in (old, new)]
+    urls = [f"imap://{pair[3]};master=admin:styx-ferry@127.0.0.1:{s.port['imap']}" for s in (old, new)]
     monkeypatch.setattr("sys.argv", ["compare.py", "--expect", "40", *urls])
     assert compare.main() == 0
     remove(pair[1], "INBOX", 1)

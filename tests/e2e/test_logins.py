@@ -247,7 +247,7 @@ def test_migrator_refuses_it_too(make_ferry, old, cert, authority, what):
         ferry.migrator()
         route = ferry.wait_state(user, "backoff", "blocked")
         assert route["reason"].startswith("tls: new") and route["backend"] == "old", route["reason"]
-        assert fake.connections > 0 and not fake.heard(b"styx") and not fake.heard(b"secret")
+        assert fake.connections > 0 and not fake.heard(b"styx-ferry") and not fake.heard(b"secret")
         assert not fake.commands("LOGIN|AUTHENTICATE")
 
 

@@ -144,8 +144,8 @@ def test_master_signs_in_as_the_user(masters, fake_site, fake):
     """With the master's own credentials, at the account's server; the session is the account's."""
     mark = masters.mark()
     with connect(masters) as wire:
-        assert wire.command(b"a", plain("ann", "ADMIN", "styx"))[-1].startswith(b"a NO ")  # it is for the server to say who that is
-        assert wire.command(b"b", plain("ann", "admin", "styx"))[-1].startswith(b"b OK ")
+        assert wire.command(b"a", plain("ann", "ADMIN", "styx-ferry"))[-1].startswith(b"a NO ")  # it is for the server to say who that is
+        assert wire.command(b"b", plain("ann", "admin", "styx-ferry"))[-1].startswith(b"b OK ")
         masters.wait(r"event=login user=ann backend=old .* master=admin\b", since=mark)
         assert fake.logins == [("ann", "master")]
         assert fake_site.where("ann") == {"old"}
@@ -155,9 +155,9 @@ def test_master_signs_in_as_the_user(masters, fake_site, fake):
 def test_master_with_a_wrong_password(masters, fake):
     with connect(masters) as wire:
         assert wire.command(b"a", plain("ann", "admin", "wrong")) == [b"a NO [AUTHENTICATIONFAILED] Authentication failed"]
-        assert wire.command(b"b", plain("n" * 513, "admin", "styx"))[-1].startswith(b"b BAD ")
-        assert wire.command(b"c", plain("a\x01b", "admin", "styx"))[-1].startswith(b"c BAD ")
-        assert wire.command(b"d", plain("@", "admin", "styx"))[-1].startswith(b"d NO ")
+        assert wire.command(b"b", plain("n" * 513, "admin", "styx-ferry"))[-1].startswith(b"b BAD ")
+        assert wire.command(b"c", plain("a\x01b", "admin", "styx-ferry"))[-1].startswith(b"c BAD ")
+        assert wire.command(b"d", plain("@", "admin", "styx-ferry"))[-1].startswith(b"d NO ")
     assert fake.logins == []
 
 

@@ -67,7 +67,7 @@ INVALID_TOKEN = base64.b64encode(b'{"status":"invalid_token","scope":"mail"}')
 
 class FakeImap:
     def __init__(self, name="fake", separator="/", prefix="", cert=None, password="secret",
-                 master=("admin", "styx"), capabilities=CAPABILITIES):
+                 master=("admin", "styx-ferry"), capabilities=CAPABILITIES):
         self.name, self.separator, self.prefix = name, separator.encode(), prefix.encode()
         self.password, self.master, self.capabilities = password.encode(), master, capabilities
         self.host = "127.0.0.1"

@@ -15,7 +15,7 @@ import subprocess
 
 from . import dovecot_conf, leaks, net
 
-MASTER_USER, MASTER_PASSWORD = "admin", "styx"
+MASTER_USER, MASTER_PASSWORD = "admin", "styx-ferry"
 leaks.used(MASTER_PASSWORD)
 PASSWORD = "secret"
 DOVEADM_KEY = "k3y of doveadm"
