@@ -4,7 +4,7 @@
 #include "lib/account.h"
 #include "lib/imap_cmd.h"
 #include "lib/log.h"
-#include "lib/store.h"
+#include "lib/stores.h"
 #include "proxy/peer.h"
 #include "proxy/preauth.h"
 #include "proxy/proxy.h"
@@ -89,7 +89,7 @@ struct tls_policy *session_tls(const struct session *s)
     return NULL;
 }
 
-const char *store_id(const struct store *s)
+const char *store_site_id(const struct store *s)
 {
     (void)s;
     return "0123";
@@ -155,6 +155,8 @@ void routing_begin(struct session *s, const char *tag, const struct credential *
 
 static void set_up(uint8_t flags)
 {
+    static struct store *all[1]; /* never looked into: store_site_id() above */
+    static struct stores stores = {.n = 1, .all = all};
     static char *mechanisms[] = {(char *)"PLAIN", (char *)"LOGIN", (char *)"OAUTHBEARER", (char *)"XOAUTH2",
                                  (char *)"EXTERNAL"};
     p = xcalloc(1, sizeof *p);
@@ -168,6 +170,7 @@ static void set_up(uint8_t flags)
     if (flags & IS_TRUSTED)
         p->conf.proxy.trusted = (struct conf_list){p->trusted, 1};
     p->proxy.conf = &p->conf;
+    p->proxy.stores = &stores;
     p->client.high_water = flags & IS_SLOW ? LIMIT_EARLY_HIGH_WATER : 0;
     p->s = (struct session){
         .proxy = &p->proxy, .client = &p->client, .name = (char *)"p/1", .via = "", .hops = LIMIT_HOPS};
