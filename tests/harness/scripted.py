@@ -32,6 +32,7 @@ class Case:
         self.handed_over = None  # the End of the newest connection that signed in
         self.changed = threading.Condition()
         self.sockets = []
+        self.left = []  # those that no thread reads any more
         self.over = False
 
     def note(self, **more):
@@ -55,13 +56,23 @@ class Case:
                         return True
         return False
 
+    def leave(self, connection):
+        """Closes it when the scene is over."""
+        with self.changed:
+            if not self.over:
+                self.left.append(connection)
+                return
+        connection.close()
+
     def close(self):
+        """Who reads a socket closes it: OpenSSL would go on with its number, which is another connection's by then."""
         with self.changed:
             self.over = True
-            sockets = list(self.sockets)
+            sockets, left = list(self.sockets), list(self.left)
         for s in sockets:
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
+        for s in left:
             s.close()
 
 
@@ -315,9 +326,10 @@ class Scripted:
         one = Connection(case, connection, is_tls)
         with contextlib.suppress(Over, OSError, ValueError):
             one.run()
-        if not one.done:
-            with contextlib.suppress(OSError):
-                one.end.socket.close()
+        if one.done:
+            case.leave(one.end.socket)
+        else:
+            one.end.socket.close()
 
     def close(self):
         for listener in self._listeners.values():

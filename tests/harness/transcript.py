@@ -464,11 +464,18 @@ class Player:
             else:
                 self.of_client(step.who, step.what, step.text)
 
-    def close(self):
+    def stop(self):
+        """Ends the connections, which the threads still have."""
         self.over.set()
         for end in self.clients.values():
             with contextlib.suppress(OSError):
-                end.socket.close()
+                end.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        for thread in self.threads:
+            thread.join(DEADLINE)
+        for end in self.clients.values():
+            end.socket.close()
 
 
 def play(scene, proxy, backend):
@@ -478,7 +485,6 @@ def play(scene, proxy, backend):
     try:
         player.run()
     finally:
-        player.close()
+        player.stop()
         backend.end()
-        for thread in player.threads:
-            thread.join(DEADLINE)
+        player.close()
