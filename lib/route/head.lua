@@ -656,15 +656,15 @@ local function staff_mark(...) return table.concat({...}, '\n') end
 -- Both end after the store's `audit_keep` (sample.lua): that of an account once nothing was added for so long.
 local OF_ALL, OF_ONE = 100000, 1000
 
---
--- Redis sets 4 KiB aside for a new stream, of which most accounts use a tenth. A copy takes what it needs. (An ACL may forbid it.)
+-- Redis sets 4 KiB aside for a new stream, of which most accounts use a tenth. A copy takes what it needs.
+-- (An ACL may forbid either command, and what the script has begun is to be ended all the same.)
 local function write_entry(stream, user, ...)
     call('XADD', stream, 'MAXLEN', '~', OF_ALL, '*', 'user', user, ...)
     if user == '' then return end
     local own, copy = stream .. ':' .. user, prefix .. 'copy'
     local is_new = call('EXISTS', own) == 0
     call('XADD', own, 'MAXLEN', '~', OF_ONE, '*', 'user', user, ...)
-    if is_new and redis.pcall('COPY', own, copy, 'REPLACE') == 1 then call('RENAME', copy, own) end
+    if is_new and redis.pcall('COPY', own, copy, 'REPLACE') == 1 then redis.pcall('RENAME', copy, own) end
     if S.audit_keep > 0 then call('PEXPIRE', own, text(S.audit_keep)) end
 end
 

@@ -1558,6 +1558,18 @@ def test_a_proof_makes_no_table_of_the_route(store):
     assert store.call("flipped", "eve", TOKEN, EPOCH, 0, 0)[0] == "ok" and store.audit()[-1]["reason"] == ""
 
 
+@pytest.mark.parametrize("denied", ["copy", "rename"])
+def test_who_may_not_copy_does_the_deed_all_the_same(store, denied):
+    store.plant("resting")
+    store.client.execute_command("ACL", "SETUSER", "default", f"-{denied}")
+    try:
+        assert store.call("hold", "ann", "root", "why", "old")[0] == "ok"
+    finally:
+        store.client.execute_command("ACL", "SETUSER", "default", f"+{denied}")
+    assert store.route()["state"] == "held"
+    assert [f["what"] for _, f in store.client.xrange(store.key("audit", "ann"))] == ["hold"]
+
+
 def test_the_audit_of_an_account_takes_what_it_needs(store):
     store.client.hset(store.key("store"), "audit_keep", 1000000)
     store.plant("resting")
