@@ -29,8 +29,8 @@ struct sharing_group {
     /* Of a group above the limit; else none. */
     const char **without; /* owned; the names borrowed */
     size_t n_without;
-    size_t
-        rest; /* the largest group that is left without them; above the limit where SHARING_WITHOUT_MAX are not enough */
+    /* The largest group that is left without them; above the limit where SHARING_WITHOUT_MAX are not enough. */
+    size_t rest;
 };
 
 struct sharing *sharing_new(void);
