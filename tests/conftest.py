@@ -22,6 +22,14 @@ def cert(authority):
     return authority.issue("server")
 
 
+def pytest_runtest_logreport(report):
+    """Says at once what failed and why, in a line: a run that is stopped early would take that along."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        why = getattr(getattr(report.longrepr, "reprcrash", None), "message", "") or str(report.longrepr)
+        print(f"\nfailed now: {report.nodeid} ({report.when}): {why.strip().splitlines()[0][:200] if why.strip() else ''}",
+              file=sys.__stderr__, flush=True)
+
+
 # What works with the store itself is run on each kind of it that is installed.
 STORES = ("test_redis", "test_redis_tls", "test_sentinel", "test_library", "test_scripts")
 
