@@ -33,9 +33,14 @@ const struct metric_row metric_rows[METRIC_COUNT] = {
                           WORDS("error", "warn", "info", "debug"),
                           .help = "Lines written to the log."},
     [METRIC_STORE_UP] =
-        {"imapferry_store_up", METRIC_GAUGE, METRIC_NUMBER, METRIC_OF_BOTH,
+        {"imapferry_store_up",
+         METRIC_GAUGE,
+         METRIC_NUMBER,
+         METRIC_OF_BOTH,
+         {"store"},
          .help =
-             "Whether every thread reaches Redis, and it holds the store of this site (1), or not (0); of several stores, all."},
+             "Whether every thread reaches Redis, and it holds the store of this site (1), or not (0); by the store's number "
+             "in `url`, from 1."},
     [METRIC_REDIS_CALLS] = {"imapferry_redis_calls_total",
                             METRIC_COUNTER,
                             METRIC_NUMBER,

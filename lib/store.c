@@ -759,8 +759,10 @@ void store_script_for(struct store *s, const void *who, const char *name, const 
     c->script = name;
     c->args = copy_spans(args, n);
     c->n_args = n;
-    bool early = (strcmp(name, "init") == 0 || strcmp(name, "restore") == 0 || strcmp(name, "source") == 0) &&
-                 redis_is_up(s->redis);
+    static const char *const early_ones[] = {"init", "restore", "reserve", "source"};
+    bool early = false;
+    for (size_t i = 0; i < COUNTOF(early_ones); i++)
+        early = early || (strcmp(name, early_ones[i]) == 0 && redis_is_up(s->redis));
     if (!library_function(name) || (s->state != STORE_UP && !early)) {
         refuse(c);
         return;

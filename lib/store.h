@@ -98,7 +98,7 @@ size_t store_names(const struct store *s, const char *kind, const struct reply *
 /* Runs a script of lib/route; name is a constant. That is an FCALL of its function (store_library.h), and a
  * second one where Redis did not have the library. The scripts build their keys from the prefix, which goes
  * as KEYS[1]; args go as ARGV. Where the store is not STORE_UP, fn gets REDIS_DOWN at once (but for "hello",
- * "init", "restore" and "source", which the store itself or imapferryctl sends).
+ * "init", "restore", "reserve" and "source", which the store itself or imapferryctl sends).
  *
  * Scripts and commands are executed in the order in which they were given. Where that can't be kept, since
  * the library was lost and came back between two of them, the first one is not executed: REDIS_DOWN, as for

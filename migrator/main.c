@@ -84,11 +84,12 @@ static void migrator_lacks(void *owner, struct buf *out)
 static void migrator_refresh(void *owner)
 {
     const struct program *g = owner;
-    bool all = true;
+    char number[24];
 
-    for (size_t i = 0; i < g->stores->n; i++)
-        all = all && store_state(g->stores->all[i]) == STORE_UP;
-    metric_set(METRIC_STORE_UP, all, NULL, NULL);
+    for (size_t i = 0; i < g->stores->n; i++) {
+        snprintf(number, sizeof(number), "%zu", i + 1);
+        metric_set(METRIC_STORE_UP, store_state(g->stores->all[i]) == STORE_UP, number, NULL);
+    }
 }
 
 /* ---- the end */

@@ -291,11 +291,24 @@ static void program_lacks(void *owner, struct buf *out)
         buf_add_str(out, "the lease is not held\n");
 }
 
+static void program_tell_stores(const struct program *g)
+{
+    char number[24];
+
+    for (size_t i = 0; i < g->conf->redis.urls.n; i++) {
+        bool up = true;
+        for (size_t t = 0; t < g->n_workers; t++)
+            up = up && proxy_has_store_at(g->workers[t].proxy, i);
+        snprintf(number, sizeof(number), "%zu", i + 1);
+        metric_set(METRIC_STORE_UP, up, number, NULL);
+    }
+}
+
 static void program_refresh(void *owner)
 {
     const struct program *g = owner;
 
-    metric_set(METRIC_STORE_UP, program_threads_all(g, proxy_has_stores), NULL, NULL);
+    program_tell_stores(g);
     for (enum session_state in = 0; in < IN_CLOSING; in++) {
         uint64_t n = 0;
         for (size_t t = 0; t < g->n_workers; t++)

@@ -362,9 +362,9 @@ static size_t proxy_count_told(struct proxy *p, bool lease)
     return n;
 }
 
-bool proxy_has_stores(struct proxy *p)
+bool proxy_has_store_at(struct proxy *p, size_t place)
 {
-    return proxy_count_told(p, false) == p->n_branches;
+    return atomic_load(&p->branches[place].told_store);
 }
 
 bool proxy_has_store(struct proxy *p)

@@ -126,9 +126,9 @@ void proxy_claim_id(struct proxy *p, const char *from);
 /* From any thread: has it come round since the last time that this was asked? For a watchdog. */
 bool proxy_is_alive(struct proxy *p);
 
-/* From any thread: does it serve; are all stores there, is any; is a lease held in any? */
+/* From any thread: does it serve; is the store at that place there, is any; is a lease held in any? */
 bool proxy_is_serving(struct proxy *p);
-bool proxy_has_stores(struct proxy *p);
+bool proxy_has_store_at(struct proxy *p, size_t place);
 bool proxy_has_store(struct proxy *p);
 bool proxy_is_leased(struct proxy *p);
 

@@ -107,6 +107,16 @@ static void note_known(struct forgetting *f, const char *incarnation)
 /* ---- LIST, WATCH */
 
 static void action_proxy_step(struct forgetting *f);
+static void action_proxy_on_list(void *owner, enum redis_rc rc, const struct reply *r);
+
+static void action_proxy_read(struct forgetting *f, const char *hash, redis_fn fn)
+{
+    char *key = store_key(f->run->store, "%s", hash);
+    struct span argv[] = {span_str("HGETALL"), span_str(key)};
+
+    store_command_for(f->run->store, f, argv, COUNTOF(argv), fn, f, NULL);
+    free(key);
+}
 
 /* "counter version address generation renewed short long" */
 static void take_value(const struct conf *c, struct proxy_suspect *s, struct span value)
@@ -130,23 +140,36 @@ static bool is_incarnation(const char *name)
     return dash && strlen(dash + 1) == 16 && strspn(dash + 1, "0123456789abcdef") == 16;
 }
 
+/* Takes name. value: '' where it is in no list. */
+static void action_proxy_add(struct forgetting *f, char *name, struct span value)
+{
+    f->all[f->n] = (struct proxy_suspect){.name = name};
+    take_value(store_conf(f->run->store), &f->all[f->n++], value);
+}
+
 static void take_list(struct forgetting *f, const struct reply *r)
 {
-    const struct conf *c = store_conf(f->run->store);
-
     for (size_t i = 0; i + 1 < reply_count(r) && f->n < NAMES_MAX; i += 2) {
         char *name = xspandup(reply_str(reply_at(r, i)));
         note_known(f, name);
-        if (is_meant(f, name)) {
-            f->all[f->n] = (struct proxy_suspect){.name = name};
-            take_value(c, &f->all[f->n++], reply_str(reply_at(r, i + 1)));
-        } else {
+        if (is_meant(f, name))
+            action_proxy_add(f, name, reply_str(reply_at(r, i + 1)));
+        else
             free(name);
-        }
     }
-    if (f->n == 0 && is_incarnation(f->run->action.keys[0])) { /* a former call may have ended half way */
-        f->all[f->n] = (struct proxy_suspect){.name = xstrdup(f->run->action.keys[0])};
-        take_value(c, &f->all[f->n++], span_of(NULL, 0));
+    if (f->n == 0 && is_incarnation(f->run->action.keys[0])) /* a former call may have ended half way */
+        action_proxy_add(f, xstrdup(f->run->action.keys[0]), span_of(NULL, 0));
+}
+
+/* Forgotten before: what it has left is taken away once more. */
+static void action_proxy_take_forgotten(struct forgetting *f, const struct reply *r)
+{
+    for (size_t i = 0; i + 1 < reply_count(r) && f->n < NAMES_MAX; i += 2) {
+        char *name = xspandup(reply_str(reply_at(r, i)));
+        if (is_meant(f, name))
+            action_proxy_add(f, name, span_of(NULL, 0));
+        else
+            free(name);
     }
 }
 
@@ -222,6 +245,40 @@ static bool any_stands_still(const struct forgetting *f)
     return false;
 }
 
+static void action_proxy_begin_watch(struct forgetting *f)
+{
+    f->step = WATCH;
+    f->until_ms = clock_boot_ms() + watch_ms(f);
+}
+
+/* "unknown": of several stores, another one may know it. */
+static void action_proxy_unknown(struct forgetting *f)
+{
+    char *text =
+        xasprintf("no proxy of that name is known; those that are: %s", *f->known ? f->known : "none");
+
+    json_object_set_new(f->run->data, "unknown", json_true());
+    finish_with(f, ACTION_FAILED, text);
+    free(text);
+}
+
+static void action_proxy_on_forgotten_list(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct forgetting *f = owner;
+
+    if (rc != REDIS_OK) {
+        finish_failed(f, REDIS_DOWN, r);
+        return;
+    }
+    action_proxy_take_forgotten(f, r);
+    if (f->n == 0) {
+        action_proxy_unknown(f);
+        return;
+    }
+    action_proxy_begin_watch(f);
+    action_proxy_read(f, "proxies", action_proxy_on_list);
+}
+
 static void action_proxy_on_list(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct forgetting *f = owner;
@@ -232,17 +289,11 @@ static void action_proxy_on_list(void *owner, enum redis_rc rc, const struct rep
     }
     if (f->step == LIST) {
         take_list(f, r);
-        f->step = WATCH;
-        f->until_ms = clock_boot_ms() + watch_ms(f);
         if (f->n == 0) {
-            struct run *run = f->run;
-            char *text = xasprintf("no proxy of that name is known; those that are: %s",
-                                   *f->known ? f->known : "none");
-            action_proxy_finish(f);
-            run_end(run, ACTION_FAILED, "%s", text);
-            free(text);
+            action_proxy_read(f, "forgotten", action_proxy_on_forgotten_list);
             return;
         }
+        action_proxy_begin_watch(f);
     } else {
         compare_list(f, r);
     }
@@ -250,15 +301,6 @@ static void action_proxy_on_list(void *owner, enum redis_rc rc, const struct rep
         action_proxy_watched(f);
     else
         timer_start(f->timer, watch_ms(f) / 6 < POLL_MIN_MS ? POLL_MIN_MS : watch_ms(f) / 6);
-}
-
-static void action_proxy_read_list(struct forgetting *f)
-{
-    char *key = store_key(f->run->store, "proxies");
-    struct span argv[] = {span_str("HGETALL"), span_str(key)};
-
-    store_command_for(f->run->store, f, argv, COUNTOF(argv), action_proxy_on_list, f, NULL);
-    free(key);
 }
 
 /* ---- COUNT */
@@ -487,7 +529,7 @@ static void action_proxy_step(struct forgetting *f)
     switch (f->step) {
     case LIST:
     case WATCH:
-        action_proxy_read_list(f);
+        action_proxy_read(f, "proxies", action_proxy_on_list);
         break;
     case COUNT:
     case SWEEP:

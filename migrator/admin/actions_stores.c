@@ -7,13 +7,14 @@
 #include "lib/account.h"
 
 #include "actions_priv.h"
+#include "apart.h"
 
 struct everywhere {
     const struct stores *stores; /* borrowed */
     struct action action;        /* its strings are owned */
     action_fn fn;
     void *owner;
-    size_t at;
+    size_t at, unknown; /* unknown: how many stores know nothing of what it is about */
     enum action_rc rc;
     struct buf text; /* of those where it failed */
     char *said;      /* owned; of the first where it did not; NULL: none */
@@ -67,6 +68,7 @@ static void stores_add_list(json_t *into, const char *name, json_t *more)
         bool found = false;
         json_array_foreach(into, k, known)
         {
+            found = found || (json_is_string(o) && json_equal(known, o));
             if (row == COUNTOF(same_by) || !stores_same(known, o, row))
                 continue;
             const char *member;
@@ -212,16 +214,19 @@ static void stores_tell(struct everywhere *e, const struct action_result *r)
     struct store *s = e->stores->all[e->at];
     char *address = address_text(store_address(s));
     json_t *o = json_object();
+    bool unknown = json_is_true(json_object_get(r->data, "unknown"));
 
     json_object_set_new(o, "store", json_integer((json_int_t)e->at + 1));
     json_object_set_new(o, "address", json_text(span_str(address)));
-    json_object_set_new(o, "error", r->rc == ACTION_DONE ? json_null() : json_text(span_str(r->text)));
+    json_object_set_new(o, "error",
+                        r->rc == ACTION_DONE || unknown ? json_null() : json_text(span_str(r->text)));
     if (r->data && json_object_get(r->data, "store"))
         json_object_update(o, json_object_get(r->data, "store"));
     if (e->action.verb == ACTION_STATUS && json_object_get(r->data, "paused"))
         json_object_set(o, "paused", json_object_get(r->data, "paused"));
     json_array_append_new(e->told, o);
-    if (r->rc != ACTION_DONE) {
+    e->unknown += unknown;
+    if (r->rc != ACTION_DONE && !unknown) {
         buf_printf(&e->text, "%sstore %zu of %zu (%s): %s", e->text.len ? "; " : "", e->at + 1, e->stores->n,
                    address, r->text);
         e->rc = r->rc > e->rc ? r->rc : e->rc;
@@ -239,6 +244,17 @@ static void stores_take(struct everywhere *e, const char *name, json_t *value)
         stores_add(e->data, name, value);
 }
 
+/* What each store says for itself. */
+static bool stores_is_of_one(const char *name)
+{
+    static const char *const names[] = {"message", "error", "store", "unknown"};
+
+    for (size_t i = 0; i < COUNTOF(names); i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
 static void stores_on_result(void *owner, const struct action_result *r)
 {
     struct everywhere *e = owner;
@@ -249,8 +265,12 @@ static void stores_on_result(void *owner, const struct action_result *r)
     stores_take_pause(e->data, r->data);
     json_object_foreach(r->data, name, value)
     {
-        if (strcmp(name, "message") != 0 && strcmp(name, "error") != 0 && strcmp(name, "store") != 0)
+        if (!stores_is_of_one(name))
             stores_take(e, name, value);
+    }
+    if (e->unknown == e->stores->n) {
+        e->rc = r->rc;
+        buf_add_str(&e->text, r->text);
     }
     if (r->rc == ACTION_DONE && !e->said)
         e->said = xstrdup(r->text);
@@ -425,6 +445,36 @@ static char *stores_forbid_init(const struct stores *s)
         made + 1, s->n, empty + 1);
 }
 
+/* All are empty, so they are made, if they are apart. */
+struct making {
+    struct stores *stores; /* borrowed */
+    struct action action;  /* its strings are owned */
+    action_fn fn;
+    void *owner;
+    struct apart *apart; /* owned */
+};
+
+static void stores_on_apart(void *owner, enum action_rc rc, const char *text)
+{
+    struct making *m = owner;
+
+    if (rc == ACTION_DONE)
+        stores_everywhere(m->stores, &m->action, m->fn, m->owner);
+    else
+        stores_refuse(m->stores, rc, xstrdup(text), m->fn, m->owner);
+    action_free(&m->action);
+    free(m);
+}
+
+static void stores_make(struct stores *s, const struct action *a, action_fn fn, void *owner)
+{
+    struct making *m = xcalloc(1, sizeof(*m));
+
+    *m = (struct making){.stores = s, .fn = fn, .owner = owner};
+    action_copy(&m->action, a);
+    m->apart = apart_look(s, stores_on_apart, m);
+}
+
 static void stores_init(struct stores *s, const struct action *a, action_fn fn, void *owner)
 {
     char *why = stores_are_all_there(s) ? stores_forbid_init(s) : NULL;
@@ -435,7 +485,7 @@ static void stores_init(struct stores *s, const struct action *a, action_fn fn, 
     else if (why)
         stores_refuse(s, ACTION_REFUSED, why, fn, owner);
     else
-        stores_everywhere(s, a, fn, owner);
+        stores_make(s, a, fn, owner);
 }
 
 /* NULL: there is none, or it can't be one. */

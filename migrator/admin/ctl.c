@@ -18,6 +18,7 @@
 #include "lib/xalloc.h"
 
 #include "actions.h"
+#include "apart.h"
 #include "bulk.h"
 #include "ctl_args.h"
 #include "ctl_check.h"
@@ -51,7 +52,9 @@ struct ctl {
     struct bulk *bulk;       /* owned */
     struct flips flips;      /* owned; of the files of a restore; of the journal here, for init */
     size_t by_journal;       /* accounts that only the journal here knows */
+    struct apart *apart;     /* owned */
     struct restore *restore; /* owned */
+    json_t *restored;        /* owned; of several stores: what was told of those before, added up */
     char *fault;             /* owned; of check: why not all of the configuration could be read */
     struct conf *conf;       /* owned, as all below */
     struct loop *loop;
@@ -383,13 +386,47 @@ static bool ctl_next_to_restore(struct ctl *c)
     return true;
 }
 
+/* Adds what was told of a store to what is told of all. What is about the files is told once. */
+static void ctl_add_restored(json_t *all, const json_t *more)
+{
+    static const char *const sums[] = {"restored", "held", "skipped", "kept"};
+    const char *name;
+    json_t *n, *backends = json_object_get(all, "backends");
+
+    for (size_t i = 0; i < COUNTOF(sums); i++)
+        json_object_set_new(all, sums[i],
+                            json_integer(json_integer_value(json_object_get(all, sums[i])) +
+                                         json_integer_value(json_object_get(more, sums[i]))));
+    json_object_foreach(json_object_get(more, "backends"), name, n) json_object_set_new(
+        backends, name,
+        json_integer(json_integer_value(json_object_get(backends, name)) + json_integer_value(n)));
+    json_array_extend(json_object_get(all, "in_doubt"), json_object_get(more, "in_doubt"));
+}
+
+/* Of several stores: data becomes that of all that were restored, with a list of each. */
+static void ctl_tell_of_all_restored(struct ctl *c, json_t *data)
+{
+    json_t *of_one = json_deep_copy(data), *list;
+
+    if (!c->restored)
+        c->restored = json_pack("{s:[], s:{}, s:[]}", "stores", "backends", "in_doubt");
+    json_object_set_new(of_one, "store", json_integer((json_int_t)(c->restoring ? c->restoring : 1)));
+    list = json_object_get(c->restored, "stores");
+    json_array_append_new(list, of_one);
+    ctl_add_restored(c->restored, of_one);
+    json_object_update(data, c->restored);
+}
+
 static void on_restored(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
     size_t done = c->restoring;
 
     c->restore = NULL;
-    if (r->rc == ACTION_DONE && ctl_next_to_restore(c)) {
+    bool made = json_is_true(json_object_get(r->data, "made"));
+    if (c->stores->n > 1)
+        ctl_tell_of_all_restored(c, r->data);
+    if (made && ctl_next_to_restore(c)) {
         if (!c->args.json)
             ctl_print_note("store %zu of %zu: %s", done, c->stores->n, r->text);
         start_restore(c);
@@ -400,7 +437,10 @@ static void on_restored(void *owner, const struct action_result *r)
                      json_integer_value(json_object_get(r->data, "problems")));
         write_doubts(json_object_get(r->data, "in_doubt"));
     }
-    ctl_end(c, r);
+    struct action_result of_all = *r;
+    if (of_all.rc == ACTION_DONE && json_array_size(json_object_get(r->data, "in_doubt")) > 0)
+        of_all.rc = ACTION_FAILED; /* of a store before */
+    ctl_end(c, &of_all);
 }
 
 static void start_restore(struct ctl *c)
@@ -413,13 +453,18 @@ static void start_restore(struct ctl *c)
                       on_restored, c);
 }
 
-static void ctl_refuse(struct ctl *c, const char *why)
+static void ctl_fail(struct ctl *c, enum action_rc rc, const char *why)
 {
     json_t *o = json_object();
 
     json_object_set_new(o, "error", json_text(span_str(why)));
-    ctl_end(c, &(struct action_result){.rc = ACTION_REFUSED, .text = why, .data = o});
+    ctl_end(c, &(struct action_result){.rc = rc, .text = why, .data = o});
     json_decref(o);
+}
+
+static void ctl_refuse(struct ctl *c, const char *why)
+{
+    ctl_fail(c, ACTION_REFUSED, why);
 }
 
 /* A store is made for a site that has none, not for one that has lost it. */
@@ -568,10 +613,25 @@ static void start_top(struct ctl *c)
     json_decref(o);
 }
 
-static void ctl_start_restore(struct ctl *c)
+static void ctl_on_apart(void *owner, enum action_rc rc, const char *text)
 {
+    struct ctl *c = owner;
+
+    c->apart = NULL;
+    if (rc != ACTION_DONE) {
+        ctl_fail(c, rc, text);
+        return;
+    }
     ctl_next_to_restore(c); /* where all are there, the first one says so */
     start_restore(c);
+}
+
+static void ctl_start_restore(struct ctl *c)
+{
+    if (c->stores->n > 1)
+        c->apart = apart_look(c->stores, ctl_on_apart, c);
+    else
+        start_restore(c);
 }
 
 static void start_verb(struct ctl *c, enum store_state state)
@@ -696,6 +756,7 @@ static int run_verb(struct ctl *c)
     loop_run(c->loop);
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);
+    apart_cancel(&c->apart);
     restore_cancel(&c->restore);
     ctl_group_cancel(&c->grouping);
     stores_free(&c->stores);
@@ -928,6 +989,7 @@ static int ctl_main(int argc, char **argv)
     bulk_list_free(&c.list);
     flips_free(&c.flips);
     json_decref(c.survey);
+    json_decref(c.restored);
     json_decref(c.group);
     conf_free(&c.conf);
     return status;

@@ -22,7 +22,7 @@ struct restore {
     const struct flip *next;
     uint64_t generation;
     size_t restored, held, skipped, by_journal;
-    bool yes;
+    bool yes, made;                       /* made: the store is there */
     char token[33];                       /* of this restore */
     size_t sent, kept;                    /* accounts of the call under way; left as Redis has them */
     size_t problems;                      /* for which nothing is made without yes */
@@ -52,6 +52,7 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     void *owner = r->owner;
     json_t *data = json_object();
 
+    json_object_set_new(data, "made", json_boolean(r->made));
     json_object_set_new(data, "restored", json_integer((json_int_t)r->restored));
     json_object_set_new(data, "held", json_integer((json_int_t)r->held));
     json_object_set_new(data, "skipped", json_integer((json_int_t)r->skipped));
@@ -122,6 +123,7 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
         restore_fail(r, rc, detail);
         return;
     }
+    r->made = true;
     buf_printf(&text, "%zu accounts are restored", r->restored);
     buf_add_str(&text, r->restored ? " (" : "");
     restore_write_backends(&text, r->backends);

@@ -171,15 +171,18 @@ static void note_sign_in(const struct crew_slot *s, enum half half)
                           uses_master(c->backend[half]), c->user, imapc_error(conn));
 }
 
-/* Proxies show what both servers can do, and most of the new one's sign-ins begin here. */
+/* Proxies show what both servers can do, and most of the new one's sign-ins begin here. They read it from whichever store of the
+ * site is there, so each is told. */
 static void crew_note_caps(const struct crew_slot *s, enum half half)
 {
     const struct imapc *conn = half == SOURCE ? s->lane.source : s->lane.target;
+    const struct stores *stores = s->crew->m->stores;
 
-    if (s->crew->quiet)
+    if (s->crew->quiet || !stores)
         return;
-    store_caps_saw(s->crew->m->store, s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL,
-                   NULL);
+    for (size_t i = 0; i < stores->n; i++)
+        store_caps_saw(stores->all[i], s->crew->backend[half]->name, imapc_caps(conn), CAPS_BY_USER, NULL,
+                       NULL);
 }
 
 /* False: both lead to one server, and the lane is of no use. */

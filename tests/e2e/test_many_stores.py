@@ -8,6 +8,7 @@ import pytest
 from harness import net, redisd
 from harness.api import Api
 from harness.ferry import backend
+from harness.monitor import LISTEN, metrics
 from harness.scene import assert_equal, connect, fill, new_user, small
 
 MASK = (1 << 64) - 1
@@ -136,6 +137,74 @@ def test_a_store_is_not_made_beside_one_that_is_there(two):
     assert status == 0, (out, err)
     assert lost.client().hget("imapferry:store", "site") == site and state(two, 0, users[0]) == "held"
     assert two.ctl_raw("status")[0] == 0
+
+
+def test_urls_that_lead_to_one_redis_make_no_store(two, make_ferry, redis):
+    """Known before any is made: by its url alone the second one is another Redis."""
+    urls = [redis.url, two.stores[1].url, redis.url.replace("127.0.0.1", "localhost")]
+    file = os.path.join(two.folder, "export")
+    assert two.ctl_raw("hold", user_in(0), "--reason", "x")[0] == 0 and two.ctl_raw("route", "export", file)[0] == 0
+    for verb in (("init",), ("route", "restore", file)):
+        status, out, err = two.ctl_raw(*verb, redis={"url": urls, "prefix": "again"})
+        assert status == 4 and "urls 1 and 3 of 3 lead to one Redis" in err, (out, err)
+        assert not [k for s in two.stores for k in s.client().keys("again:*") if k != "again:reserved"]
+    status, out, err = two.ctl_raw("init", redis={"url": urls[:2], "prefix": "again"})
+    assert status == 0, (out, err)
+
+
+def test_a_restore_tells_of_all_stores(two):
+    """Doubts of the first one are told at the end, and keep nobody from the second."""
+    held = [user_in(0), user_in(1), user_in(1)]
+    doubted = user_in(0)
+    for user in held:
+        assert two.ctl_raw("hold", user, "--reason", "x")[0] == 0
+    file, journal = (os.path.join(two.folder, name) for name in ("export", "flips-of-another"))
+    assert two.ctl_raw("route", "export", file)[0] == 0
+    with open(journal, "w") as f:
+        for time, source, target, epoch in (("10", "old", "new", 3), ("09", "new", "old", 5)):
+            print(json.dumps({"time": f"2026-01-31T{time}:00:00.000Z", "user": doubted, "source": source, "target": target,
+                              "epoch": epoch, "generation": 1, "view": ""}), file=f)
+    for store in two.stores:
+        store.client().flushall()
+    status, answer = two.ctl("route", "restore", file, journal)
+    assert status == 1 and [s["restored"] for s in answer["stores"]] == [2, 2], answer
+    assert (answer["restored"], answer["held"], answer["backends"], answer["in_doubt"]) == (4, 4, {"old": 4}, [doubted]), answer
+    assert two.ctl_raw("status")[0] == 0
+
+
+def test_a_proxy_is_forgotten_again_where_one_store_knew_it(two):
+    """One was out of reach: said again, it is done there too; and once more, there is nothing left to do."""
+    proxy = two.proxy(proxy={"id": "p1"})
+    net.wait_until("lease in both", lambda: all(s.client().hlen("imapferry:proxies") == 1 for s in two.stores))
+    proxy.kill()
+    two.stores[1].kill()
+    forget = ("proxy", "forget", "p1", "--yes", "--reason", "x")
+    assert two.ctl_raw(*forget)[0] == 5
+    two.stores[1].start()
+    for _ in range(2):
+        status, answer = two.ctl(*forget)
+        assert status == 0 and len(answer["proxies"]) == 1, answer
+        assert not any(s.client().hlen("imapferry:proxies") for s in two.stores)
+    two.stores[0].client().delete("imapferry:forgotten")
+    assert two.ctl_raw(*forget)[0] == 0
+    status, answer = two.ctl("proxy", "forget", "p2", "--yes", "--reason", "x")
+    assert status == 1 and answer["error"].startswith("no proxy of that name is known"), answer
+
+
+def test_monitoring_says_which_store_is_away(two, old):
+    """And what a migrator has seen of the servers is in both."""
+    user = user_in(0)
+    fill(old, user, small(messages=1))
+    daemons = [two.proxy(proxy=LISTEN), two.migrator(migrator=LISTEN)]
+    two.login(daemons[0], user, "secret")
+    net.wait_until("flip", lambda: state(two, 0, user) in ("flipped", "settled"), 40)
+    net.wait_until("what users are shown", lambda: all(s.client().hget("imapferry:backends", "new/by") == "user" for s in two.stores))
+    assert [metrics(d)["imapferry_store_up", n] for d in daemons for n in "12"] == [1, 1, 1, 1]
+    two.stores[1].kill()
+    for daemon in daemons:
+        net.wait_until("store that is away", lambda d=daemon: metrics(d)["imapferry_store_up", "2"] == 0)
+        assert metrics(daemon)["imapferry_store_up", "1"] == 1 and metrics(daemon)["imapferry_ready",] == 1
+    two.stores[1].start()
 
 
 def test_an_export_of_one_store_alone_does_not_look_whole(two):

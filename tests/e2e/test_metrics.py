@@ -48,7 +48,7 @@ def test_logins_and_a_migration(ferry, old, new):
     assert now["imapferry_backend_signin_duration_seconds_count", "old"] == 1
     assert now["imapferry_redis_calls_total", "ok"] >= now["imapferry_redis_call_duration_seconds_count",] > 0
     assert now["imapferry_redis_calls_total", "lost"] == 0
-    assert now["imapferry_store_up",] == now["imapferry_ready",] == 1
+    assert now["imapferry_store_up", "1"] == now["imapferry_ready",] == 1
     assert sum(n for key, n in now.items() if key[0] == "imapferry_sessions_ended_total") == 2
 
     wait_metric(migrator, ("imapferry_jobs_total", "flipped"), 1)
@@ -157,7 +157,7 @@ def test_ready(ferry):
         net.wait_until("it is not ready", lambda d=daemon: ask(d, "/readyz")[0] == 503)
         assert "Redis does not answer" in ask(daemon, "/readyz")[1]
         assert ask(daemon, "/healthz")[0] == 200
-        assert metrics(daemon)["imapferry_ready",] == metrics(daemon)["imapferry_store_up",] == 0
+        assert metrics(daemon)["imapferry_ready",] == metrics(daemon)["imapferry_store_up", "1"] == 0
     assert metrics(proxy)["imapferry_lease_lapses_total",] == 1
 
 
