@@ -18,6 +18,7 @@ if r.backend == target then return {'ok', 'there'} end
 local function retired(backend) return string.find(arg(6), ' ' .. backend .. ' ', 1, true) end
 if retired(target) then return {'refused', 'not moved to ' .. target .. ', which is retired'} end
 if retired(r.backend) then return {'refused', 'on ' .. r.backend .. ', which is retired'} end
+if r.group ~= '' and arg(4) == '1' then return {'refused', 'in the group ' .. r.group} end
 local set = push(r, true)
 set.source, set.target, set.force, set.back, set.now = r.backend, target, '', arg(4) == '1' and '1' or '', ''
 set.attempts, set.staff, set.wave = '0', mark, waved(r, '')

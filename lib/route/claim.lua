@@ -28,6 +28,7 @@ if paused() and not forward then return {'paused'} end
 if quarantine_left() > 0 and not forward then return {'quarantine', text(quarantine_left())} end
 local halted = not forward and wave_paused(r.wave)
 if halted and may_thaw(r) then return {'paused'} end -- who had it is gone: its deadline thaws it
+if may_thaw(r) then thaw_mates(r, 'migrator: the one that had it is gone') end
 if not forward and died_with(r) > died_of(r) then
     local late = r.state ~= 'copying' and '1' or r.died_late
     change(r, {died = r.died .. ' ' .. r.owner .. '/' .. encode(r.at), died_late = late})

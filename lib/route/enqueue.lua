@@ -18,6 +18,7 @@ local from = set_of('resting', 'backoff', 'blocked', 'flipped', 'settled')
 if force then from = set_of('resting', 'backoff', 'blocked', 'queued', 'copying', 'ready', 'flipped', 'settled') end
 if not from[r.state] then return {'refused', r.state} end
 if r.backend ~= source or source == target or target == '' then return {'refused', r.state .. ' on ' .. r.backend} end
+if r.group ~= '' and (force or arg(8) == '1') then return {'refused', 'in the group ' .. r.group} end
 local before = r.state
 local set = push(r, bulk)
 set.source, set.target, set.force, set.back = source, target, arg(7) == '1' and '1' or '', arg(8) == '1' and '1' or ''

@@ -8,6 +8,7 @@ if not open() then return NOSTORE end
 local r = route(arg(1), arg(4))
 if not r.exists then return {'ok', 'none'} end
 if arg(5) ~= '1' and (number(r.flipped_at) > 0 or r.backend ~= arg(4)) then return {'refused', 'has been switched over: its mail is on ' .. r.backend} end
+if r.group ~= '' then return {'refused', 'is in the group ' .. r.group .. ': remove it from there first'} end
 if OWNED[r.state] then return {'refused', 'is ' .. r.state .. ' at this moment: hold it first'} end
 if call('EXISTS', key('sessions', r.user)) == 1 then return {'refused', 'is signed in at this moment'} end
 if number(r.touching) > 0 then return {'refused', 'has a change under way at ' .. r.target} end

@@ -18,7 +18,7 @@ local KEYS, ARGV
 local S -- the store, once open() was called
 local site, prefix = false, ''
 local STORE, EVENTS, LATER, JOBS, BULK, PROXIES, MIGRATORS, FORGOTTEN, CONTROL, AUDIT, HOOKS, COUNTS, ARRIVALS, LATE, DAILY
-local GROUPS, HISTORY, WAVES
+local GROUPS, HISTORY, WAVES, SHARING
 
 -- PREFIX:late, PREFIX:late:daily: when the server that an account has left is looked at next: by the first while its set time
 -- lasts, by the second afterwards, so that first looks come before daily ones, however many of these are due.
@@ -30,7 +30,7 @@ local function name_keys()
     COUNTS, ARRIVALS = prefix .. 'counts', prefix .. 'arrivals'
     LATE, DAILY = prefix .. 'late', prefix .. 'late:daily'
     GROUPS, HISTORY = prefix .. 'groups', prefix .. 'history'
-    WAVES = prefix .. 'waves'
+    WAVES, SHARING = prefix .. 'waves', prefix .. 'sharing'
 end
 
 -- Names follow from the prefix and from nothing else, so they stand as long as that is the same.
@@ -219,9 +219,9 @@ local PLAIN = {source = '', target = '', owner = '', last_owner = '', prior = ''
                held_reason = '', attempts = '0', next_try = '0', force = '', back = '', now = '', bulk = '', job = '',
                staff = '', view = '', engaged = '0', prepared = '0', waits = '0', pass_at = '0', left = '', given = '',
                died = '', died_late = '', at = '', listed = '', wave = '', parked = '',
-               counted_wave = '', touching = '0', late_found = '0'}
+               counted_wave = '', touching = '0', late_found = '0', group = '', gather = '', gate = '', voice = ''}
 -- ... and what only says how a move went on that is over.
-local SPENT = set_of('last_owner', 'prior', 'prepared', 'pass_at', 'job', 'at', 'touch_ms')
+local SPENT = set_of('last_owner', 'prior', 'prepared', 'pass_at', 'job', 'at', 'touch_ms', 'gate', 'voice', 'voice_view', 'voice_proof')
 
 -- A login asks for where an account is, and in which state; a route has forty fields. The first that asks for another one
 -- reads all that it does not have yet: what change() wrote meanwhile stands.
@@ -349,6 +349,7 @@ local function change(r, set, kind)
     if set.state and not set.staff then set.staff = '' end
     if set.state and not ENGAGED[set.state] then set.engaged = '0' end
     if set.state and r.waits ~= '0' and not WAITS[set.state] then set.waits = '0' end
+    if set.state and r.gather ~= '' and not WAITS[set.state] then set.gather = '' end
     if not r.exists then
         for _, f in ipairs({'backend', 'state', 'epoch'}) do set[f] = set[f] or r[f] end
     end
@@ -397,8 +398,93 @@ local function left_server(r)
     return r.backend == r.target and r.source or ''
 end
 
-local function thaw(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end
+-- ms for which the account counts as in use: what busy.lua keeps.
+local function busy_left(user) return math.max(0, call('PTTL', key('busy', user))) end
+
+-- ---- groups: accounts that share mailboxes, and so are switched over as one (README.md, "Groups") ----
+
+-- PREFIX:sharing names the groups; PREFIX:sharing:NAME has of each its `members` (account keys, a blank between two), `rev`, which
+-- rises with each change of these, and who made it when, and why. A route says in `group` in which it is; all lie in this store.
+local function group_key(name) return SHARING .. ':' .. name end
+
+local function group_members(name)
+    local members = {}
+    for user in string.gmatch(try('HGET', group_key(name), 'members') or '', '%S+') do members[#members + 1] = user end
+    return members
+end
+
+-- The routes of the other members, as they are.
+local function mates(r)
+    local all = {}
+    for _, user in ipairs(r.group ~= '' and group_members(r.group) or {}) do
+        local m = user ~= r.user and look(user) or nil
+        if m and m.group == r.group then all[#all + 1] = m end
+    end
+    return all
+end
+
+-- It lives where r goes, and is on no way from there: nobody waits for it.
+local function is_there(r, m) return m.backend == r.target and not UNDER_WAY[m.state] and m.state ~= 'backoff' end
+
+-- Copied, or called to be copied once more before all are switched over (gather.lua).
+local function at_hand(r, m)
+    local same = m.backend == r.backend and m.source == r.source and m.target == r.target
+    return same and (m.state == 'ready' or (m.gather == 'go' and (m.state == 'queued' or m.state == 'copying')))
+end
+
+-- For people: "bob (copying), carol (held) and 3 more".
+local function name_mates(list)
+    local names = {}
+    for i = 1, math.min(#list, 5) do names[i] = list[i].user .. ' (' .. list[i].state .. ')' end
+    local more = #list > 5 and ' and ' .. text(#list - 5) .. ' more' or ''
+    return table.concat(names, ', ') .. more
+end
+
+-- What r waits for, told without an event.
+local function say_waits(r, list)
+    local reason = 'group: waits for ' .. name_mates(list)
+    if r.reason ~= reason then change(r, {reason = reason}) end
+end
+
 local function may_thaw(r) return r.state == 'preparing' or r.state == 'freezing' end
+local function thaw_alone(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end
+local function thaw_mates(r, reason)
+    for _, m in ipairs(mates(r)) do
+        if may_thaw(m) then thaw_alone(m, 'group: ' .. r.user .. ': ' .. reason) end
+    end
+end
+
+-- Of one, by anybody and for any reason, thaws all.
+local function thaw(r, reason)
+    thaw_alone(r, reason)
+    thaw_mates(r, reason)
+end
+
+-- r has come to the gate behind this state, and has so many ms for the next one; idle: only while nobody uses it. Answers the members
+-- that pass it together, r the first of them, and the longest of their times; or, behind nil, those that r still waits for.
+local function gate(r, state, ms, idle)
+    if r.group == '' then return {r}, number(ms) end
+    local mark = table.concat({r.epoch, state, text(number(ms)), idle and 'idle' or 'used'}, ' ')
+    if r.gate ~= mark then
+        r.gate = mark
+        call('HSET', key('route', r.user), 'gate', mark)
+    end
+    local all, missing, longest = {r}, {}, number(ms)
+    for _, m in ipairs(mates(r)) do
+        local epoch, at, own, use = string.match(m.gate, '^(%d+) (%l+) (%d+) (%l+)$')
+        local here = epoch == m.epoch and at == state and m.state == state and m.owner ~= '' and m.target == r.target
+        local free = number(m.touching) == 0 and (use == 'used' or busy_left(m.user) == 0)
+        if here and free then
+            all[#all + 1], longest = m, math.max(longest, number(own))
+        elseif not is_there(r, m) then
+            missing[#missing + 1] = m
+        end
+    end
+    if idle and busy_left(r.user) > 0 then missing[#missing + 1] = r end
+    if #missing > 0 then return nil, missing end
+    return all, longest
+end
+
 local function late_at(user) return number(call('ZSCORE', LATE, user) or call('ZSCORE', DAILY, user)) end
 local function late_is_daily(user) return not call('ZSCORE', LATE, user) and call('ZSCORE', DAILY, user) and true or false end
 local function late_drop(user)
@@ -474,7 +560,8 @@ local function push(r, bulk)
     take_entry(r)
     local b = bulk and '1' or ''
     return {state = 'queued', bulk = b, job = call('XADD', bulk and BULK or JOBS, '*', 'user', r.user), owner = '',
-            last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = '', parked = unparked(r)}
+            last_owner = '', reason = '', next_try = '0', deadline = '0', held_from = '', parked = unparked(r),
+            gather = r.gather ~= '' and '' or nil}
 end
 
 -- The account waits for the end of its wave's pause: queued, in nobody's way, and due_list.lua finds it then. Who had the job
@@ -484,6 +571,7 @@ local function park(r)
     call('SADD', prefix .. 'parked', r.wave)
     call('ZADD', prefix .. 'parked:' .. r.wave, now_text(), r.user)
     change(r, {state = 'queued', job = '', owner = '', last_owner = '', next_try = '0', deadline = '0', parked = r.wave,
+               gather = r.gather ~= '' and '' or nil,
                reason = 'wave: ' .. r.wave .. ' is paused'}, 'state')
 end
 
@@ -491,9 +579,6 @@ end
 local function has_entry(stream, group, migrator, id)
     return #call('XPENDING', stream, group, id, id, '1', migrator) > 0
 end
-
--- ms for which the account counts as in use: what busy.lua keeps.
-local function busy_left(user) return math.max(0, call('PTTL', key('busy', user))) end
 
 -- ---- leases ----
 
@@ -557,6 +642,15 @@ local function sessions(user, incarnation)
         end
     end
     return all
+end
+
+-- How many do not rest, for this very attempt.
+local function restless(r)
+    local n = 0
+    for _, s in pairs(sessions(r.user)) do
+        if s.mode ~= 'frozen' or s.epoch ~= r.epoch then n = n + 1 end
+    end
+    return n
 end
 
 -- How many, but for those of proxies that have been silent for three terms: what a crashed one has left is in nobody's way.

@@ -1,4 +1,6 @@
--- prepare: a cut-over begins, with an epoch of its own. args: user, token, epoch, budget in ms. ok: the new epoch.
+-- prepare: a cut-over begins, with an epoch of its own. args: user, token, epoch, budget in ms, 1 where it may only begin while nobody
+-- uses the account. ok: the new epoch. Of a group all begin, by the call of the last one that asks; wait: there are others that have
+-- not asked. again: one of them can't be waited for here, since it is held, gave up ...: who waits at this gate leaves it (gather).
 -- lost, too: its wave is paused, so that it has no owner any more; an attempt that has begun goes on.
 -- What froze for an earlier attempt runs again by now, or will be told to. The event says how many registrations each
 -- incarnation has, "incarnation n" and so on: one that has fewer sessions takes the others away (reconcile).
@@ -15,18 +17,30 @@ if wave_paused(r.wave) then
     park(r)
     return {'lost', r.state}
 end
-local n, registered = {}, {}
-for name, s in pairs(sessions(r.user)) do
-    local incarnation = string.match(name, '^(.*)/[^/]*$') or name
-    n[incarnation] = (n[incarnation] or 0) + 1
-    if s.mode ~= 'running' then
-        s.mode = 'running'
-        put_session(r.user, name, s)
+local all, longest = gate(r, 'ready', arg(4), arg(5) == '1')
+if not all then
+    local gone = {}
+    for _, m in ipairs(longest) do
+        if m ~= r and not at_hand(r, m) then gone[#gone + 1] = m end
     end
+    if #gone > 0 then return {'again', name_mates(gone)} end
+    say_waits(r, longest)
+    return {'wait', name_mates(longest)}
 end
-for incarnation, count in pairs(n) do registered[#registered + 1] = incarnation .. ' ' .. text(count) end
-r.registered = table.concat(registered, ' ')
-change(r, {state = 'preparing', prior = r.epoch, epoch = text(number(r.epoch) + 1), reason = '',
-           prepared = now_text(),
-           deadline = text(now() + number(arg(4)))}, 'state')
+local function begin_with(m)
+    local n, registered = {}, {}
+    for name, s in pairs(sessions(m.user)) do
+        local incarnation = string.match(name, '^(.*)/[^/]*$') or name
+        n[incarnation] = (n[incarnation] or 0) + 1
+        if s.mode ~= 'running' then
+            s.mode = 'running'
+            put_session(m.user, name, s)
+        end
+    end
+    for incarnation, count in pairs(n) do registered[#registered + 1] = incarnation .. ' ' .. text(count) end
+    m.registered = table.concat(registered, ' ')
+    change(m, {state = 'preparing', prior = m.epoch, epoch = text(number(m.epoch) + 1), reason = '',
+               prepared = now_text(), deadline = text(now() + longest)}, 'state')
+end
+for _, m in ipairs(all) do begin_with(m) end
 return {'ok', r.epoch}
