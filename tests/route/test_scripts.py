@@ -115,7 +115,7 @@ def made_store(server):
 
 # ---- the store ----
 
-MAKING = ("init", "hello", "greet", "restore", "source")  # for a store that is not there, or at odds
+MAKING = ("init", "hello", "greet", "restore", "reserve", "source")  # for a store that is not there, or at odds
 
 
 def test_each_script_refuses_a_missing_store(server):
@@ -2752,6 +2752,14 @@ def test_one_restore_at_a_time(store):
     assert store.call("restore", 4, "u", "", *row) == ["ok", "1"], "the first one has ended, and was not finished"
     assert store.call("init", "id-two", LONG, 4, 1, "old", "t") == ["refused", "restoring"]
     assert store.call("init", "id-two", LONG, 4, 1, "old", "u") == ["ok"]
+
+
+def test_two_urls_that_lead_to_one_redis_are_known(store):
+    assert store.call("reserve", "call", "1", "1000") == ["ok"]
+    assert store.call("reserve", "call", "2", "1000") == ["taken", "1"]
+    assert store.call("reserve", "call", "1", "1000") == ["ok"], "said again"
+    assert store.call("reserve", "another", "2", "1000") == ["ok"], "of another call"
+    assert 0 < store.client.pttl(store.key("reserved")) <= 1000
 
 
 def test_restore_over_what_a_wrong_store_has_left(store):
