@@ -9,10 +9,12 @@
 struct baggage {
     const struct move *move;
     struct findings *findings; /* owned */
-    bool done, only_look;
-    bool looking;            /* and not all is there */
-    struct lane *lane;       /* borrowed; of a step under way */
-    const struct plan *plan; /* borrowed */
+    bool done, only_look, again;
+    bool offered;              /* the source has rights or annotations */
+    enum rights_speech speech; /* of the source */
+    bool looking;              /* and not all is there */
+    struct lane *lane;         /* borrowed; of a step under way */
+    const struct plan *plan;   /* borrowed */
     baggage_fn fn;
     void *owner;
     const char **names;              /* of the plan's mailboxes on the source; owned */
@@ -25,6 +27,7 @@ struct baggage {
     struct carry_request request; /* of carry */
     struct loop_task task;        /* ends a look that has nothing to ask */
     struct shares shares;
+    struct carried carried;
     struct rights_self self;
     char *local; /* of the login name, what stands before the "@"; owned */
 };
@@ -71,6 +74,7 @@ void baggage_free(struct baggage **bp)
     baggage_stop(b);
     findings_free(&b->findings);
     shares_free(&b->shares);
+    carried_free(&b->carried);
     free(b->local);
     free(b);
 }
@@ -207,11 +211,25 @@ void baggage_begin(struct baggage *b, struct lane *lane)
     b->fingerprint = fingerprint_read(lane->source, on_fingerprint, b);
 }
 
+bool baggage_renew(struct baggage *b)
+{
+    if (!b->done || !b->offered || b->move->back)
+        return false;
+    b->done = false;
+    b->again = true;
+    return true;
+}
+
 void baggage_inspect(struct baggage *b, struct lane *lane, const struct plan *plan,
                      const struct waivers *waivers, baggage_fn fn, void *owner)
 {
-    baggage_begin(b, lane);
+    if (b->again)
+        b->lane = lane;
+    else
+        baggage_begin(b, lane);
     stop_look(b);
+    b->offered = details_are_offered(lane->source, false);
+    b->speech = details_speech(lane->source);
     findings_clear(b->findings, waivers);
     b->looking = true;
     b->plan = plan;
@@ -252,6 +270,9 @@ bool baggage_has_nothing(struct baggage *b)
         .source = b->source,
         .self = &b->self,
         .map = rules ? rules->identities : NULL,
+        .speech = b->speech,
+        .look_at_all = !b->again,
+        .carried = &b->carried,
         .findings = b->findings,
     };
     b->done = !carry_is_needed(&b->request);
@@ -284,5 +305,7 @@ struct baggage *baggage_new(const struct move *move, bool only_look)
     b->self.names[n++] = move->user;
     if (move->source->master_user && *move->source->master_user)
         b->self.names[n++] = move->source->master_user;
+    if (move->target->master_user && *move->target->master_user)
+        b->self.names[n++] = move->target->master_user;
     return b;
 }

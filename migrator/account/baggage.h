@@ -1,4 +1,5 @@
-/* baggage: what a job brings along besides mailboxes and messages, once: in its first pass that gets so far.
+/* baggage: what a job brings along besides mailboxes and messages: in its first pass that gets so far, and once more in
+ * each whole pass and each freeze, since what a user was told OK for by SETACL and SETMETADATA has to be there as well.
  *
  *   inspect  before a byte is copied: whose account is this (fingerprint), who else has rights on its mailboxes, and is
  *            there enough room on the target?
@@ -29,6 +30,9 @@ const struct findings *baggage_findings(const struct baggage *b);
 /* What the last inspection has found of who shares with whom, but for what excluded mailboxes say; owned by the baggage. */
 const struct shares *baggage_shares(const struct baggage *b);
 
+/* Has what was brought to be looked at again? Then it is not done any more, and baggage_inspect() follows, which reads rights,
+ * annotations and room, but no fingerprint. Not where the source has neither rights nor annotations. */
+bool baggage_renew(struct baggage *b);
 /* Begins to read the fingerprint, which needs no plan: baggage_inspect() with the same lane goes on from
  * there. May be called again; nothing when it is done. */
 void baggage_begin(struct baggage *b, struct lane *lane);

@@ -10,7 +10,10 @@ enum { WINDOW = 50, ROUNDS = 2 };
 /* A mailbox with something to bring. The account as a whole is the last one. */
 struct carry_wanted {
     const char *source_name, *target_name; /* borrowed */
-    struct rights rights;                  /* owned */
+    const struct rights *source;           /* borrowed; NULL: not told, or of the account as a whole */
+    struct rights rights;                  /* what the target has to have; owned */
+    struct rights unsaid;                  /* what it can't say; owned */
+    bool extra;                            /* it has what it does not have to have */
     const struct annotations *annotations; /* borrowed */
     char *refusal;                         /* what the target said last; owned */
 };
@@ -45,11 +48,48 @@ static bool has_grants(const struct rights *r, const struct rights_self *self)
     return false;
 }
 
+/* ---- what was brought before */
+
+void carried_free(struct carried *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        free(c->items[i].target);
+        rights_free(&c->items[i].rights);
+    }
+    free(c->items);
+    *c = (struct carried){0};
+}
+
+static int compare_carried(const void *a, const void *b)
+{
+    return strcmp(((const struct carried_item *)a)->target, ((const struct carried_item *)b)->target);
+}
+
+static const struct carried_item *carried_find(const struct carried *c, const char *target)
+{
+    struct carried_item key = {.target = (char *)target};
+
+    return c && c->n ? bsearch(&key, c->items, c->n, sizeof(key), compare_carried) : NULL;
+}
+
+/* A mailbox that the target has by itself is INBOX; where there is another, somebody has used the account. */
+static bool is_used(const struct carry_request *q)
+{
+    size_t there = 0;
+
+    for (size_t i = 0; i < q->plan->n; i++)
+        there += !q->plan->items[i].create;
+    return there > 1;
+}
+
 static bool is_wanted(const struct carry_request *q, size_t i)
 {
     const struct mailbox_details *m = &q->source->items[i];
+    const struct plan_item *item = &q->plan->items[i];
 
-    return !q->plan->items[i].refused && (has_grants(&m->rights, q->self) || m->annotations.n > 0);
+    return !item->refused &&
+           (has_grants(&m->rights, q->self) || m->annotations.n > 0 ||
+            (q->look_at_all && !item->create && is_used(q)) || carried_find(q->carried, item->target_name));
 }
 
 bool carry_is_needed(const struct carry_request *q)
@@ -66,6 +106,7 @@ static void carry_free(struct carry *c)
 {
     for (size_t i = 0; i < c->n; i++) {
         rights_free(&c->wanted[i].rights);
+        rights_free(&c->wanted[i].unsaid);
         free(c->wanted[i].refusal);
     }
     free(c->wanted);
@@ -123,6 +164,23 @@ static void each_right(struct carry *c, size_t i, right_fn fn)
     }
 }
 
+/* What others have on the target and not on the source. */
+static void each_extra(struct carry *c, size_t i, right_fn fn)
+{
+    const struct rights *there = &c->there->items[i].rights;
+
+    for (size_t k = 0; c->wanted[i].source && k < there->n; k++) {
+        const struct rights_entry *has = &there->entries[k];
+        const struct rights_entry *e = rights_find(&c->wanted[i].rights, has->who);
+        char extra[RIGHTS_LETTERS_MAX];
+        if (!rights_is_grant(has, c->request.self))
+            continue;
+        rights_missing(has->letters, e ? e->letters : "", extra);
+        if (*extra)
+            fn(c, i, has, extra);
+    }
+}
+
 static void each_annotation(struct carry *c, size_t i, annotation_fn fn)
 {
     const struct annotations *wanted = c->wanted[i].annotations;
@@ -151,6 +209,25 @@ static void name_right(struct carry *c, size_t i, const struct rights_entry *e, 
                  *carry_refusal_of(c, i) ? ": " : "", carry_refusal_of(c, i));
 }
 
+static void name_unsaid(struct carry *c, size_t i)
+{
+    const struct rights *r = &c->wanted[i].unsaid;
+
+    for (size_t k = 0; k < r->n; k++)
+        findings_add(c->request.findings, FINDING_ACL, c->wanted[i].source_name, 0,
+                     "%s of %.100s: the target can't say who that is (acl_map can)", r->entries[k].letters,
+                     r->entries[k].who);
+}
+
+static void name_extra(struct carry *c, size_t i, const struct rights_entry *has, const char *extra)
+{
+    bool user = rights_is_user(has->who, details_speech(c->request.target));
+
+    c->wanted[i].extra = true;
+    findings_add(c->request.findings, user ? FINDING_ACL : FINDING_ACL_MORE, c->wanted[i].source_name, 0,
+                 "%.100s has %s on the target, and not on the source", has->who, extra);
+}
+
 static void name_annotation(struct carry *c, size_t i, const struct annotation *a)
 {
     bool has = details_has_annotations(c->request.target);
@@ -162,8 +239,11 @@ static void name_annotation(struct carry *c, size_t i, const struct annotation *
 static void name_all(struct carry *c)
 {
     for (size_t i = 0; i < c->n; i++) {
-        if (i < c->there->n)
+        name_unsaid(c, i);
+        if (i < c->there->n) {
             each_right(c, i, name_right);
+            each_extra(c, i, name_extra);
+        }
         each_annotation(c, i, name_annotation);
     }
 }
@@ -189,24 +269,56 @@ static void send_set(struct carry *c, size_t i, struct imap_writer *w)
     imapc_send(c->request.target, w, &(struct imapc_command){.end = on_set, .owner = op});
 }
 
-/* "+": what others of our side have set meanwhile stays. */
-static void set_right(struct carry *c, size_t i, const struct rights_entry *e, const char *missing)
+static void send_right(struct carry *c, size_t i, const char *who, char sign, const char *letters)
 {
     char lost[RIGHTS_LETTERS_MAX];
-    struct buf letters = {0};
+    struct buf spelled = {0};
     struct imap_writer w;
 
-    rights_write(&letters, missing, details_old_rights(c->request.target), lost);
-    if (letters.len > 0 && details_has_rights(c->request.target) && carry_free_op(c)) {
+    rights_write(&spelled, letters, details_old_rights(c->request.target), lost);
+    if (spelled.len > 0 && details_has_rights(c->request.target) && carry_free_op(c)) {
         imap_writer_init(&w, imapc_literals(c->request.target));
         imap_write_raw(&w, "SETACL ");
         imap_write_astring(&w, span_str(c->wanted[i].target_name));
         imap_write_raw(&w, " ");
-        imap_write_astring(&w, span_str(e->who));
-        imap_write_raw(&w, " +%s", buf_str(&letters));
+        imap_write_astring(&w, span_str(who));
+        imap_write_raw(&w, " %c%s", sign, buf_str(&spelled));
         send_set(c, i, &w);
     }
-    buf_free(&letters);
+    buf_free(&spelled);
+}
+
+/* "+": what others of our side have set meanwhile stays. Letters that not every server has go by themselves, since a server
+ * refuses all of a command for one of them. */
+static void set_right(struct carry *c, size_t i, const struct rights_entry *e, const char *missing)
+{
+    char usual[RIGHTS_LETTERS_MAX], others[RIGHTS_LETTERS_MAX];
+
+    rights_missing(missing, "aeiklprstwx", others);
+    rights_missing(missing, others, usual);
+    send_right(c, i, e->who, '+', usual);
+    send_right(c, i, e->who, '+', others);
+}
+
+/* What of these rights is ours. */
+static bool carry_is_ours(const struct carry *c, size_t i, const struct rights_entry *has, const char *extra,
+                          char *ours)
+{
+    const struct carried_item *item = carried_find(c->request.carried, c->wanted[i].target_name);
+    const struct rights_entry *e = item ? rights_find(&item->rights, has->who) : NULL;
+    char others[RIGHTS_LETTERS_MAX];
+
+    rights_missing(extra, e ? e->letters : "", others);
+    rights_missing(extra, others, ours);
+    return *ours;
+}
+
+static void take_extra(struct carry *c, size_t i, const struct rights_entry *has, const char *extra)
+{
+    char ours[RIGHTS_LETTERS_MAX];
+
+    if (carry_is_ours(c, i, has, extra, ours))
+        send_right(c, i, has->who, '-', ours);
 }
 
 static void set_annotation(struct carry *c, size_t i, const struct annotation *a)
@@ -233,8 +345,10 @@ static void set_some(struct carry *c)
     /* A mailbox with more than a window of entries gets the rest in the next round, or they are named. */
     while (c->next < c->n && c->pending < WINDOW / 2) {
         size_t i = c->next++;
-        if (i < c->there->n)
+        if (i < c->there->n) {
             each_right(c, i, set_right);
+            each_extra(c, i, take_extra);
+        }
         each_annotation(c, i, set_annotation);
     }
     if (c->pending > 0)
@@ -271,6 +385,13 @@ static void note_missing_right(struct carry *c, size_t i, const struct rights_en
     c->next++;
 }
 
+static void note_extra(struct carry *c, size_t i, const struct rights_entry *has, const char *extra)
+{
+    char ours[RIGHTS_LETTERS_MAX];
+
+    c->next += carry_is_ours(c, i, has, extra, ours);
+}
+
 static void note_missing_annotation(struct carry *c, size_t i, const struct annotation *a)
 {
     (void)i, (void)a;
@@ -281,11 +402,55 @@ static bool is_complete(struct carry *c)
 {
     c->next = 0;
     for (size_t i = 0; i < c->n; i++) {
-        if (i < c->there->n)
+        if (i < c->there->n) {
             each_right(c, i, note_missing_right);
+            each_extra(c, i, note_extra);
+        }
         each_annotation(c, i, note_missing_annotation);
     }
     return c->next == 0;
+}
+
+/* What a server calls the account shows how it calls users. */
+static enum rights_form carry_form(const struct details *d, const struct rights_self *self)
+{
+    enum rights_form form = RIGHTS_FORM_UNKNOWN;
+
+    for (size_t i = 0; i < d->n && form == RIGHTS_FORM_UNKNOWN; i++)
+        form = rights_form(&d->items[i].rights, self);
+    return form;
+}
+
+static void carry_map(struct carry *c)
+{
+    const struct carry_request *q = &c->request;
+    struct rights_way way = {.from = q->speech,
+                             .to = details_speech(q->target),
+                             .form_from = carry_form(q->source, q->self),
+                             .form_to = carry_form(c->there, q->self),
+                             .map = q->map};
+
+    for (size_t i = 0; i < c->n; i++)
+        if (c->wanted[i].source)
+            rights_map(&c->wanted[i].rights, c->wanted[i].source, q->self, &way, &c->wanted[i].unsaid);
+}
+
+static void carry_keep(struct carry *c)
+{
+    struct carried *kept = c->request.carried;
+
+    if (!kept)
+        return;
+    carried_free(kept);
+    kept->items = xcalloc(c->n, sizeof(*kept->items));
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->wanted[i].rights.n == 0 && !c->wanted[i].extra)
+            continue;
+        kept->items[kept->n++] =
+            (struct carried_item){xstrdup(c->wanted[i].target_name), c->wanted[i].rights};
+        c->wanted[i].rights = (struct rights){0};
+    }
+    qsort(kept->items, kept->n, sizeof(*kept->items), compare_carried);
 }
 
 static void carry_on_read(void *owner, struct details *d)
@@ -298,14 +463,16 @@ static void carry_on_read(void *owner, struct details *d)
         carry_finish(c, false);
         return;
     }
+    if (c->round == 0)
+        carry_map(c);
     bool complete = is_complete(c);
     c->next = 0;
     if (!complete && c->round < ROUNDS) {
         set_some(c);
         return;
     }
-    if (!complete)
-        name_all(c);
+    name_all(c);
+    carry_keep(c);
     carry_finish(c, true);
 }
 
@@ -331,7 +498,7 @@ struct carry *carry_start(const struct carry_request *q, carry_fn fn, void *owne
         w->source_name = q->plan->items[i].source->name;
         w->target_name = c->names[c->n] = q->plan->items[i].target_name;
         w->annotations = &m->annotations;
-        rights_map(&w->rights, &m->rights, q->self, q->map);
+        w->source = m->told ? &m->rights : NULL;
         c->n++;
     }
     c->wanted[c->n++] =

@@ -1,10 +1,13 @@
 /* carry: brings rights and annotations to the target: it reads what the target has, sets what is missing,
- * reads again, and names what is still missing. A second run finds nothing to do. Nothing is taken away: the
- * target keeps what it has more.
+ * reads again, and names what differs. A second run finds nothing to do. Nothing is taken away but what an earlier run of
+ * the same job has brought and the source has no more: the target keeps what it has more.
  *
  * What it names, by the words of the findings:
  *
- *   acl          rights of others that the target does not take, or for which it has no access control lists
+ *   acl          rights of others that the target does not take, that it can't say (rights.h), or for which it has no access
+ *                control lists; rights of a user that the source does not have
+ *   acl_more     rights that the target gives to everybody or to a group, and the source does not. Only counted: such come from
+ *                defaults of the server, which its administrators know
  *   metadata     annotations that the target refuses
  *   no_metadata  annotations of the source, where the target has no annotations at all. Only counted: its administrators
  *                know that when they choose it, and a comment on a mailbox should not keep its user from moving
@@ -15,12 +18,27 @@
 #include "details.h"
 #include "plan.h"
 
+/* What a job has brought, by mailboxes of the target; those that have more are in it too, to be looked at again. */
+struct carried_item {
+    char *target; /* owned */
+    struct rights rights;
+};
+struct carried {
+    struct carried_item *items; /* owned; sorted by name */
+    size_t n;
+};
+void carried_free(struct carried *c);
+
 struct carry_request {
     struct imapc *target;
     const struct plan *plan; /* its items are those of source */
     const struct details *source;
     const struct rights_self *self;
     const struct view_renames *map; /* of identities; NULL: none */
+    enum rights_speech speech;      /* of the source */
+    /* The target is looked at for all mailboxes that were there before, also where the source has no rights of others. */
+    bool look_at_all;
+    struct carried *carried; /* replaced where all goes well */
     struct findings *findings;
 };
 

@@ -72,6 +72,17 @@ bool details_old_rights(const struct imapc *c)
     return !imap_caps_has(imapc_caps(c), CAP_RIGHTS);
 }
 
+/* No other has these. */
+enum rights_speech details_speech(const struct imapc *c)
+{
+    const struct imap_caps *caps = imapc_caps(c);
+
+    if (imap_caps_has(caps, CAP_X_REPLICATION))
+        return RIGHTS_OF_CYRUS;
+    return imap_caps_has(caps, CAP_I18NLEVEL_1) && imap_caps_has(caps, CAP_CONTEXT_SEARCH) ? RIGHTS_OF_DOVECOT
+                                                                                           : RIGHTS_OF_OTHERS;
+}
+
 bool details_are_offered(const struct imapc *c, bool quota)
 {
     return details_has_rights(c) || details_has_annotations(c) ||

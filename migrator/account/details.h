@@ -33,6 +33,9 @@ bool details_has_annotations(const struct imapc *c);
 /* A server of RFC 2086, see rights.h. */
 bool details_old_rights(const struct imapc *c);
 
+/* By what it offers. */
+enum rights_speech details_speech(const struct imapc *c);
+
 /* Does the server have anything that details_read() would ask it for? */
 bool details_are_offered(const struct imapc *c, bool quota);
 /* Of a server that has nothing: n mailboxes without any. */

@@ -106,25 +106,159 @@ bool rights_is_grant(const struct rights_entry *e, const struct rights_self *sel
     return true;
 }
 
+/* ---- from one server to the other */
+
+enum rights_form rights_form(const struct rights *r, const struct rights_self *self)
+{
+    const char *full = self->names[0], *local = self->names[1];
+
+    if (!full || !local || !strchr(full, '@'))
+        return RIGHTS_FORM_UNKNOWN;
+    for (size_t i = 0; i < r->n; i++) {
+        if (!strcasecmp(r->entries[i].who, full))
+            return RIGHTS_WITH_DOMAIN;
+        if (!strcasecmp(r->entries[i].who, local))
+            return RIGHTS_WITHOUT_DOMAIN;
+    }
+    return RIGHTS_FORM_UNKNOWN;
+}
+
+static bool rights_begins(const char **who, const char *with)
+{
+    size_t n = strlen(with);
+    bool does = !strncasecmp(*who, with, n) && (*who)[n];
+
+    if (does)
+        *who += n;
+    return does;
+}
+
+/* What a server takes an identity for. */
+enum rights_meant { MEANS_USER, MEANS_ANYONE, MEANS_GROUP, MEANS_OTHERS };
+
+/* *who: moved to the name of the user or group. */
+static enum rights_meant rights_read_identity(const char **who, enum rights_speech speech)
+{
+    bool dovecot = speech == RIGHTS_OF_DOVECOT, cyrus = speech == RIGHTS_OF_CYRUS;
+
+    if (!strcasecmp(*who, "anyone"))
+        return MEANS_ANYONE;
+    if (dovecot && (**who == '!' || **who == '#' || !strcasecmp(*who, "authenticated")))
+        return MEANS_OTHERS;
+    if (cyrus && !strcasecmp(*who, "anonymous"))
+        return MEANS_OTHERS;
+    if ((dovecot && rights_begins(who, "$")) || (cyrus && rights_begins(who, "group:")))
+        return MEANS_GROUP;
+    if (!dovecot && !cyrus && rights_begins(who, "group="))
+        return MEANS_GROUP;
+    if (!dovecot && !cyrus)
+        rights_begins(who, "user=");
+    return MEANS_USER;
+}
+
+bool rights_is_user(const char *who, enum rights_speech speech)
+{
+    who += who[0] == '-';
+    return rights_read_identity(&who, speech) == MEANS_USER;
+}
+
+static void rights_write_user(struct buf *out, const char *name, const struct rights_self *self,
+                              const struct rights_way *way)
+{
+    const char *domain = self->names[0] ? strchr(self->names[0], '@') : NULL, *at = strchr(name, '@');
+    bool differ = domain && way->form_from != way->form_to && way->form_from != RIGHTS_FORM_UNKNOWN &&
+                  way->form_to != RIGHTS_FORM_UNKNOWN;
+
+    if (differ && at && way->form_to == RIGHTS_WITHOUT_DOMAIN && !strcasecmp(at, domain))
+        buf_add(out, name, (size_t)(at - name));
+    else
+        buf_add_str(out, name);
+    if (differ && !at && way->form_to == RIGHTS_WITH_DOMAIN)
+        buf_add_str(out, domain);
+}
+
+/* False: the target has no such identity. */
+static bool rights_translate(struct buf *out, const char *who, const struct rights_self *self,
+                             const struct rights_way *way)
+{
+    const char *name = who;
+    enum rights_meant meant = rights_read_identity(&name, way->from);
+
+    if (meant == MEANS_USER) {
+        rights_write_user(out, name, self, way);
+        return way->from == way->to || rights_is_user(buf_str(out), way->to);
+    }
+    if (way->from == way->to || meant == MEANS_ANYONE) {
+        buf_add_str(out, who);
+        return true;
+    }
+    buf_printf(out, "%s%s", way->to == RIGHTS_OF_CYRUS ? "group:" : "$", name);
+    return meant == MEANS_GROUP && way->to != RIGHTS_OF_OTHERS;
+}
+
+/* False: see rights_translate(). */
+static bool rights_map_identity(struct buf *out, const char *who, const struct rights_self *self,
+                                const struct rights_way *way)
+{
+    bool negative = who[0] == '-';
+    struct buf name = {0};
+    bool by_rule = view_rename(way->map, &(struct view_place){.name = span_str(who + negative), .prefix = ""},
+                               false, &name) > 0;
+    bool ok = true;
+
+    buf_add_str(out, negative ? "-" : "");
+    if (!by_rule) {
+        buf_clear(&name);
+        ok = rights_translate(&name, who + negative, self, way);
+    }
+    buf_add_span(out, buf_span(&name));
+    buf_free(&name);
+    return ok;
+}
+
+/* Two identities of the source may be one on the target. */
+static void rights_sort(struct rights *r)
+{
+    size_t n = 0;
+
+    if (r->n > 1)
+        qsort(r->entries, r->n, sizeof(*r->entries), compare_entries);
+    for (size_t i = 0; i < r->n; i++) {
+        if (n > 0 && !strcmp(r->entries[n - 1].who, r->entries[i].who)) {
+            add_letters(r->entries[n - 1].letters, r->entries[i].letters);
+            free(r->entries[i].who);
+        } else {
+            r->entries[n++] = r->entries[i];
+        }
+    }
+    r->n = n;
+}
+
+static void rights_add_copy(struct rights *r, struct span who, const char *letters)
+{
+    struct rights_entry *e = rights_add_entry(r, who);
+
+    memcpy(e->letters, letters, sizeof(e->letters));
+}
+
 void rights_map(struct rights *out, const struct rights *source, const struct rights_self *self,
-                const struct view_renames *map)
+                const struct rights_way *way, struct rights *unsaid)
 {
     rights_free(out);
     for (size_t i = 0; i < source->n; i++) {
         const struct rights_entry *e = &source->entries[i];
-        bool negative = e->who[0] == '-';
+        char letters[RIGHTS_LETTERS_MAX];
         struct buf who = {0};
         if (!rights_is_grant(e, self))
             continue;
-        buf_add_str(&who, negative ? "-" : "");
-        view_rename(map, &(struct view_place){.name = span_str(e->who + negative), .prefix = ""}, false,
-                    &who);
-        struct rights_entry *mapped = rights_add_entry(out, buf_span(&who));
-        memcpy(mapped->letters, e->letters, sizeof(mapped->letters));
+        rights_missing(e->letters, way->to == RIGHTS_OF_DOVECOT ? "n" : "", letters);
+        if (rights_map_identity(&who, e->who, self, way))
+            rights_add_copy(out, buf_span(&who), letters);
+        else if (unsaid)
+            rights_add_copy(unsaid, span_str(e->who), e->letters);
         buf_free(&who);
     }
-    if (out->n > 1)
-        qsort(out->entries, out->n, sizeof(*out->entries), compare_entries);
+    rights_sort(out);
 }
 
 static bool has_all(const char *letters, const char *wanted)

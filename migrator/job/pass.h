@@ -17,11 +17,12 @@
  * | WAIVERS | reads what staff have waived                     | LISTS                          |
  * | LISTS   | reads the mailboxes of both sides; plans         | RENAMES; JUDGE: the plan's no  |
  * | RENAMES | what has another name at the source: renames.h   | LISTS, INSPECT                 |
- * | INSPECT | once a job: whose account, rights, room          | RECORDS; JUDGE: all is vain    |
+ * | INSPECT | whose account (once a job), rights, room; not in a| RECORDS; JUDGE: all is vain    |
+ * |         | quick pass, once all was brought                 |                                |
  * | RECORDS | writes the records of mailboxes that are new     | ARRANGE                        |
  * | ARRANGE | CREATE on the target; a mailbox that is there is | BRING                          |
  * |         | begun right behind that on the same lane         |                                |
- * | BRING   | once a job: rights and annotations               | COPY                           |
+ * | BRING   | rights and annotations, behind INSPECT           | COPY                           |
  * | COPY    | for each mailbox: ledger, copy; subscriptions    | REMOVE                         |
  * | REMOVE  | for each that lacks messages whose copies are    | ORPHANS                        |
  * |         | there: the same again, taking the copies away    |                                |

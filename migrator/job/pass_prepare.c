@@ -7,7 +7,7 @@
 
 #include "pass_priv.h"
 
-/* ---- INSPECT and BRING: once a job */
+/* ---- INSPECT and BRING */
 
 /* True: the step did what it is for. */
 static bool baggage_answered(struct pass *p, enum baggage_rc rc, const char *why)
@@ -96,10 +96,18 @@ struct baggage *pass_baggage(struct pass *p)
     return p->move->baggage;
 }
 
+static bool pass_prepare_looks(struct pass *p)
+{
+    bool again = p->kind != PASS_QUICK && baggage_renew(pass_baggage(p));
+
+    return again || (!pass_is_last(p) && !baggage_is_done(pass_baggage(p)));
+}
+
 void pass_prepare(struct pass *p)
 {
     findings_join(p->findings, p->plan->findings);
-    if (!pass_is_last(p) && !baggage_is_done(pass_baggage(p))) {
+    p->looks = pass_prepare_looks(p);
+    if (p->looks) {
         pass_enter(p, INSPECT);
         if (!records_counted(
                 p->move->records)) /* most of it will be opened: lanes take several round trips */
@@ -191,7 +199,7 @@ static void on_baggage_brought(void *owner, enum baggage_rc rc, const char *why)
 /* Only in the pass that has looked. */
 void pass_step_bring(struct pass *p)
 {
-    if (pass_is_last(p) || baggage_is_done(p->move->baggage)) {
+    if (!p->looks || baggage_is_done(p->move->baggage)) {
         pass_enter(p, COPY);
     } else if (!p->lane && baggage_has_nothing(p->move->baggage)) {
         findings_join(p->findings, baggage_findings(p->move->baggage));

@@ -128,6 +128,7 @@ struct pass {
     struct arrange *subscribing;   /* in COPY */
     struct lane *subscribing_lane; /* lent */
     bool subscribed;
+    bool looks; /* at rights and annotations */
 
     struct pass_item *items; /* owned; the largest first */
     size_t n, next;          /* no TODO before next */
