@@ -95,17 +95,23 @@ static void http_make_room(struct http_server *s, struct http_client *newest)
     }
 }
 
+/* What MHD_get_connection_info() points to is one place for all that is asked (since 1.0), so each answer is read before the next. */
+static void http_know_client(struct http_client *c, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    c->fd = info ? info->connect_fd : -1;
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    http_name_peer(c, info ? info->client_addr : NULL);
+}
+
 static void http_client_new(struct http_server *s, struct MHD_Connection *connection, void **context)
 {
-    const union MHD_ConnectionInfo *fd =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const union MHD_ConnectionInfo *addr =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct http_client *c = xcalloc(1, sizeof *c);
 
     c->server = s;
-    c->fd = fd ? fd->connect_fd : -1;
-    http_name_peer(c, addr ? addr->client_addr : NULL);
+    http_know_client(c, connection);
     c->deadline = timer_new(s->loop, http_on_deadline, c);
     timer_start(c->deadline, s->set.request_ms);
     LIST_INSERT_HEAD(&s->clients, c, link);
