@@ -75,6 +75,8 @@ fetch_roundcube() {
         dpkg-deb -x "$package" "$folder"
     done
     rm -rf "$folder/packages" "$folder/log" "$folder/usr/share/doc" "$folder/usr/share/man" "$folder/usr/share/roundcube/installer"
+    # Libraries that Debian has find each other by their place there; without it PHP looks along its include_path.
+    find "$folder/usr/share/php" -name '*autoload.php' -exec sed -i "s,'/usr/share/php/,',g" {} +
     mv "$folder" "$servers/roundcube"
 }
 
