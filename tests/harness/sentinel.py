@@ -76,7 +76,8 @@ class Group:
 
     def ask(self, *words):
         papers = self._sentinel_papers
-        by_tls = {"ssl": True, "ssl_ca_certs": papers.ca, "ssl_certfile": papers.cert, "ssl_keyfile": papers.key} if papers else {}
+        by_tls = {"ssl": True, "ssl_ca_certs": papers.ca, "ssl_certfile": papers.cert, "ssl_keyfile": papers.key,
+                  "ssl_check_hostname": False} if papers else {}
         with redis.Redis(host=net.HOST, port=self.port, password=SENTINEL_PASSWORD, decode_responses=True, **by_tls) as client:
             return client.execute_command("SENTINEL", *words)
 
