@@ -33,6 +33,9 @@ static const struct scheme schemes[] = {
      "sentinel://[[user]:password@]host[:port],host[:port]/NAME[/db][?sentinel_auth=[user]:password]"},
     {"sentinels://", ADDRESS_SENTINELS, 26379,
      "sentinels://[[user]:password@]host[:port],host[:port]/NAME[/db][?sentinel_auth=[user]:password]"},
+    {"cluster://", ADDRESS_CLUSTER, 6379, "cluster://[[user]:password@]host[:port],host[:port]?partitions=N"},
+    {"clusters://", ADDRESS_CLUSTERS, 6379,
+     "clusters://[[user]:password@]host[:port],host[:port]?partitions=N"},
 };
 
 enum { HOST_MAX = 253, HOSTS_MAX = 32, USERINFO_MAX = 1024, DB_MAX = 65535 };
@@ -52,9 +55,15 @@ static bool has_sentinels(enum address_scheme s)
     return s == ADDRESS_SENTINEL || s == ADDRESS_SENTINELS;
 }
 
+static bool has_cluster(enum address_scheme s)
+{
+    return s == ADDRESS_CLUSTER || s == ADDRESS_CLUSTERS;
+}
+
 static bool is_redis(enum address_scheme s)
 {
-    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || has_sentinels(s);
+    return s == ADDRESS_REDIS || s == ADDRESS_REDISS || s == ADDRESS_REDIS_UNIX || has_sentinels(s) ||
+           has_cluster(s);
 }
 
 bool scheme_is_pop3(enum address_scheme s)
@@ -65,7 +74,7 @@ bool scheme_is_pop3(enum address_scheme s)
 bool scheme_begins_with_tls(enum address_scheme s)
 {
     return s == ADDRESS_IMAPS || s == ADDRESS_POP3S || s == ADDRESS_HTTPS || s == ADDRESS_REDISS ||
-           s == ADDRESS_SENTINELS;
+           s == ADDRESS_SENTINELS || s == ADDRESS_CLUSTERS;
 }
 
 bool scheme_turns_to_tls(enum address_scheme s)
@@ -242,7 +251,7 @@ static bool parse_hosts(struct parse *p, struct address *a)
         if (!p->rest.len || p->rest.p[0] != ',')
             return true;
         if (a->n_hosts == HOSTS_MAX)
-            return address_fail(p, "names too many Sentinels");
+            return address_fail(p, "names too many hosts");
         p->rest = address_span_from(p->rest, 1);
     }
 }
@@ -276,6 +285,34 @@ static bool parse_sentinels(struct parse *p, struct address *a)
         p->rest.len = head;
     }
     return parse_hosts(p, a) && parse_master(p, a);
+}
+
+static bool parse_partitions(struct parse *p, struct address *a, struct span query)
+{
+    static const char option[] = "?partitions=";
+    size_t n = sizeof option - 1;
+    uint64_t partitions = 0;
+
+    if (query.len < n || memcmp(query.p, option, n) != 0)
+        return address_fail(p, "does not end with \"?partitions=\"");
+    if (!span_u64(address_span_from(query, n), CLUSTER_PARTITIONS_MAX, &partitions) || partitions == 0)
+        return address_fail(p, "has no number of partitions from 1 to 64 at its end");
+    a->partitions = (uint32_t)partitions;
+    return true;
+}
+
+static bool parse_cluster(struct parse *p, struct address *a)
+{
+    if (!parse_userinfo(p, a))
+        return false;
+    const uint8_t *mark = p->rest.len ? memchr(p->rest.p, '?', p->rest.len) : NULL;
+    size_t head = mark ? (size_t)(mark - p->rest.p) : p->rest.len;
+    struct span query = address_span_from(p->rest, head);
+    p->rest.len = head;
+    if (!parse_hosts(p, a))
+        return false;
+    return p->rest.len ? address_fail(p, "has something between the hosts and \"?partitions=\"")
+                       : parse_partitions(p, a, query);
 }
 
 static bool parse_unix(struct parse *p, struct address *a)
@@ -351,8 +388,9 @@ bool address_parse(const char *text, struct address *_r, char **error)
         p.rest = address_span_from(span_str(text), strlen(p.scheme->prefix));
         a.scheme = p.scheme->scheme;
         a.proxy_protocol = take_proxy_protocol(&p);
-        p.ends = has_sentinels(a.scheme) ? ":/," : ":/";
+        p.ends = has_sentinels(a.scheme) || has_cluster(a.scheme) ? ":/," : ":/";
         if (has_sentinels(a.scheme) ? parse_sentinels(&p, &a)
+            : has_cluster(a.scheme) ? parse_cluster(&p, &a)
             : p.scheme->port        ? parse_network(&p, &a)
                                     : parse_unix(&p, &a)) {
             *_r = a;
@@ -367,6 +405,11 @@ bool address_parse(const char *text, struct address *_r, char **error)
 bool address_has_sentinels(const struct address *a)
 {
     return has_sentinels(a->scheme);
+}
+
+bool address_has_cluster(const struct address *a)
+{
+    return has_cluster(a->scheme);
 }
 
 bool address_has_tls(const struct address *a)
@@ -418,6 +461,10 @@ char *address_text(const struct address *a)
         buf_printf(&b, "/%s", a->master);
     if (!a->path && a->db)
         buf_printf(&b, "/%u", a->db);
+    if (a->partitions)
+        buf_printf(&b, "?partitions=%u", a->partitions);
+    if (a->partition)
+        buf_printf(&b, " {%02u}", a->partition);
     char *text = xstrdup(buf_str(&b));
     buf_free(&b);
     return text;

@@ -14,6 +14,9 @@
  *       the store whose master the Sentinels call NAME; the first user and password are the store's, the last
  *       ones the Sentinels'
  *   sentinels://...  the same, with TLS to the Sentinels and to the master
+ *   cluster://[[user]:password@]h1[:6379],h2[:6379]?partitions=N
+ *       N stores in a Redis Cluster; the hosts are some of its nodes, which tell where the others are
+ *   clusters://...  the same, with TLS to all nodes
  *       "user@" and "sentinel_auth=user" are for a password that stands in a file. */
 #ifndef IMAPFERRY_ADDRESS_H
 #define IMAPFERRY_ADDRESS_H
@@ -36,8 +39,12 @@ enum address_scheme {
     ADDRESS_REDISS,
     ADDRESS_REDIS_UNIX,
     ADDRESS_SENTINEL,
-    ADDRESS_SENTINELS
+    ADDRESS_SENTINELS,
+    ADDRESS_CLUSTER,
+    ADDRESS_CLUSTERS
 };
+
+enum { CLUSTER_PARTITIONS_MAX = 64 };
 
 struct address_host {
     char *host; /* owned */
@@ -46,28 +53,33 @@ struct address_host {
 
 struct address {
     enum address_scheme scheme;
-    char *host; /* owned; name or address, no brackets; NULL for UNIX sockets and Sentinels */
+    char *host; /* owned; name or address, no brackets; NULL for UNIX sockets, Sentinels and clusters */
     uint16_t port;
     char *path;          /* owned; UNIX sockets */
     bool proxy_protocol; /* "?proxy_protocol" stands behind it */
     char *user;          /* owned; redis ACL user, NULL = none */
     char *password;      /* owned; redis, NULL = none */
     uint32_t db;
-    struct address_host *hosts; /* owned; the Sentinels, at least one */
+    struct address_host *hosts; /* owned; the Sentinels, or nodes of the cluster; at least one */
     size_t n_hosts;
     char *master;                            /* owned; what the Sentinels call the master */
     char *sentinel_user, *sentinel_password; /* owned; NULL = none */
+    uint32_t partitions;                     /* of a cluster; else 0 */
+    uint32_t
+        partition; /* which of them is meant, from 1; 0 = the cluster (conf.h gives each store its own) */
 };
 
 /* False: *error is a text to free that says what was expected. */
 bool address_parse(const char *text, struct address *_r, char **error) MUST_CHECK;
 void address_free(struct address *a);
-/* True for imaps, imap+starttls, pop3s, pop3+starttls, https, rediss and sentinels. */
+/* True for imaps, imap+starttls, pop3s, pop3+starttls, https, rediss, sentinels and clusters. */
 bool address_has_tls(const struct address *a);
 /* True for sentinel and sentinels. */
 bool address_has_sentinels(const struct address *a);
+/* True for cluster and clusters. */
+bool address_has_cluster(const struct address *a);
 bool scheme_is_pop3(enum address_scheme s);
-/* TLS from the first byte, of imaps, pop3s, https, rediss and sentinels; and behind a command in clear (STARTTLS, STLS). */
+/* TLS from the first byte, of imaps, pop3s, https, rediss, sentinels and clusters; and behind a command in clear (STARTTLS, STLS). */
 bool scheme_begins_with_tls(enum address_scheme s);
 bool scheme_turns_to_tls(enum address_scheme s);
 /* The address as text for a log, without passwords and without "?proxy_protocol"; to free. */

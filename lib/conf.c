@@ -649,7 +649,7 @@ void conf_free(struct conf **_c)
     migration_rules_free(&c->migration);
     for (size_t i = 0; i < c->n_waves; i++)
         account_names_free(&c->waves[i].listed);
-    for (size_t i = 0; c->redis.addresses && i < c->redis.urls.n; i++)
+    for (size_t i = 0; c->redis.addresses && i < c->redis.n_stores; i++)
         address_free(&c->redis.addresses[i]);
     free(c->redis.addresses);
     for (size_t i = 0; i < c->n_backends; i++) {

@@ -67,6 +67,9 @@ bool conf_offers(const struct conf_proxy *p, const struct sasl_mechanism *m);
 bool conf_takes_passwords(const struct conf_proxy *p);
 /* May the account of this key sign in as others (masters)? */
 bool conf_is_master(const struct conf *c, const char *key);
+/* The prefix of all keys of the store at this address, without the ":"; to free: of a partition it has a hash tag,
+ * "imapferry{07}", so that all are in one slot of the cluster. */
+char *conf_store_prefix(const struct conf_redis *r, const struct address *a);
 /* Is a store, or are its Sentinels, reached by TLS? */
 bool conf_redis_has_tls(const struct conf_redis *r);
 /* The files of the nth certificate for clients, and of its key: of tls_cert and tls_key, then of tls_certs; to
@@ -128,7 +131,7 @@ bool conf_hook_is_url(const struct conf_list *hook);
 /* What one store has of a number that is for all stores of the site together: an equal part, rounded up. */
 static inline uint32_t conf_store_part(const struct conf *c, uint32_t all)
 {
-    size_t n = c->redis.urls.n > 0 ? c->redis.urls.n : 1;
+    size_t n = c->redis.n_stores > 0 ? c->redis.n_stores : 1;
 
     return (uint32_t)((all + n - 1) / n);
 }

@@ -1,5 +1,6 @@
 /* The rules that hold between options, or that a type can't tell. Every rule holds for every program, but for
  * the files that only one of them reads: those are asked for by that one alone. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -107,8 +108,8 @@ static char *secret_of(const struct conf_source *src, struct conf_place at, cons
 
 /* --- addresses --- */
 
-static const char *const redis_prefixes[] = {"redis://",    "rediss://",    "unix://",
-                                             "sentinel://", "sentinels://", NULL};
+static const char *const redis_prefixes[] = {"redis://",     "rediss://",  "unix://",     "sentinel://",
+                                             "sentinels://", "cluster://", "clusters://", NULL};
 
 /* A password is given once: in the URL, or in a file. */
 static bool load_redis_password(const struct conf_source *src, const char *option, const char *file,
@@ -135,7 +136,7 @@ static bool load_redis_passwords(struct conf_redis *r, const struct conf_source 
     ok = load_redis_password(src, "sentinel_password_file", r->sentinel_password_file,
                              &a->sentinel_password) &&
          ok;
-    at.nth = nth;
+    at.nth = a->partition ? 0 : nth;
     if (ok && ((a->user && !a->password) || (a->sentinel_user && !a->sentinel_password)))
         return conf_fail(src, at,
                          "it names a user and no password: write \":password\" behind the user, or give %s",
@@ -185,13 +186,20 @@ static bool check_redis_plain(const struct conf_redis *r, const struct conf_sour
                          : *r->tls_key  ? "tls_key"
                                         : NULL;
 
-    return !option || conf_fail(src, place("redis", NULL, option),
-                                "is of no use without TLS: url has to begin with rediss:// or sentinels://");
+    return !option ||
+           conf_fail(
+               src, place("redis", NULL, option),
+               "is of no use without TLS: url has to begin with rediss://, sentinels:// or clusters://");
+}
+
+char *conf_store_prefix(const struct conf_redis *r, const struct address *a)
+{
+    return a->partition ? xasprintf("%s{%02u}", r->prefix, (unsigned)a->partition) : xstrdup(r->prefix);
 }
 
 bool conf_redis_has_tls(const struct conf_redis *r)
 {
-    for (size_t i = 0; i < r->urls.n; i++)
+    for (size_t i = 0; i < r->n_stores; i++)
         if (address_has_tls(&r->addresses[i]))
             return true;
     return false;
@@ -204,16 +212,36 @@ static bool check_redis_url(struct conf_redis *r, const struct conf_source *src,
 
     if (!conf_take_address(src, at, url, redis_prefixes, "an address of a Redis",
                            "redis://host[:port][/db], rediss://host[:port][/db], unix:///path[?db=N], "
-                           "sentinel://host[:port],host[:port]/NAME or sentinels://...",
+                           "sentinel://host[:port],host[:port]/NAME, sentinels://..., "
+                           "cluster://host[:port],host[:port]?partitions=N or clusters://...",
                            a))
         return false;
     bool unusable = a->host && a->port == 0;
     for (size_t i = 0; i < a->n_hosts; i++)
         unusable = unusable || a->hosts[i].port == 0;
+    if (address_has_cluster(a) && r->urls.n > 1)
+        return conf_fail(src, at, "a cluster is the only url: its partitions are the stores of the site");
     for (size_t i = 0; i < at.nth; i++)
         if (!strcmp(url, r->urls.items[i]))
             return conf_fail(src, at, "two stores have one url: each needs a Redis of its own");
     return !unusable || conf_fail(src, at, "port 0 cannot be connected to");
+}
+
+/* Each partition of a cluster is a store with an address of its own. */
+static void make_partitions(struct conf_redis *r)
+{
+    char *why = NULL;
+    bool ok = true;
+
+    if (!address_has_cluster(&r->addresses[0]))
+        return;
+    r->n_stores = r->addresses[0].partitions;
+    r->addresses = xreallocarray(r->addresses, r->n_stores, sizeof(*r->addresses));
+    for (size_t i = 0; i < r->n_stores; i++) {
+        ok = (i == 0 || address_parse(r->urls.items[0], &r->addresses[i], &why)) && ok;
+        r->addresses[i].partition = (uint32_t)i + 1;
+    }
+    assert(ok); /* the first one was understood */
 }
 
 static bool check_redis_urls(struct conf_redis *r, const struct conf_source *src)
@@ -226,9 +254,12 @@ static bool check_redis_urls(struct conf_redis *r, const struct conf_source *src
     if (r->urls.n > SITE_STORES_MAX)
         return conf_fail(src, at, "names %zu stores; expected %d at most", r->urls.n, SITE_STORES_MAX);
     r->addresses = xcalloc(r->urls.n, sizeof(*r->addresses));
+    r->n_stores = r->urls.n;
     for (; at.nth < r->urls.n; at.nth++)
         ok = check_redis_url(r, src, at) && ok;
-    for (size_t i = 0; ok && i < r->urls.n; i++)
+    if (ok)
+        make_partitions(r);
+    for (size_t i = 0; ok && i < r->n_stores; i++)
         ok = load_redis_passwords(r, src, i);
     return ok;
 }

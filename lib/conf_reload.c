@@ -71,9 +71,11 @@ static void keep_password(char **password, const char *known)
 
 static void copy_stores(struct conf_redis *to, const struct conf_redis *from)
 {
-    to->addresses = xcalloc(to->urls.n, sizeof(*to->addresses));
-    for (size_t i = 0; i < to->urls.n; i++) {
-        parse_again(&to->addresses[i], to->urls.items[i]);
+    to->addresses = xcalloc(to->n_stores, sizeof(*to->addresses));
+    for (size_t i = 0; i < to->n_stores; i++) {
+        bool cluster = from->addresses[i].partition > 0;
+        parse_again(&to->addresses[i], to->urls.items[cluster ? 0 : i]);
+        to->addresses[i].partition = from->addresses[i].partition;
         keep_password(&to->addresses[i].password, from->addresses[i].password);
         keep_password(&to->addresses[i].sentinel_password, from->addresses[i].sentinel_password);
     }
@@ -333,7 +335,7 @@ static void reload_addresses(struct conf *c)
 /* The password of the file is read anew where the file is the same, too. */
 static void reload_secrets(struct conf *c, struct conf *fresh)
 {
-    for (size_t i = 0; i < c->redis.urls.n && i < fresh->redis.urls.n; i++)
+    for (size_t i = 0; i < c->redis.n_stores && i < fresh->redis.n_stores; i++)
         reload_secret(c->redis.password_file, &c->redis.addresses[i].password,
                       &fresh->redis.addresses[i].password);
     for (size_t i = 0; i < c->n_backends; i++) {

@@ -207,7 +207,9 @@ struct events *events_new(struct loop *l, const struct conf *conf, const struct 
                           events_news_fn news, void *owner)
 {
     struct events *e = xcalloc(1, sizeof(*e));
-    e->key = xasprintf("%s:events", conf->redis.prefix);
+    char *prefix = conf_store_prefix(&conf->redis, store);
+    e->key = xasprintf("%s:events", prefix);
+    free(prefix);
     e->timeout_ms = conf->proxy.store_timeout_ms;
     e->fn = fn;
     e->news = news;

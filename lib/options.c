@@ -99,7 +99,9 @@ const struct option options[] = {
          "sentinel://host[:port],host[:port]/NAME[/db] for the master that these Sentinels call NAME, sentinels:// where they "
          "and the master are reached by TLS. Behind "
          "that, \"?sentinel_auth=[user]:password\" is for the Sentinels themselves, while a password in front of "
-         "the hosts is the master's. In a password, write \"%40\" for \"@\", "
+         "the hosts is the master's. cluster://[[user]:password@]host[:port],host[:port]?partitions=N is a Redis Cluster, of which "
+         "these hosts are nodes, and in which accounts are spread over N stores, from 1 to 64, a number that never changes; clusters:// "
+         "where they are reached by TLS. In a password, write \"%40\" for \"@\", "
          "\"%2F\" for \"/\" and \"%25\" for \"%\"; \"user@\" and \"sentinel_auth=user\" are for passwords that stand in "
          "files. conf/handbook/redis.md shows how Redis is set up for each of these. Several of them, in an order that never "
          "changes, are as many stores, over which accounts are spread: see there how a site gets more than one."},

@@ -42,8 +42,10 @@ struct conf_list {
 enum { SITE_STORES_MAX = 64 };
 
 struct conf_redis {
-    struct conf_list urls;     /* option "url": one a store */
-    struct address *addresses; /* made of them, and of the files that hold passwords; owned */
+    struct conf_list
+        urls; /* option "url": one a store, or one of a Redis Cluster, which has as many as its url says */
+    struct address *addresses; /* one a store, made of them and of the files that hold passwords; owned */
+    size_t n_stores;
     char *password_file, *sentinel_password_file; /* "" = passwords are in url, or there are none */
     char *ca_file;
     struct conf_list pin;     /* conf_pin() */

@@ -1,6 +1,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster.h"
+#include "conf.h"
 #include "dial.h"
 #include "imap_write.h"
 #include "metrics.h"
@@ -45,7 +47,12 @@ struct redis {
     size_t sentinel_first;
     size_t replicas; /* as a Sentinel said last */
     uint64_t silence_ms;
-    struct address master; /* as the Sentinels named it; host is owned */
+    struct address master;             /* as the Sentinels, or nodes, named it; host is owned */
+    struct cluster_question *question; /* where the partition is */
+    struct cluster_look *look;
+    redis_look_fn look_fn;
+    void *look_owner; /* borrowed */
+    bool moving;      /* redis_was_moving() */
     struct dial *dial;
     struct stream *stream; /* owned */
     redisReader *reader;   /* owned */
@@ -153,6 +160,8 @@ static void lose(struct redis *r, const char *why)
         r->broken = xstrdup(why);
     r->phase = PHASE_DOWN;
     sentinel_cancel(&r->sentinel);
+    cluster_cancel(&r->question);
+    cluster_look_cancel(&r->look);
     dial_cancel(&r->dial);
     loop_undefer(r->loop, &r->flush);
     stream_reset(&r->stream); /* what was not heard is asked again, and must not be heard later too */
@@ -230,6 +239,48 @@ static void redis_on_task(struct loop_task *task)
     redis_leave_callback(r);
 }
 
+/* What the answer says of where the partition is, for people, to free. NULL: nothing. */
+static char *redirection(struct redis *r, struct span error)
+{
+    struct cluster_place p = {0};
+    enum cluster_word word = cluster_word(error, &p);
+    unsigned partition = (unsigned)r->address->partition;
+    struct span host = p.host.len ? p.host : span_str(r->master.host ? r->master.host : "");
+
+    if (word == CLUSTER_OTHER)
+        return NULL;
+    r->moving = r->moving || word == CLUSTER_ASK || word == CLUSTER_TRYAGAIN;
+    if (word == CLUSTER_MOVED)
+        return xasprintf("partition {%02u} is at %.*s:%u now", partition, (int)host.len, (const char *)host.p,
+                         p.port);
+    if (word == CLUSTER_ASK)
+        return xasprintf(
+            "partition {%02u} is on its way to %.*s:%u, and can't be used until all of it is there "
+            "(slot %u)",
+            partition, (int)host.len, (const char *)host.p, p.port, (unsigned)p.slot);
+    if (word == CLUSTER_TRYAGAIN)
+        return xasprintf(
+            "partition {%02u} is on its way to another node, and can't be used until all of it is there",
+            partition);
+    return xasprintf("partition {%02u} can't be reached: %.*s", partition, (int)error.len,
+                     (const char *)error.p);
+}
+
+/* Nothing was executed. True: the connection is lost, and who asked is told so. */
+static bool redis_is_redirected(struct redis *r, struct pending *p, const redisReply *reply)
+{
+    char *why = NULL;
+
+    if (address_has_cluster(r->address) && reply->type == REDIS_REPLY_ERROR)
+        why = redirection(r, span_of(reply->str, (size_t)reply->len));
+    if (!why)
+        return false;
+    TAILQ_INSERT_HEAD(&r->sent, p, link);
+    lose(r, why);
+    free(why);
+    return true;
+}
+
 /* One answer. False: nothing more is to be read from this connection. */
 static bool take_answer(struct redis *r, redisReply *reply)
 {
@@ -237,8 +288,11 @@ static bool take_answer(struct redis *r, redisReply *reply)
     struct stream *s = r->stream;
     bool alive = true;
 
-    if (p) {
+    if (p)
         TAILQ_REMOVE(&r->sent, p, link);
+    if (p && redis_is_redirected(r, p, reply)) {
+        alive = false;
+    } else if (p) {
         enum redis_rc rc = reply->type == REDIS_REPLY_ERROR ? REDIS_ERROR_REPLY : REDIS_OK;
         alive = answer(r, p, rc, outside(reply));
     } else {
@@ -458,10 +512,35 @@ static void on_role(void *owner, enum redis_rc rc, const struct reply *reply)
         now_up(r);
 }
 
+/* Is the partition here? While its slot is given away, this is answered by ASK, and else by 0. */
+static void on_exists(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+    if (rc == REDIS_ERROR_REPLY)
+        sign_in_refused(r, "EXISTS", reply);
+    else if (rc == REDIS_OK && reply_int(reply) != 0)
+        lose(
+            r,
+            "there is a key that has the bare prefix for its name: its absence tells that a slot is being moved");
+    else if (rc == REDIS_OK)
+        now_up(r);
+}
+
+static void check_partition(struct redis *r)
+{
+    char *prefix = conf_store_prefix(r->conf, r->address);
+    struct span argv[] = {span_str("EXISTS"), span_str(prefix)};
+
+    send_command(r, argv, COUNTOF(argv), pending_new(on_exists, r, r->timeout_ms));
+    free(prefix);
+}
+
 static void check_role(struct redis *r)
 {
     struct span argv[] = {span_str("ROLE")};
-    if (redis_has_sentinels(r))
+    if (address_has_cluster(r->address))
+        check_partition(r);
+    else if (redis_has_sentinels(r))
         send_command(r, argv, COUNTOF(argv), pending_new(on_role, r, r->timeout_ms));
     else
         now_up(r);
@@ -584,6 +663,7 @@ static void on_master(void *owner, const struct address_host *master, size_t rep
 {
     struct redis *r = owner;
     r->sentinel = NULL;
+    r->question = NULL;
     if (!master) {
         lose(r, detail);
         return;
@@ -639,6 +719,12 @@ static void redis_ask(struct redis *r, sentinel_fn fn)
         sentinel_ask(r->loop, r->conf, r->address, r->policy, &r->sentinel_first, r->timeout_ms, fn, r);
 }
 
+static void redis_ask_nodes(struct redis *r)
+{
+    r->question =
+        cluster_ask(r->loop, r->conf, r->address, r->policy, &r->sentinel_first, r->timeout_ms, on_master, r);
+}
+
 static void redis_on_poll(void *owner)
 {
     struct redis *r = owner;
@@ -650,12 +736,14 @@ static void redis_on_poll(void *owner)
 static void on_retry(void *owner)
 {
     struct redis *r = owner;
-    bool asks = redis_has_sentinels(r);
+    bool cluster = address_has_cluster(r->address), asks = cluster || redis_has_sentinels(r);
 
     r->phase = asks ? PHASE_ASKING : PHASE_DIALING;
     if (!redis_make_policy(r))
         return;
-    if (asks)
+    if (cluster)
+        redis_ask_nodes(r);
+    else if (asks)
         redis_ask(r, on_master);
     else
         dial_address(r, r->address);
@@ -674,6 +762,8 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, const str
     r->fn = fn;
     r->owner = owner;
     r->retry_ms = RETRY_MIN_MS;
+    /* Each node is asked first by a part of the partitions. */
+    r->sentinel_first = address->partition ? address->partition % address->n_hosts : 0;
     r->task.fn = redis_on_task;
     r->flush.fn = redis_on_flush;
     TAILQ_INIT(&r->sent);
@@ -716,6 +806,8 @@ void redis_free(struct redis **rp)
     r->phase = PHASE_DOWN;
     loop_undefer(r->loop, &r->task);
     sentinel_cancel(&r->sentinel);
+    cluster_cancel(&r->question);
+    cluster_look_cancel(&r->look);
     dial_cancel(&r->dial);
     if (r->flush.queued)
         redis_on_flush(&r->flush);
@@ -735,6 +827,52 @@ void redis_free(struct redis **rp)
     free(r->told);
     if (r->busy == 0)
         free(r);
+}
+
+/* ---- is all of a partition here? ---- */
+
+bool redis_was_moving(const struct redis *r)
+{
+    return r->moving;
+}
+
+void redis_doubt(struct redis *r, const char *why)
+{
+    r->moving = true;
+    lose(r, why);
+}
+
+static void redis_on_look(void *owner, const char *why)
+{
+    struct redis *r = owner;
+
+    r->look = NULL;
+    r->moving = r->moving && why;
+    r->look_fn(r->look_owner, why);
+}
+
+static void redis_on_nodes(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+
+    if (rc == REDIS_DOWN)
+        return;
+    if (rc == REDIS_ERROR_REPLY) {
+        sign_in_refused(r, "CLUSTER NODES", reply);
+        return;
+    }
+    cluster_look_cancel(&r->look);
+    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, reply_str(reply), r->timeout_ms,
+                           redis_on_look, r);
+}
+
+void redis_look(struct redis *r, redis_look_fn fn, void *owner)
+{
+    struct span argv[] = {span_str("CLUSTER"), span_str("NODES")};
+
+    r->look_fn = fn;
+    r->look_owner = owner;
+    redis_command(r, argv, COUNTOF(argv), 0, redis_on_nodes, r);
 }
 
 bool redis_is_up(const struct redis *r)

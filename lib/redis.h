@@ -4,7 +4,9 @@
  * It connects by itself, signs in (AUTH, SELECT), and after a loss tries again, 100 ms to 2 s apart. With a
  * sentinel:// or sentinels:// address it asks the Sentinels for the master at each of these attempts, and checks that the
  * server is a master (ROLE); while the connection is up it asks them again, every 5 s, and gives the
- * connection up where they name another master.
+ * connection up where they name another master. With a cluster:// or clusters:// address it asks nodes where the
+ * partition is (cluster.h); where an answer says that it is elsewhere, on its way, or nowhere, the connection is given up,
+ * and they are asked again.
  *
  * Commands are pipelined and answered in order. A command that is given while there is no connection, or
  * whose connection breaks before its answer, ends with REDIS_DOWN: whether it was executed is then unknown,
@@ -50,6 +52,14 @@ void redis_set_silence(struct redis *r, uint64_t ms);
 bool redis_is_up(const struct redis *r);
 /* How many replicas could be made master, as a Sentinel said last; 0 where none said it. */
 size_t redis_replicas(const struct redis *r);
+/* Of a partition of a cluster: was its slot on its way to another node since the last look at all of it that found nothing amiss? */
+bool redis_was_moving(const struct redis *r);
+/* It was, as another connection has seen: this one is broken, and made anew. */
+void redis_doubt(struct redis *r, const char *why);
+/* Looks whether all of it is with the server of this connection (cluster_look()). why: NULL where it is. Not called where the
+ * connection breaks before. */
+typedef void (*redis_look_fn)(void *owner, const char *why);
+void redis_look(struct redis *r, redis_look_fn fn, void *owner);
 /* Breaks the connection and connects anew (when the server turned out to be the wrong one). why is a text for
  * the log. */
 void redis_reset(struct redis *r, const char *why);

@@ -47,6 +47,7 @@ struct store {
     struct loop *loop;
     const struct conf *conf; /* borrowed */
     size_t nth;
+    char *prefix;            /* owned; of all its keys */
     struct store_site *site; /* borrowed */
     store_state_fn fn;
     void *owner; /* borrowed */
@@ -66,6 +67,7 @@ struct store {
     struct library library;
     bool loaded;              /* since the last hello that was answered */
     bool hello_missing;       /* a hello found no library */
+    bool looked;              /* this connection is to the node that has all of the partition */
     bool awaits;              /* the library: calls are held back */
     struct call_list sent;    /* in the order in which they were given */
     struct call_list refused; /* given while not up: told by the task */
@@ -125,7 +127,7 @@ const char *store_id(const struct store *s)
 
 const char *store_site_id(const struct store *s)
 {
-    return s->conf->redis.urls.n == 1 ? store_id(s) : s->site->id;
+    return s->conf->redis.n_stores == 1 ? store_id(s) : s->site->id;
 }
 
 uint64_t store_quarantine_ms(const struct store *s)
@@ -173,7 +175,7 @@ char *store_key(const struct store *s, const char *fmt, ...)
 {
     struct buf b = {0};
     va_list ap;
-    buf_printf(&b, "%s:", s->conf->redis.prefix);
+    buf_printf(&b, "%s:", s->prefix);
     va_start(ap, fmt);
     buf_vprintf(&b, fmt, ap);
     va_end(ap);
@@ -201,6 +203,7 @@ static void leave_callback(struct store *s)
     if (--s->busy > 0 || !s->gone)
         return;
     free(s->id);
+    free(s->prefix);
     free(s->why);
     free(s->foreign);
     free(s);
@@ -427,9 +430,11 @@ static void store_misplaced(struct store *s, const struct reply *r)
     char *place = xspandup(reply_str(reply_at(r, 1))), *of = xspandup(reply_str(reply_at(r, 2)));
     char *text = xasprintf(
         "by its record this is store %s of %s, and by url in the section redis of this configuration it is %zu of %zu: "
-        "all programs have to name all stores of the site, in the order in which they were made; a site gets more of "
-        "them as the handbook's chapter on Redis says",
-        place, of, s->nth + 1, s->conf->redis.urls.n);
+        "%s; a site gets more of them as the handbook's chapter on Redis says",
+        place, of, s->nth + 1, s->conf->redis.n_stores,
+        address_has_cluster(store_address(s))
+            ? "how many partitions there are was fixed when they were made"
+            : "all programs have to name all stores of the site, in the order in which they were made");
 
     now_foreign(s, text);
     free(text);
@@ -440,11 +445,37 @@ static void store_misplaced(struct store *s, const struct reply *r)
 /* False: it belongs with other stores than those that this process knows. */
 static bool take_site(struct store *s, struct span site)
 {
-    if (s->conf->redis.urls.n == 1)
+    if (s->conf->redis.n_stores == 1)
         return true;
     if (!*s->site->id)
         snprintf(s->site->id, sizeof(s->site->id), "%.*s", (int)site.len, (const char *)site.p);
     return span_is(site, s->site->id);
+}
+
+static void store_on_look(void *owner, const char *why)
+{
+    struct store *s = owner;
+
+    s->busy++;
+    s->looked = !why;
+    if (why)
+        hello_refused(s, why);
+    else
+        say_hello(s);
+    leave_callback(s);
+}
+
+/* Of a partition that may be half moved (cluster.h) nothing is said before all masters were asked: a change of server means
+ * that it may be, and is always answered by "greet"; and a daemon that begins knows nothing. True: they are. */
+static bool store_looks_first(struct store *s, struct span word)
+{
+    bool begins = s->alarms && s->generation == 0 && !s->looked;
+    bool doubt = begins || (span_is(word, "greet") ? !s->looked : redis_was_moving(s->redis));
+
+    if (!address_has_cluster(store_address(s)) || !(span_is(word, "greet") || span_is(word, "ok")) || !doubt)
+        return false;
+    redis_look(s->redis, store_on_look, s);
+    return true;
 }
 
 static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
@@ -461,6 +492,8 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     if (rc == REDIS_ERROR_REPLY && library_is_missing(reply_str(r)) && !s->loaded) {
         s->hello_missing = true;
         library_load(&s->library);
+    } else if (store_looks_first(s, word)) {
+        /* on with store_on_look() */
     } else if (span_is(word, "greet")) {
         say(s, "greet");
     } else if (span_is(word, "ok") && !take_site(s, reply_str(reply_at(r, 4)))) {
@@ -493,11 +526,11 @@ static void say(struct store *s, const char *script)
     char number[24], place[24], of[24];
     snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
     snprintf(place, sizeof(place), "%zu", s->nth + 1);
-    snprintf(of, sizeof(of), "%zu", s->conf->redis.urls.n);
+    snprintf(of, sizeof(of), "%zu", s->conf->redis.n_stores);
     struct span argv[] = {span_str("FCALL"),
                           span_str(library_function(script)),
                           span_str("1"),
-                          span_str(s->conf->redis.prefix),
+                          span_str(s->prefix),
                           span_str(first_of(s)->id),
                           span_str(number),
                           span_str(s->conf->migration.source ? s->conf->migration.source : ""),
@@ -569,17 +602,27 @@ static void greet(struct store *s)
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_lag, s);
 }
 
+/* The connection beside this one may have said nothing meanwhile. */
+static void store_share_doubt(struct store *s, const char *why)
+{
+    struct store *other = s->first ? s->first : s->beside;
+
+    if (other && redis_was_moving(s->redis) && !redis_was_moving(other->redis))
+        redis_doubt(other->redis, why);
+}
+
 static void on_redis(void *owner, bool up, const char *detail)
 {
     struct store *s = owner;
     timer_stop(s->again);
-    s->loaded = s->hello_missing = false;
+    s->loaded = s->hello_missing = s->looked = false;
     end_waiting(s, false);
     if (up) {
         greet(s);
         return;
     }
     LOG(WARN, "store_down", LOG_S("why", detail));
+    store_share_doubt(s, detail);
     free(s->foreign);
     s->foreign = NULL;
     s->busy++;
@@ -728,7 +771,7 @@ static void send_script(struct call *c)
     argv[0] = span_str("FCALL");
     argv[1] = span_str(library_function(c->script));
     argv[2] = span_str("1");
-    argv[3] = span_str(s->conf->redis.prefix);
+    argv[3] = span_str(s->prefix);
     argv[4] = span_str(first_of(s)->id);
     memcpy(argv + 5, c->args, c->n_args * sizeof(*argv));
     redis_command(s->redis, argv, n, 0, on_call, c);
@@ -831,6 +874,7 @@ struct store *store_new(struct loop *l, const struct conf *conf, size_t nth, str
     s->fn = fn;
     s->owner = owner;
     s->id = xstrdup("");
+    s->prefix = conf_store_prefix(&conf->redis, store_address(s));
     s->task.fn = on_task;
     TAILQ_INIT(&s->sent);
     TAILQ_INIT(&s->refused);

@@ -137,7 +137,7 @@ typedef void (*store_writes_fn)(void *owner, bool answered, const char *why);
 void store_try_write(struct store *s, store_writes_fn fn, void *owner);
 
 /* May this Redis forget a route that it was told? Looks at the append-only file, fsync, eviction, role and
- * replicas. With Sentinels a Redis may forget where it fsyncs only every second (a quick restart loses what
+ * replicas. With Sentinels, or in a cluster with replicas, a Redis may forget where it fsyncs only every second (a quick restart loses what
  * replicas have confirmed), and where it writes without a replica (a master that the Sentinels gave up goes
  * on writing then). */
 enum durability {

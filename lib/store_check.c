@@ -158,6 +158,12 @@ static bool has_sentinels(const struct check *c)
     return address_has_sentinels(store_address(c->s));
 }
 
+/* May another server become the master by itself? */
+static bool check_fails_over(const struct check *c)
+{
+    return has_sentinels(c) || (address_has_cluster(store_address(c->s)) && store_has_replicas(c->s));
+}
+
 static void check_fsync(struct check *c, const struct reply *r)
 {
     struct span fsync = reply_str(reply_get(r, "appendfsync"));
@@ -166,11 +172,14 @@ static void check_fsync(struct check *c, const struct reply *r)
              "CONFIG GET is not allowed: check appendfsync and min-replicas-to-write by hand");
     else if (span_is(fsync, "no"))
         find(c, DURABILITY_UNSAFE, "appendfsync is \"no\": a crash of the machine forgets routes");
-    else if (!span_is(fsync, "always") && has_sentinels(c))
+    else if (!span_is(fsync, "always") && check_fails_over(c))
         find(
             c, DURABILITY_UNSAFE,
-            "appendfsync is not \"always\": a master that restarts before the Sentinels notice forgets what its "
-            "replicas have confirmed");
+            has_sentinels(c)
+                ? "appendfsync is not \"always\": a master that restarts before the Sentinels notice forgets what its "
+                  "replicas have confirmed"
+                : "appendfsync is not \"always\": a node that restarts before the cluster notices forgets what its "
+                  "replicas have confirmed");
     else if (!span_is(fsync, "always"))
         find(c, DURABILITY_WARN,
              "appendfsync is not \"always\": a crash of the machine forgets the last second");
@@ -180,11 +189,25 @@ static void check_fsync(struct check *c, const struct reply *r)
 static void check_replicas(struct check *c, const struct reply *r)
 {
     bool alone = c->shown && reply_int(reply_get(r, "min-replicas-to-write")) < 1;
-    if (alone && has_sentinels(c))
+    if (alone && check_fails_over(c))
         find(c, DURABILITY_UNSAFE,
-             "min-replicas-to-write is 0: a master that the Sentinels gave up goes on writing routes");
+             has_sentinels(c)
+                 ? "min-replicas-to-write is 0: a master that the Sentinels gave up goes on writing routes"
+                 : "min-replicas-to-write is 0: a node that the cluster gave up goes on writing routes");
     else if (alone && c->replicas > 0)
         find(c, DURABILITY_WARN, "min-replicas-to-write is 0: a master that is cut off goes on alone");
+}
+
+static void check_coverage(struct check *c, const struct reply *r)
+{
+    if (!address_has_cluster(store_address(c->s)))
+        return;
+    if (!store_has_replicas(c->s))
+        find(c, DURABILITY_WARN,
+             "this node of the cluster has no replica: while it is away, so are its accounts");
+    if (span_is(reply_str(reply_get(r, "cluster-require-full-coverage")), "yes"))
+        find(c, DURABILITY_WARN,
+             "cluster-require-full-coverage is \"yes\": while one node is away, so are all accounts");
 }
 
 static const struct check_step {
@@ -194,6 +217,7 @@ static const struct check_step {
     {{"INFO"}, check_info},
     {{"CONFIG", "GET", "appendfsync"}, check_fsync},
     {{"CONFIG", "GET", "min-replicas-to-write"}, check_replicas},
+    {{"CONFIG", "GET", "cluster-require-full-coverage"}, check_coverage},
 };
 
 static void check_done(struct check *c, enum durability d)

@@ -41,7 +41,7 @@ size_t stores_place(struct span user, size_t n)
 
 bool stores_is_in(const struct store *s, const char *user)
 {
-    return stores_place(span_str(user), store_conf(s)->redis.urls.n) == store_nth(s);
+    return stores_place(span_str(user), store_conf(s)->redis.n_stores) == store_nth(s);
 }
 
 bool stores_are_up(const struct stores *s)
@@ -83,7 +83,7 @@ static void stores_on_state(void *owner, enum store_state state, const char *det
 struct stores *stores_new(struct loop *l, const struct conf *conf, uint64_t timeout_ms, stores_fn fn,
                           void *owner)
 {
-    size_t n = conf->redis.urls.n;
+    size_t n = conf->redis.n_stores;
     struct stores_all *a = xcalloc(1, sizeof(*a) + n * sizeof(a->ears[0]));
 
     a->fn = fn;

@@ -6,7 +6,8 @@
  * addresses, so that a store can move to another machine, and be restored there. The urls of the section redis are in
  * order, each store has on record which one it is (store.h), and where the two disagree nothing works on it. With
  * one more store, one account in so many has to go there, and no other moves; that is done by an export, `init` and a
- * restore, never by itself. */
+ * restore, never by itself. The partitions of a Redis Cluster are stores like others (cluster.h): one that moves to another
+ * node has a change of master, and no other has. */
 #ifndef IMAPFERRY_STORES_H
 #define IMAPFERRY_STORES_H
 

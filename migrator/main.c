@@ -168,7 +168,7 @@ static void migrator_make_branches(struct program *g)
     char token[INSTANCE_TOKEN];
 
     instance_token(token);
-    g->branches = xcalloc(g->conf->redis.urls.n, sizeof(*g->branches));
+    g->branches = xcalloc(g->conf->redis.n_stores, sizeof(*g->branches));
     g->stores = stores_new(g->m.loop, g->conf, STORE_TIMEOUT_MS, migrator_on_store, g);
     g->m.stores = g->stores;
     for (size_t i = 0; i < g->stores->n; i++) {

@@ -295,7 +295,7 @@ static void program_tell_stores(const struct program *g)
 {
     char number[24];
 
-    for (size_t i = 0; i < g->conf->redis.urls.n; i++) {
+    for (size_t i = 0; i < g->conf->redis.n_stores; i++) {
         bool up = true;
         for (size_t t = 0; t < g->n_workers; t++)
             up = up && proxy_has_store_at(g->workers[t].proxy, i);

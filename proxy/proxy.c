@@ -423,7 +423,7 @@ struct proxy *proxy_new(const struct proxy_share *share, proxy_news_fn fn, void 
     p->fn = fn;
     p->owner = owner;
     p->loop = loop_new();
-    p->n_branches = p->conf->redis.urls.n;
+    p->n_branches = p->conf->redis.n_stores;
     p->branches = xcalloc(p->n_branches, sizeof *p->branches);
     p->vault = vault_new();
     p->parting = parting_new(p->loop);

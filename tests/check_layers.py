@@ -18,7 +18,7 @@ LAYERS = [
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules", "account_names", "waves"]),
     ("io", ["loop", "signals", "watchdog", "keepalive", "stream", "tls", "tls_*", "deflate", "lookup", "dial", "reach", "http_*"]),
-    ("store", ["redis", "redis_*", "sentinel", "store", "store_*", "stores", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "tokens", "trial"]),
+    ("store", ["redis", "redis_*", "sentinel", "cluster", "cluster_*", "store", "store_*", "stores", "route", "route_*", "registry", "registry_*", "instance", "events", "jobs", "seal", "tokens", "trial"]),
     ("dialog", ["backend_login", "login_who", "login_dialog", "pop3_login", "health", "learner"]),
 ]
 RANK = {name: rank for rank, (name, _) in enumerate(LAYERS)}

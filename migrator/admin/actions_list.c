@@ -98,7 +98,7 @@ static void action_list_on_account(void *owner, const struct walk_account *a)
     json_object_set_new(o, "next_try", json_time(a->next_try_ms));
     if (w->run->action.whole)
         action_list_add_whole(o, a);
-    if (store_conf(w->run->store)->redis.urls.n > 1)
+    if (store_conf(w->run->store)->redis.n_stores > 1)
         json_object_set_new(o, "store", json_integer((json_int_t)store_nth(w->run->store) + 1));
     json_object_set_new(w->found, a->user, o);
 }

@@ -44,7 +44,7 @@ static void run_deliver(struct run *r, enum action_rc rc, const char *text)
 {
     if (r->user)
         json_object_set_new(r->data, "user", json_string(r->user));
-    if (r->user && store_conf(r->store)->redis.urls.n > 1)
+    if (r->user && store_conf(r->store)->redis.n_stores > 1)
         json_object_set_new(r->data, "store", json_integer((json_int_t)store_nth(r->store) + 1));
     if (r->note)
         json_object_set_new(r->data, "note", json_text(span_str(r->note)));

@@ -676,7 +676,7 @@ static bool ctl_can_work_on(const struct ctl *c, const struct store *s)
  * accounts of all. late: those that have told nothing by now are silent. */
 static void ctl_start_on_all(struct ctl *c, bool late)
 {
-    size_t good = 0, bad = 0, n = c->stores->n;
+    size_t n = c->stores->n, good = 0, bad = n;
     enum store_state state = STORE_UP;
 
     for (size_t i = 0; i < n; i++) {
@@ -684,7 +684,7 @@ static void ctl_start_on_all(struct ctl *c, bool late)
         if (store_state(s) == STORE_CONNECTING && !late)
             return;
         good += ctl_can_work_on(c, s);
-        bad = ctl_can_work_on(c, s) ? bad : i;
+        bad = ctl_can_work_on(c, s) || bad < n ? bad : i;
         state = store_state(s) == STORE_FOREIGN ? STORE_FOREIGN : state;
     }
     if (good < n && (good == 0 || ctl_makes_stores(c) || c->args.all)) {
@@ -729,7 +729,7 @@ static void ctl_on_store(void *owner, size_t place, enum store_state state, cons
 static size_t ctl_place(const struct ctl *c)
 {
     const char *login = c->args.action.login, *why;
-    size_t n = c->conf->redis.urls.n;
+    size_t n = c->conf->redis.n_stores;
 
     if (n == 1)
         return 0;

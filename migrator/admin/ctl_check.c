@@ -46,7 +46,7 @@ static json_t *line_of_fault(const char *fault)
 static void ctl_check_go_on(struct checking *g)
 {
     check_free(&g->check);
-    if (g->request.login || ++g->request.store >= g->request.conf->redis.urls.n) {
+    if (g->request.login || ++g->request.store >= g->request.conf->redis.n_stores) {
         loop_stop(g->loop);
         return;
     }

@@ -9,29 +9,8 @@ from harness import net, redisd
 from harness.api import Api
 from harness.ferry import backend
 from harness.monitor import LISTEN, metrics
-from harness.scene import assert_equal, connect, fill, new_user, small
-
-MASK = (1 << 64) - 1
-
-
-def place(user, n=2):
-    """lib/stores.h, written a second time."""
-    h = 0xcbf29ce484222325
-    for byte in user.encode():
-        h = ((h ^ byte) * 0x100000001b3) & MASK
-
-    def mix(x):
-        x = ((x ^ (x >> 30)) * 0xbf58476d1ce4e5b9) & MASK
-        x = ((x ^ (x >> 27)) * 0x94d049bb133111eb) & MASK
-        return x ^ (x >> 31)
-    return max(range(n), key=lambda i: mix((h + (i + 1) * 0x9e3779b97f4a7c15) & MASK))
-
-
-def user_in(which):
-    while True:
-        user = new_user()
-        if place(user) == which:
-            return user
+from harness.scene import assert_equal, connect, fill, small
+from harness.stores import place, user_in
 
 
 @pytest.fixture

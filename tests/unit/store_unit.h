@@ -124,7 +124,7 @@ static inline void unit_store_make(struct unit_store *u)
         (char *)(uintptr_t) "";
     u->address = (struct address){.scheme = ADDRESS_REDIS_UNIX, .path = u->redis.socket};
     u->conf.redis.addresses = &u->address;
-    u->conf.redis.urls.n = 1;
+    u->conf.redis.n_stores = 1;
     u->conf.migration.source = (char *)(uintptr_t) "old";
     u->conf.migration.target = (char *)(uintptr_t) "new";
     u->conf.proxy.lease_long_ms = 60000;

@@ -247,6 +247,52 @@ static void test_sentinel(void **state)
     refused("sentinel://h/m?sentinel_auth=:", "empty password");
 }
 
+static void clustered(const char *text, size_t n, const char *last, uint16_t port, uint32_t partitions,
+                      const char *password, const char *shown)
+{
+    struct address a;
+    char *error = NULL;
+
+    if (!address_parse(text, &a, &error))
+        fail_msg("%s: %s", text, error);
+    assert_true(address_has_cluster(&a) && !address_has_sentinels(&a));
+    assert_int_equal(address_has_tls(&a), a.scheme == ADDRESS_CLUSTERS);
+    assert_null(a.host);
+    assert_int_equal(a.n_hosts, n);
+    assert_string_equal(a.hosts[n - 1].host, last);
+    assert_int_equal(a.hosts[n - 1].port, port);
+    assert_int_equal(a.partitions, partitions);
+    assert_true(!password == !a.password && (!password || !strcmp(password, a.password)));
+    char *back = address_text(&a);
+    assert_string_equal(back, shown);
+    free(back);
+    a.partition = 7;
+    back = address_text(&a);
+    assert_int_equal(strlen(back), strlen(shown) + 5);
+    assert_string_equal(back + strlen(shown), " {07}");
+    free(back);
+    address_free(&a);
+}
+
+static void test_cluster(void **state)
+{
+    (void)state;
+    clustered("cluster://h?partitions=32", 1, "h", 6379, 32, NULL, "cluster://h:6379?partitions=32");
+    clustered("cluster://h1:1,[::1],h3:3?partitions=1", 3, "h3", 3, 1, NULL,
+              "cluster://h1:1,[::1]:6379,h3:3?partitions=1");
+    clustered("clusters://ann:a?b@h1,h2?partitions=64", 2, "h2", 6379, 64, "a?b",
+              "clusters://h1:6379,h2:6379?partitions=64");
+    refused("cluster://h", "does not end with \"?partitions=\"; expected cluster://");
+    refused("cluster://h?partition=3", "does not end with \"?partitions=\"");
+    refused("clusters://h?partitions=", "no number of partitions from 1 to 64");
+    refused("cluster://h?partitions=0", "no number of partitions from 1 to 64");
+    refused("cluster://h?partitions=65", "no number of partitions from 1 to 64");
+    refused("cluster://h?partitions=3x", "no number of partitions from 1 to 64");
+    refused("cluster://h/0?partitions=3", "something between the hosts and");
+    refused("cluster://?partitions=3", "no valid host");
+    refused("cluster://h,?partitions=3", "no valid host");
+}
+
 /* A message never shows the password, wherever the address is wrong. */
 static void test_no_password_in_errors(void **state)
 {
@@ -303,7 +349,8 @@ int main(void)
         cmocka_unit_test(test_proxy_protocol), cmocka_unit_test(test_refused),
         cmocka_unit_test(test_long),           cmocka_unit_test(test_redis),
         cmocka_unit_test(test_redis_refused),  cmocka_unit_test(test_no_password_in_errors),
-        cmocka_unit_test(test_sentinel),       cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_sentinel),       cmocka_unit_test(test_cluster),
+        cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests_name("address", tests, NULL, NULL);
 }

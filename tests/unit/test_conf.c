@@ -452,6 +452,9 @@ static void test_addresses(void **state)
     refused("redis {\n url = \"imaps://x\" }\n" REST, 2, "is not an address of a Redis; expected redis://");
     refused("redis {\n url = \"sentinel://a\" }\n" REST, 2, "no name of a master");
     refused("redis {\n url = \"redis://h:0\" }\n" REST, 2, "port 0");
+    refused("redis {\n url = \"cluster://h\" }\n" REST, 2, "expected cluster://");
+    refused("redis {\n url = \"cluster://h:1,i:0?partitions=3\" }\n" REST, 2, "port 0");
+    refused("redis {\n url = {\"redis://h\",\n \"cluster://h?partitions=3\"} }\n" REST, 3, "is the only url");
     refused("redis {\n prefix = \"\" }\n" REST, 2, "is not 1 to 64");
     refused("redis {\n prefix = \"a:\" }\n" REST, 2, "is not 1 to 64");
     refused("redis {\n prefix = \"a*\" }\n" REST, 2, "is not 1 to 64");

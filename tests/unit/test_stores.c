@@ -89,7 +89,7 @@ static void connect_two(struct two *t, size_t n)
 {
     memset(t->state, 0, sizeof(t->state));
     t->u.conf.redis.addresses = t->addresses;
-    t->u.conf.redis.urls.n = n;
+    t->u.conf.redis.n_stores = n;
     t->stores = stores_new(t->u.loop, &t->u.conf, 2000, on_state_of, t);
 }
 

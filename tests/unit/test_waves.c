@@ -166,9 +166,9 @@ static void test_at_login(void **state)
     (void)state;
     setenv("TZ", "UTC", 1);
     tzset();
-    c.redis.urls.n = 2;
+    c.redis.n_stores = 2;
     at_login(&c, "ann@x.example", true, "pilot 7 3 0"); /* of the 5 of all stores */
-    c.redis.urls.n = 1;
+    c.redis.n_stores = 1;
     for (int manual = 0; manual < 2; manual++) {
         c.migration.trigger = manual ? TRIGGER_MANUAL : TRIGGER_LOGIN;
         at_login(&c, "ann@x.example", true, "pilot 7 5 0");

@@ -1,0 +1,80 @@
+/* cluster: what a store needs to know of a Redis Cluster. Its partitions (options.h: cluster://) are complete stores,
+ * each under a prefix with a hash tag, "imapferry{07}", so that all its keys are in one of the cluster's 16384 slots,
+ * and with one node. A script names that prefix as its only key. Nothing is ever stored under the bare prefix, and that
+ * is what makes a move of the slot safe:
+ *
+ *   slot of the partition          what the node says            what comes of it
+ *   -----------------------------+-----------------------------+------------------------------------------------------
+ *   is here                        the answer
+ *   is elsewhere                   MOVED slot host:port          the connection goes there: a change of master (store.h)
+ *   is on its way, key by key      ASK, since there is no such   not followed: half of what a script would look for is
+ *                                  key here; TRYAGAIN            at the other node, and a record that is missing means
+ *                                                                "still on the old server". Nothing was executed; the
+ *                                                                partition is out of reach until its slot has arrived
+ *   has no node                    CLUSTERDOWN                   out of reach
+ *
+ * A node forgets that it was giving a slot away when its replica takes over, or when it is told to (SETSLOT STABLE).
+ * It would serve what is left. So behind a change of master, and behind an ASK, all other masters are asked whether
+ * they have keys of that slot (cluster_look()); where one has, the partition stays out of reach until they are
+ * together. */
+#ifndef IMAPFERRY_CLUSTER_H
+#define IMAPFERRY_CLUSTER_H
+
+#include "loop.h"
+#include "options.h"
+#include "tls.h"
+
+/* ---- what nodes say; pure ---- */
+
+/* The slot of a key: of what stands between the first "{" and the next "}", where that is something; else of all of it. */
+uint32_t cluster_slot(struct span key);
+
+enum cluster_word { CLUSTER_OTHER, CLUSTER_MOVED, CLUSTER_ASK, CLUSTER_TRYAGAIN, CLUSTER_DOWN };
+struct cluster_place {
+    uint32_t slot;
+    struct span host; /* empty: that of the node that said it */
+    uint16_t port;
+};
+/* What an error of a node is about. CLUSTER_OTHER: another thing, or a MOVED or ASK that names no place. *_r is written
+ * for these two alone, and borrows from the error. */
+enum cluster_word cluster_word(struct span error, struct cluster_place *_r);
+
+struct cluster_node {
+    struct span id, host /* the host name where the node announces one; may be empty */, address,
+        of /* the id of its master */;
+    uint16_t port;
+    bool myself, master, failed /* by the cluster's majority, or it has no address */;
+};
+/* The next line of CLUSTER NODES, eaten from *text; borrowed from it. False: there is none, or it is none. */
+bool cluster_next_node(struct span *text, struct cluster_node *_r);
+enum { CLUSTER_NODES_MAX = 1000, CLUSTER_NODES_BYTES = 4 << 20 }; /* what is more is not believed */
+
+/* One node of the cluster that address names, as a Redis by itself, with the same credentials; for address_free(). */
+struct address cluster_node_address(const struct address *address, struct span host, uint16_t port);
+
+/* ---- where is it? ---- */
+
+struct cluster_question;
+/* As sentinel_fn: which node has the partition, and how many replicas of it live; NULL: no node says so, and detail
+ * is what the last one did. */
+typedef void (*cluster_fn)(void *owner, const struct address_host *node, size_t replicas, const char *detail);
+/* address: of the partition. The hosts that it names are asked one after another, each with an equal share of the time,
+ * beginning with *first, which becomes the one that answered. Arguments, and when fn is called: as sentinel_ask(). */
+struct cluster_question *cluster_ask(struct loop *l, const struct conf_redis *conf,
+                                     const struct address *address, struct tls_policy *policy, size_t *first,
+                                     uint64_t timeout_ms, cluster_fn fn, void *owner);
+void cluster_cancel(struct cluster_question **q); /* as sentinel_cancel() */
+
+/* ---- is all of it there? ---- */
+
+struct cluster_look;
+/* why: NULL where no other master has a key of the slot; else where there are some, or which master did not answer. */
+typedef void (*cluster_look_fn)(void *owner, const char *why);
+/* nodes: CLUSTER NODES of the node that has the partition; borrowed for the call. All other masters that have not failed
+ * are asked at once. fn is never called before this has returned. */
+struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
+                                  const struct address *address, struct tls_policy *policy, struct span nodes,
+                                  uint64_t timeout_ms, cluster_look_fn fn, void *owner);
+void cluster_look_cancel(struct cluster_look **k);
+
+#endif
