@@ -39,7 +39,8 @@ void view_spelling_free(struct view_spelling *s)
     free(s->client_prefix);
     free(s->backend_prefix);
     free(s->avoid);
-    *s = (struct view_spelling){0};
+    view_spaces_free(&s->spaces);
+    *s = (struct view_spelling){.spaces.inbox_by_user = VIEW_SIDES};
 }
 
 static bool spelling_is_plain(uint8_t c)
@@ -69,6 +70,7 @@ void view_spelling_encode(struct buf *out, const struct view_spelling *s)
     spelling_write(out, span_str(s->backend_prefix));
     buf_add_str(out, " avoid=");
     spelling_write(out, span_str(s->avoid));
+    view_spaces_encode(out, &s->spaces);
 }
 
 /* Eats `before`, and then the encoded text up to one of the bytes that are never plain; owned. NULL: it is
@@ -124,12 +126,12 @@ static bool spelling_is_good(const struct view_spelling *s)
 
 bool view_spelling_decode(struct span text, struct view_spelling *_r)
 {
-    struct view_spelling s = {0};
+    struct view_spelling s = {.spaces.inbox_by_user = VIEW_SIDES};
     bool ok = spelling_take_separator(&text, "1 client=", &s.client_separator) &&
               (s.client_prefix = spelling_take(&text, ",")) &&
               spelling_take_separator(&text, " backend=", &s.backend_separator) &&
               (s.backend_prefix = spelling_take(&text, ",")) && (s.avoid = spelling_take(&text, " avoid=")) &&
-              text.len == 0 && spelling_is_good(&s);
+              view_spaces_decode(text, &s.spaces) && spelling_is_good(&s);
 
     if (ok)
         *_r = s;
@@ -145,6 +147,7 @@ struct view *view_new(const struct view_renames *renames)
     struct view *v = xcalloc(1, sizeof *v);
 
     v->refs = 1;
+    v->spelling.spaces.inbox_by_user = VIEW_SIDES;
     v->renames = renames;
     v->index = xcalloc(1, sizeof *v->index);
     return v;
@@ -352,7 +355,17 @@ static bool spelled_alike(const struct view *v)
     const struct view_spelling *s = &v->spelling;
 
     return !v->spelled || (s->client_separator == s->backend_separator && !*s->avoid &&
-                           strcmp(s->client_prefix, s->backend_prefix) == 0);
+                           strcmp(s->client_prefix, s->backend_prefix) == 0 && view_spaces_alike(&s->spaces));
+}
+
+bool view_namespaces_alike(const struct view *v)
+{
+    return spelled_alike(v);
+}
+
+const struct view_spaces *view_spaces_of(const struct view *v)
+{
+    return &v->spelling.spaces;
 }
 
 bool view_names_alike(const struct view *v)
@@ -369,6 +382,38 @@ bool view_names_alike(const struct view *v)
     return alike;
 }
 
+static enum view_space_name spell_elsewhere(const struct view *v, int from, struct span name, struct buf *out)
+{
+    struct view_side sides[] = {client_side(&v->spelling), backend_side(&v->spelling)};
+
+    return view_spaces_name(&v->spelling.spaces, sides, from, name, out);
+}
+
+bool view_is_elsewhere(const struct view *v, struct span client)
+{
+    struct buf name = {0};
+    bool is = spell_elsewhere(v, VIEW_CLIENT, client, &name) != VIEW_SPACE_OWN;
+
+    buf_free(&name);
+    return is;
+}
+
+/* A mailbox of one's own whose name is that of another's on the other side has none there. */
+static bool spell_own(const struct view *v, const struct view_names *names, int from, struct span name,
+                      struct buf *out)
+{
+    struct buf own = {0}, other = {0};
+    bool ok =
+        from == VIEW_CLIENT ? view_name_to_target(names, name, &own) : view_name_to_source(names, name, &own);
+
+    ok = ok && spell_elsewhere(v, !from, buf_span(&own), &other) == VIEW_SPACE_OWN;
+    if (ok)
+        buf_add_span(out, buf_span(&own));
+    buf_free(&own);
+    buf_free(&other);
+    return ok;
+}
+
 /* By the spelling of both servers and the site's rules alone, without records. */
 static bool spell_one_way(const struct view *v, struct span name, bool to_backend, struct buf *out)
 {
@@ -380,9 +425,13 @@ static bool spell_one_way(const struct view *v, struct span name, bool to_backen
         buf_add_span(out, view_name_is_inbox(name) ? span_str("INBOX") : name);
         return true;
     }
+    int from = to_backend ? VIEW_CLIENT : VIEW_BACKEND;
+    enum view_space_name elsewhere = spell_elsewhere(v, from, name, out);
+    if (elsewhere != VIEW_SPACE_OWN)
+        return elsewhere == VIEW_SPACE_NAMED;
     names.source = client_side(&v->spelling);
     names.target = backend_side(&v->spelling);
-    return to_backend ? view_name_to_target(&names, name, out) : view_name_to_source(&names, name, out);
+    return spell_own(v, &names, from, name, out);
 }
 
 /* The same, where it leads back: a rule may have taken the name for another mailbox. */

@@ -11,8 +11,8 @@
 #ifndef IMAPFERRY_VIEW_H
 #define IMAPFERRY_VIEW_H
 
-#include "view_name.h"
 #include "view_record.h"
+#include "view_spaces.h"
 
 struct view; /* opaque */
 
@@ -21,10 +21,11 @@ struct view_spelling {
     char client_separator, backend_separator; /* 0: the server has no hierarchy */
     char *client_prefix, *backend_prefix;     /* of the personal namespace, with the separator; "" = none */
     char *avoid;                              /* further bytes that the backend takes in no name */
+    struct view_spaces spaces;                /* others' mailboxes, of who is shown any */
 };
 void view_spelling_free(struct view_spelling *s);
 /* One line of printable ASCII, "1 client=.,INBOX. backend=/, avoid=": a separator and a prefix a side, percent-
- * encoded as names in records are, "," too. One spelling has one text. */
+ * encoded as names in records are, "," too; behind that the spaces, if there are any (view_spaces.h). One spelling has one text. */
 void view_spelling_encode(struct buf *out, const struct view_spelling *s);
 /* False where the text is not what view_spelling_encode() writes, or one of the sides can't be mapped
  * (view_side_fault()). */
@@ -63,6 +64,11 @@ bool view_client_name(const struct view *v, struct span backend, struct buf *out
 char view_client_separator(const struct view *v);
 char view_backend_separator(const struct view *v);
 const char *view_client_prefix(const struct view *v);
+/* Are the namespaces spelled alike on both sides? Then the backend's word for them is the client's. */
+bool view_namespaces_alike(const struct view *v);
+const struct view_spaces *view_spaces_of(const struct view *v);
+/* Is it in a namespace that is not the client's own? */
+bool view_is_elsewhere(const struct view *v, struct span client);
 /* The record under the client's name; NULL where there is none; borrowed. */
 const struct view_record *view_record_of(const struct view *v, struct span client);
 

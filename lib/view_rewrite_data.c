@@ -145,21 +145,37 @@ static enum view_gives named_collected(struct view_rewrite *w, const struct imap
     return shown ? VIEW_LINES : VIEW_NOTHING;
 }
 
-/* Only the personal namespace: no other is on both servers. */
+static void write_namespace(struct imap_writer *line, const char *prefix, char separator)
+{
+    char text[] = {separator, '\0'};
+
+    if (!prefix) {
+        buf_add_str(&line->out, " NIL");
+        return;
+    }
+    buf_add_str(&line->out, " ((");
+    imap_write_quoted(line, span_str(prefix));
+    buf_add_str(&line->out, " ");
+    if (separator)
+        imap_write_quoted(line, span_str(text));
+    else
+        buf_add_str(&line->out, "NIL");
+    buf_add_str(&line->out, "))");
+}
+
+/* Those that are on both servers. */
 static enum view_gives data_namespace(struct view_rewrite *w, struct buf *out)
 {
+    const struct view_spaces *spaces = view_spaces_of(w->view);
+    char separator = view_client_separator(w->view);
     struct imap_writer line;
-    char separator[] = {view_client_separator(w->view), '\0'};
 
     imap_writer_init(&line, LITERALS_SYNC);
-    buf_add_str(&line.out, "* NAMESPACE ((");
-    imap_write_quoted(&line, span_str(view_client_prefix(w->view)));
-    buf_add_str(&line.out, " ");
-    if (separator[0])
-        imap_write_quoted(&line, span_str(separator));
-    else
-        buf_add_str(&line.out, "NIL");
-    buf_add_str(&line.out, ")) NIL NIL\r\n");
+    buf_add_str(&line.out, "* NAMESPACE");
+    write_namespace(&line, view_client_prefix(w->view), separator);
+    write_namespace(&line, spaces->users[VIEW_CLIENT], separator);
+    write_namespace(&line, spaces->shared[VIEW_CLIENT], separator);
+    buf_add_str(&line.out, "\r\n");
     buf_add_span(out, buf_span(&line.out));
     imap_writer_wipe(&line);
     return VIEW_LINES;
@@ -324,8 +340,8 @@ static enum view_gives data_first(struct view_rewrite *w, const struct imap_resp
     case DATA_LIST:
         return view_names_alike(w->view) ? VIEW_SAME : VIEW_COLLECT;
     case DATA_NAMESPACE:
-        if (!view_client_separator(w->view) && !view_backend_separator(w->view))
-            return VIEW_SAME; /* nobody knows how names are spelled: alike */
+        if (view_namespaces_alike(w->view))
+            return VIEW_SAME; /* also where nobody knows how names are spelled */
         return literal ? VIEW_COLLECT : data_namespace(w, out);
     case DATA_NAMED:
         return view_names_alike(w->view) ? VIEW_SAME : data_named(w, resp, part, literal, out, wrong);

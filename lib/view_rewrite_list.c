@@ -616,7 +616,10 @@ static void write_line(struct buf *out, bool lsub, const struct list_row *row, c
 /* What the backend says of children, where it can be said of the client's hierarchy too. */
 static const char *said_children(const struct view *v, const struct list_row *row)
 {
-    if (view_name_is_inbox(span_str(row->name)) || !view_is_regular(v))
+    /* A user whose INBOX has that name has other mailboxes beside it on the other server. */
+    bool user = view_spaces_of(v)->inbox_by_user != VIEW_SIDES && view_is_elsewhere(v, span_str(row->name));
+
+    if (view_name_is_inbox(span_str(row->name)) || user || !view_is_regular(v))
         return "";
     if (row->flags & ROW_NO_INFERIORS)
         return "\\NoInferiors";

@@ -61,6 +61,17 @@ static void set_name(char **name, const char *to)
 
 /* ---- how records are seen ---- */
 
+static void see_spaces(struct view_spaces *s)
+{
+    if (s->users[VIEW_CLIENT])
+        set_name(&s->users[VIEW_BACKEND], s->users[VIEW_CLIENT]);
+    if (s->shared[VIEW_CLIENT])
+        set_name(&s->shared[VIEW_BACKEND], s->shared[VIEW_CLIENT]);
+    free(s->domain);
+    s->domain = NULL;
+    s->inbox_by_user = VIEW_SIDES;
+}
+
 static bool take_spelling(struct view *view, struct span text)
 {
     struct view_spelling s;
@@ -70,6 +81,7 @@ static bool take_spelling(struct view *view, struct span text)
     s.backend_separator = s.client_separator;
     set_name(&s.backend_prefix, s.client_prefix);
     set_name(&s.avoid, "");
+    see_spaces(&s.spaces);
     view_spelling_encode(&own, &s);
     bool good = view_take(view, span_of(NULL, 0), buf_span(&own));
     buf_free(&own);

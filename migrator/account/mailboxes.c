@@ -82,6 +82,8 @@ void mailboxes_free(struct mailboxes **mp)
         free(m->items[i].name);
     free(m->items);
     free(m->prefix);
+    free(m->users);
+    free(m->shared);
     for (size_t i = 0; i < m->n_elsewhere; i++) {
         free(m->elsewhere[i].name);
         free(m->elsewhere[i].owner);
@@ -754,6 +756,22 @@ static enum imapc_taken on_root_data(void *owner, const struct imap_resp *resp, 
     return IMAPC_TAKEN;
 }
 
+/* The prefix of the only one of its kind; NULL: there is none, or it is not to be told from other names. */
+static char *only_space(const struct mailboxes_read *r, bool of_users)
+{
+    const struct space *only = NULL;
+
+    for (size_t i = 0; i < r->n_spaces; i++) {
+        if (r->spaces[i].personal || r->spaces[i].of_users != of_users)
+            continue;
+        if (only)
+            return NULL;
+        only = &r->spaces[i];
+    }
+    bool fit = only && *only->prefix && only->separator == r->m->separator;
+    return fit ? xstrdup(only->prefix) : NULL;
+}
+
 static void on_spaces_end(void *owner, const struct imapc_end *end)
 {
     struct mailboxes_read *r = owner;
@@ -772,6 +790,9 @@ static void on_spaces_end(void *owner, const struct imapc_end *end)
     r->no_spaces = !imap_caps_has(imapc_caps(r->c), CAP_NAMESPACE);
     r->m->prefix = xstrdup(r->spaces[i].prefix);
     r->m->separator = r->spaces[i].separator;
+    r->m->users = only_space(r, true);
+    r->m->shared = only_space(r, false);
+    r->m->inbox_by_user = imap_caps_has(imapc_caps(r->c), CAP_X_REPLICATION); /* a Cyrus */
     r->spaces_known = true;
 }
 

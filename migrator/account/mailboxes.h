@@ -63,6 +63,10 @@ struct mailboxes {
     size_t n;
     struct oddities odd, disagreeing;
     bool subscriptions_untold;
+    /* Prefixes of the namespaces of other users and of nobody, where there is one of the kind, it has the account's separator,
+     * and its prefix is not empty; NULL; owned */
+    char *users, *shared;
+    bool inbox_by_user; /* another user's INBOX is called by the user alone (view_spaces.h) */
     struct mailbox_elsewhere *elsewhere; /* left out; owned */
     size_t n_elsewhere;
 };

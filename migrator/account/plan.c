@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "lib/xalloc.h"
 
@@ -27,6 +28,61 @@ struct view_names plan_view_names(const struct plan_request *r)
     return (struct view_names){.source = {.separator = first->separator, .prefix = first->prefix},
                                .target = {.separator = second->separator, .prefix = second->prefix},
                                .renames = r->rules ? r->rules->renames : NULL};
+}
+
+static bool shows_any(const struct mailboxes *m, bool of_users)
+{
+    for (size_t i = 0; i < m->n_elsewhere; i++)
+        if ((m->elsewhere[i].owner != NULL) == of_users)
+            return true;
+    return false;
+}
+
+/* Does the server leave the domain out of the names of users? 1: yes; 0: no; -1: nobody knows. */
+static int leaves_domain_out(const struct mailboxes *m, const char *domain)
+{
+    for (size_t i = 0; i < m->n_elsewhere; i++) {
+        const char *at = m->elsewhere[i].owner ? strchr(m->elsewhere[i].owner, '@') : NULL;
+        if (at && !strcasecmp(at + 1, domain))
+            return 0;
+        if (m->elsewhere[i].owner && !at)
+            return 1;
+    }
+    return m->inbox_by_user ? 1 : -1; /* a Cyrus does */
+}
+
+static void plan_find_domain(const struct mailboxes *const sides[VIEW_SIDES], const char *login,
+                             struct view_spaces *out)
+{
+    const char *at = strchr(login, '@');
+    int left[VIEW_SIDES];
+
+    for (int side = 0; at && side < VIEW_SIDES; side++)
+        left[side] = leaves_domain_out(sides[side], at + 1);
+    if (!at || left[VIEW_CLIENT] < 0 || left[VIEW_BACKEND] < 0 || left[VIEW_CLIENT] == left[VIEW_BACKEND])
+        return;
+    out->domain = xstrdup(at + 1);
+    out->without_domain = left[VIEW_CLIENT] ? VIEW_CLIENT : VIEW_BACKEND;
+}
+
+void plan_view_spaces(const struct plan_request *r, const char *login, struct view_spaces *out)
+{
+    const struct mailboxes *const sides[] = {r->back ? r->target : r->source,
+                                             r->back ? r->source : r->target};
+    const struct mailboxes *client = sides[VIEW_CLIENT], *backend = sides[VIEW_BACKEND];
+
+    *out = (struct view_spaces){.inbox_by_user = VIEW_SIDES};
+    if (client->users && backend->users && shows_any(r->source, true)) {
+        out->users[VIEW_CLIENT] = xstrdup(client->users);
+        out->users[VIEW_BACKEND] = xstrdup(backend->users);
+        if (client->inbox_by_user != backend->inbox_by_user)
+            out->inbox_by_user = client->inbox_by_user ? VIEW_CLIENT : VIEW_BACKEND;
+        plan_find_domain(sides, login, out);
+    }
+    if (client->shared && backend->shared && shows_any(r->source, false)) {
+        out->shared[VIEW_CLIENT] = xstrdup(client->shared);
+        out->shared[VIEW_BACKEND] = xstrdup(backend->shared);
+    }
 }
 
 /* A mailbox whose own separator is another one than that of the account has its levels by that. Without one,

@@ -24,7 +24,7 @@
 #define IMAPFERRY_PLAN_H
 
 #include "lib/migration_rules.h"
-#include "lib/view_name.h"
+#include "lib/view_spaces.h"
 
 #include "mailboxes.h"
 #include "migrator/found/finding.h"
@@ -70,6 +70,9 @@ struct plan *plan_make(const struct plan_request *request);
 void plan_free(struct plan **p);
 /* How names map between the two lists; strings are borrowed from them. */
 struct view_names plan_view_names(const struct plan_request *request);
+/* How others' mailboxes are called on both servers; nothing where the account is shown none. login: the account's, whose domain
+ * servers leave out. To free by view_spaces_free(). */
+void plan_view_spaces(const struct plan_request *request, const char *login, struct view_spaces *out);
 /* A mailbox name for people: UTF-8 where it is valid modified UTF-7, on one line, in quotes. Appends. */
 void plan_show_name(struct buf *out, const char *name);
 

@@ -923,13 +923,14 @@ static void spell_known(struct records *r, const struct view_names *names)
     buf_free(&name);
 }
 
-void records_spell(struct records *r, const struct view_names *names)
+void records_spell(struct records *r, const struct view_names *names, const struct view_spaces *spaces)
 {
     struct view_spelling s = {.client_separator = names->source.separator,
                               .backend_separator = names->target.separator,
                               .client_prefix = (char *)names->source.prefix,
                               .backend_prefix = (char *)names->target.prefix,
-                              .avoid = (char *)(names->target.avoid ? names->target.avoid : "")};
+                              .avoid = (char *)(names->target.avoid ? names->target.avoid : ""),
+                              .spaces = *spaces};
     struct buf text = {0};
 
     view_spelling_encode(&text, &s);

@@ -7,8 +7,8 @@
 
 #include <uthash.h>
 
-#include "lib/view_name.h"
 #include "lib/view_record.h"
+#include "lib/view_spaces.h"
 
 #include "mailboxes.h"
 #include "migrator/mailbox/copy.h"
@@ -141,8 +141,8 @@ void record_fold(struct record *record, const struct copy_result *last, const st
  * with UIDs that differ. NULL: all right. To free. record_fold() makes T3 of it then. */
 char *record_uid_clash(const struct record *record, const struct copy_result *last, bool back);
 
-/* How both servers spell names, for records_write(). Copied. */
-void records_spell(struct records *r, const struct view_names *names);
+/* How both servers spell names, and call the mailboxes of others, for records_write(). Copied. */
+void records_spell(struct records *r, const struct view_names *names, const struct view_spaces *spaces);
 /* Are they in the store, or will be? */
 bool records_are_spelled(const struct records *r);
 /* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all rows. "1=:" where proxies have

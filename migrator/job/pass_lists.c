@@ -74,7 +74,10 @@ static void pass_lists_make_plan(struct pass *p)
     }
     if (pass_is_last(p) || !records_are_spelled(m->records)) { /* a flip by force needs it too */
         const struct view_names names = plan_view_names(&request);
-        records_spell(m->records, &names);
+        struct view_spaces spaces;
+        plan_view_spaces(&request, m->login, &spaces);
+        records_spell(m->records, &names, &spaces);
+        view_spaces_free(&spaces);
     }
     if (p->rounds < ROUNDS && renames_are_needed(m->records, p->plan, source, target)) {
         pass_enter(p, RENAMES);

@@ -67,9 +67,14 @@ static void no_name(bool found, struct buf *out)
 
 static void test_spelling_has_one_text(void **state)
 {
-    static const char *const good[] = {SPELLING,
-                                       "1 client=, backend=, avoid=", "1 client=., backend=., avoid=",
-                                       "1 client=/,a%20b%2Cc/ backend=., avoid=~"};
+    static const char *const good[] = {
+        SPELLING,
+        "1 client=, backend=, avoid=",
+        "1 client=., backend=., avoid=",
+        "1 client=/,a%20b%2Cc/ backend=., avoid=~",
+        "1 client=/, backend=/, avoid= users=u/,Other%20Users/,,",
+        "1 client=/, backend=., avoid=~ users=u/,v.,cexample.org,b shared=s/,t.",
+        "1 client=/, backend=/, avoid= shared=s/,t/"};
     static const char *const bad[] = {"",
                                       "1",
                                       "1 client=,, backend=, avoid=",
@@ -82,7 +87,14 @@ static void test_spelling_has_one_text(void **state)
                                       "1 client=., backend=., avoid=%41",
                                       "1 client=., backend=., avoid=%00",
                                       "1 client=., backend=.,\x80 avoid=",
-                                      "2 client=., backend=., avoid="};
+                                      "2 client=., backend=., avoid=",
+                                      "1 client=/, backend=/, avoid= users=u/,v/",
+                                      "1 client=/, backend=/, avoid= users=,v/,,",
+                                      "1 client=/, backend=/, avoid= users=u/,v/,,x",
+                                      "1 client=/, backend=/, avoid= users=u/,v/,b,",
+                                      "1 client=/, backend=/, avoid= users=u/,v/,, ",
+                                      "1 client=/, backend=/, avoid= shared=s/,t/ users=u/,v/,,",
+                                      "1 client=/, backend=/, avoid= shared=s/"};
     (void)state;
     for (size_t i = 0; i < COUNTOF(good); i++) {
         struct view_spelling s;
@@ -97,6 +109,42 @@ static void test_spelling_has_one_text(void **state)
         struct view_spelling s;
         assert_false(view_spelling_decode(span_str(bad[i]), &s));
     }
+}
+
+/* view_spaces.h */
+static void test_names_of_others(void **state)
+{
+    struct view *v = view_of("1 client=/, backend=/, avoid= users=shared/,Other%20Users/,bexample.org,b "
+                             "shared=Public/,Shared%20Folders/",
+                             NULL);
+    struct buf out = {0};
+    (void)state;
+    assert_false(view_names_alike(v));
+    assert_true(view_is_regular(v));
+    same_name(v, "INBOX", "INBOX");
+    same_name(v, "Work", "Work");
+    same_name(v, "shared", "Other Users");
+    same_name(v, "shared/ann.b@example.org/Work/x", "Other Users/ann.b/Work/x");
+    same_name(v, "shared/ann@example.org/INBOX", "Other Users/ann");
+    same_name(v, "shared/ann@other.org/INBOX", "Other Users/ann@other.org");
+    same_name(v, "Public/news", "Shared Folders/news");
+    same_name(v, "Public", "Shared Folders");
+    no_name(view_backend_name(v, span_str("shared/ann@example.org/"), &out), &out);
+    no_name(view_backend_name(v, span_str("Other Users/ann"), &out), &out);
+    no_name(view_client_name(v, span_str("shared/x"), &out), &out);
+    no_name(view_client_name(v, span_str("Other Users/ann/INBOX"), &out), &out);
+    assert_true(view_is_elsewhere(v, span_str("shared/ann@example.org/Work")));
+    assert_false(view_is_elsewhere(v, span_str("sharedx")));
+    view_unref(&v);
+    v = view_of("1 client=.,INBOX. backend=/, avoid= users=user.,shared/,cexample.org,c", NULL);
+    same_name(v, "user.ann^b.v1=2E2", "shared/ann.b@example.org/v1.2");
+    same_name(v, "user.ann^b", "shared/ann.b@example.org/INBOX");
+    no_name(view_backend_name(v, span_str("INBOX.shared"), &out), &out);
+    view_unref(&v);
+    v = view_of("1 client=/, backend=/, avoid= users=u/,u/,,", NULL);
+    assert_true(view_names_alike(v));
+    assert_true(view_is_plain(v));
+    view_unref(&v);
 }
 
 static void test_names_by_spelling_and_record(void **state)
@@ -701,6 +749,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spelling_has_one_text),
+        cmocka_unit_test(test_names_of_others),
         cmocka_unit_test(test_names_by_spelling_and_record),
         cmocka_unit_test(test_names_by_rules),
         cmocka_unit_test(test_plain_and_alike),

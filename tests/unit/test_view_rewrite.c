@@ -345,6 +345,54 @@ static void test_names_the_other_way(void **state)
            "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"));
 }
 
+/* Others' mailboxes have other names, and nothing else has. */
+static struct view *granted(void)
+{
+    struct view *v = view_new(NULL);
+    assert_true(
+        view_take(v, span_str(""),
+                  span_str("1 client=/, backend=/, avoid= users=shared/,Other%20Users/,bexample.org,b")));
+    return v;
+}
+
+static void test_names_of_others(void **state)
+{
+    (void)state;
+    PLAY(
+        granted, C("a LIST \"\" *\r\n", "a LIST \"\" \"*\"\r\n"),
+        S("* LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST (\\HasChildren) \"/\" \"Other Users/ann\"\r\n"
+          "* LIST (\\HasNoChildren) \"/\" \"Other Users/ann/Work\"\r\na OK\r\n",
+          "* LIST (\\HasNoChildren) \"/\" INBOX\r\n* LIST (\\HasNoChildren) \"/\" shared/ann@example.org/INBOX\r\n"
+          "* LIST (\\HasNoChildren) \"/\" shared/ann@example.org/Work\r\n"
+          "* LIST (\\Noselect \\HasChildren) \"/\" shared\r\n"
+          "* LIST (\\Noselect \\HasChildren) \"/\" shared/ann@example.org\r\na OK\r\n"),
+        C("b LIST \"\" shared/%/%\r\n", "b LIST \"\" \"Other Users/*\"\r\n"), S("b OK\r\n", "b OK\r\n"),
+        C("c EXAMINE shared/ann@example.org/INBOX\r\n", "c EXAMINE \"Other Users/ann\"\r\n"),
+        S("* OK [UIDVALIDITY 9] v\r\nc OK\r\n", "* OK [UIDVALIDITY 9] UIDs valid\r\nc OK\r\n"),
+        C("d APPEND shared/ann@example.org/Work {1+}\r\nx\r\n",
+          "d APPEND \"Other Users/ann/Work\" {1+}\r\nx\r\n"),
+        C("e CREATE \"Other Users/x\"\r\n", "=e NO [CANNOT] No mailbox can have this name\r\n"),
+        C("f NAMESPACE\r\n", "f NAMESPACE\r\n"),
+        S("* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) ((\"Shared Folders/\" \"/\"))\r\nf OK\r\n",
+          "* NAMESPACE ((\"\" \"/\")) ((\"shared/\" \"/\")) NIL\r\nf OK\r\n"));
+}
+
+static struct view *renumbered(void)
+{
+    struct view *v = view_new(NULL);
+    assert_true(view_take(v, span_str(""), span_str("1 client=/, backend=/, avoid=")));
+    take(v, "Work", "Work", VIEW_T1, 7, 100);
+    return v;
+}
+
+static void test_namespaces_of_others_where_only_numbers_differ(void **state)
+{
+    (void)state;
+    PLAY(renumbered, C("a NAMESPACE\r\n", "a NAMESPACE\r\n"),
+         S("* NAMESPACE ((\"\" \"/\")) ((\"shared/\" \"/\")) NIL\r\na OK\r\n",
+           "* NAMESPACE ((\"\" \"/\")) ((\"shared/\" \"/\")) NIL\r\na OK\r\n"));
+}
+
 /* Nobody has said how names are spelled, but one mailbox has another name. */
 static struct view *unspelled(void)
 {
@@ -998,6 +1046,8 @@ int main(void)
         cmocka_unit_test(test_children_that_are_not_shown),
         cmocka_unit_test(test_names_that_are_alike),
         cmocka_unit_test(test_names_the_other_way),
+        cmocka_unit_test(test_names_of_others),
+        cmocka_unit_test(test_namespaces_of_others_where_only_numbers_differ),
         cmocka_unit_test(test_names_without_spelling),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_random_patterns),
