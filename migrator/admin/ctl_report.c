@@ -126,6 +126,18 @@ static void write_waivers(struct buf *out, json_t *list)
                    ctl_text_of(w, "who"), ctl_text_of(w, "why"));
 }
 
+/* The separator at the end of a namespace is not part of the pattern, which means all below (view_pattern.h). */
+void ctl_write_exclude(struct buf *out, const char *space)
+{
+    size_t n = strlen(space);
+
+    n -= n > 1 && strchr("/.\\:^|~", space[n - 1]);
+    buf_add_str(out, "exclude = {\"");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(out, strchr("%*=\\\"", space[i]) ? "\\%c" : "%c", space[i]);
+    buf_add_str(out, "\"}");
+}
+
 /* "gives ann@example.org lrs on 2 mailboxes, such as "Work"" */
 void ctl_write_shares(struct buf *out, json_t *shares)
 {
@@ -145,7 +157,13 @@ void ctl_write_shares(struct buf *out, json_t *shares)
                    ctl_text_of(s, "rights"), gives ? " on" : ":");
         if (n > 1)
             buf_printf(out, " %" PRIu64 " mailboxes, such as", n);
-        buf_printf(out, " \"%s\"\n", ctl_text_of(s, "such_as"));
+        buf_printf(out, " \"%s\"", ctl_text_of(s, "such_as"));
+        if (!strcmp(ctl_text_of(s, "with"), "nobody")) {
+            buf_add_str(out, "; ");
+            ctl_write_exclude(out, ctl_text_of(s, "who"));
+            buf_add_str(out, " leaves it where it is");
+        }
+        buf_add_str(out, "\n");
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "lib/xalloc.h"
 
+#include "ctl_report.h"
 #include "ctl_summary.h"
 #include "ctl_table.h"
 #include "ctl_text.h"
@@ -347,11 +348,23 @@ static void survey_write_groups(struct buf *out, const json_t *sharing)
         survey_write_large(out, g, ctl_number_of(sharing, "group_max"));
 }
 
-static const char *survey_apart_text(const char *with)
+/* To free. */
+static char *survey_apart_text(const char *with, const char *who)
 {
-    return !strcmp(with, "everybody") ? "everybody: whoever uses it is not told"
-           : !strcmp(with, "group")   ? "a group or a name of the server's: who that is, is not told"
-                                      : "a namespace of nobody's: exclude it, or move it by other means";
+    struct buf text = {0};
+
+    if (!strcmp(with, "everybody")) {
+        buf_add_str(&text, "everybody: whoever uses it is not told");
+    } else if (!strcmp(with, "group")) {
+        buf_add_str(&text, "a group or a name of the server's: who that is, is not told");
+    } else {
+        buf_add_str(&text, "a namespace of nobody's: ");
+        ctl_write_exclude(&text, who);
+        buf_add_str(&text, ", or move it by other means");
+    }
+    char *owned = xstrdup(buf_str(&text));
+    buf_free(&text);
+    return owned;
 }
 
 static void survey_write_apart(struct buf *out, json_t *list)
@@ -364,7 +377,8 @@ static void survey_write_apart(struct buf *out, json_t *list)
               (char *[]){xstrdup("ACCOUNTS"), xstrdup("SHARED WITH"), xstrdup("SUCH AS"), xstrdup("WHAT")});
     json_array_foreach(list, i, o)
         table_add(&t, (char *[]){summary_number(ctl_number_of(o, "accounts")), xstrdup(ctl_text_of(o, "who")),
-                                 summary_examples(o), xstrdup(survey_apart_text(ctl_text_of(o, "with")))});
+                                 summary_examples(o),
+                                 survey_apart_text(ctl_text_of(o, "with"), ctl_text_of(o, "who"))});
     table_write(&t, out, NULL);
 }
 

@@ -96,6 +96,15 @@ def test_who_shares_is_found_from_both_sides(make_ferry, request, new, authority
     assert apart["everybody", "anyone"]["examples"] == [dora], o["apart"]
     if kind == "cyrus":
         assert any(with_ == "nobody" and a["accounts"] == 4 for (with_, _), a in apart.items()), o["apart"]
+        rule = 'exclude = {"Shared Folders"}'
+        assert rule in ferry.ctl_raw("report", "--survey", str(result))[1]
+        assert f"{rule} leaves it where it is" in text, text
+        ferry.settings["migration"]["exclude"] = ["Shared Folders"]
+        assert {s["who"] for s in ferry.ctl("plan", eve)[1]["shares"]} == {dora}
+        migrator = ferry.migrator()
+        assert ferry.ctl("waive", eve, "shared", "--reason", "dora goes too")[0] == 0
+        assert ferry.ctl("migrate", eve, "--wait")[0] == 0, ferry.user(eve)
+        migrator.wait(f"event=findings .*user={eve} kind=left_out count=1")
 
 
 def survey_of(tmp_path, rows):
