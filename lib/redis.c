@@ -14,7 +14,12 @@
 /* Behind ours: it defines REDIS_OK too, with the same value. */
 #include <hiredis/hiredis.h>
 
-enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 2000, MASTER_POLL_MS = 5000 };
+enum {
+    RETRY_MIN_MS = 100,
+    RETRY_MAX_MS = 2000,
+    RETRY_MOVING_MS = 300, /* while a slot is on its way, which mostly takes less than a lease */
+    MASTER_POLL_MS = 5000,
+};
 
 static const struct redis_limits answer_limits = {
     .element_max = 64 << 20, .count_max = 1000000, .bytes_max = 256 << 20, .line_max = 64 << 10};
@@ -174,7 +179,8 @@ static void lose(struct redis *r, const char *why)
     loop_defer(r->loop, &r->task);
     uint64_t jitter = random_u64() % (r->retry_ms / 4 + 1);
     timer_start(r->retry, r->retry_ms + jitter);
-    r->retry_ms = r->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : r->retry_ms * 2;
+    uint64_t most = r->moving ? RETRY_MOVING_MS : RETRY_MAX_MS;
+    r->retry_ms = r->retry_ms * 2 > most ? most : r->retry_ms * 2;
 }
 
 static void redis_leave_callback(struct redis *r)

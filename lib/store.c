@@ -57,6 +57,7 @@ struct store {
     char *id;                     /* owned; "" until the first hello; of the first connection for both */
     bool refuses;                 /* of that answer: store_refuses() */
     char *foreign;                /* owned; why it is STORE_FOREIGN; NULL: it is not */
+    char *detail;                 /* owned; of the last change of state */
     bool at_odds;                 /* store_is_at_odds() */
     bool empty;                   /* store_is_empty() */
     bool alarms;                  /* store_sound_alarm() */
@@ -206,6 +207,7 @@ static void leave_callback(struct store *s)
     free(s->prefix);
     free(s->why);
     free(s->foreign);
+    free(s->detail);
     free(s);
 }
 
@@ -215,6 +217,8 @@ static void set_state(struct store *s, enum store_state state, bool news, const 
     if (s->state == state && !news)
         return;
     s->state = state;
+    free(s->detail);
+    s->detail = xstrdup(detail);
     if (s->fn)
         s->fn(s->owner, state, detail);
 }
@@ -667,6 +671,11 @@ const char *store_why(const struct store *s)
     if (s->why)
         return s->why;
     return s->foreign ? s->foreign : "Redis does not answer";
+}
+
+const char *store_detail(const struct store *s)
+{
+    return s->detail && *s->detail ? s->detail : store_why(s);
 }
 
 bool store_is_at_odds(const struct store *s)

@@ -51,6 +51,8 @@ struct store_site *store_site(const struct store *s);
 /* Inside of a callback that did not get what it asked for: the reason, as a sentence for people (for example
  * "Redis does not answer"; where Redis did answer, with what). Borrowed until the next answer. */
 const char *store_why(const struct store *s);
+/* Why it is not STORE_UP, as was told last, for people; borrowed until the loop goes round. */
+const char *store_detail(const struct store *s);
 /* Inside of such a callback: is the error about the records that the call was for, and not about the state
  * that Redis is in now? Then the same call will fail again. */
 bool store_refuses(const struct store *s);

@@ -329,7 +329,7 @@ static void stores_step(struct loop_task *task)
     if (store_state(s) == STORE_UP || (store_state(s) == STORE_FOREIGN && e->action.verb == ACTION_INIT))
         action_run_at(s, &e->action, stores_on_result, e);
     else
-        stores_on_result(e, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = store_why(s)});
+        stores_on_result(e, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = store_detail(s)});
 }
 
 /* ---- what is asked for ---- */
@@ -506,8 +506,8 @@ void action_run(struct stores *s, const struct action *a, action_fn fn, void *ow
     else if (of_one && user && store_state(stores_of(s, user)) != STORE_UP)
         stores_refuse(
             s, ACTION_UNREACHABLE,
-            xasprintf("the store that has %s is out of reach: %s", user, store_why(stores_of(s, user))), fn,
-            owner);
+            xasprintf("the store that has %s is out of reach: %s", user, store_detail(stores_of(s, user))),
+            fn, owner);
     else if (of_one)
         action_run_at(user ? stores_of(s, user) : s->all[0], a, fn, owner);
     else if (a->verb == ACTION_PAGE)

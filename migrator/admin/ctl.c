@@ -688,7 +688,7 @@ static void ctl_start_on_all(struct ctl *c, bool late)
         state = store_state(s) == STORE_FOREIGN ? STORE_FOREIGN : state;
     }
     if (good < n && (good == 0 || ctl_makes_stores(c) || c->args.all)) {
-        ctl_unreachable(c, bad, store_why(c->stores->all[bad]));
+        ctl_unreachable(c, bad, store_detail(c->stores->all[bad]));
         return;
     }
     c->started = true;

@@ -1,11 +1,15 @@
 """A Redis Cluster: each partition is a store; one that moves, fails over or is away concerns its own accounts alone."""
+import contextlib
 import imaplib
 import os
 import re
+import signal
+import time
 
 import pytest
 
-from harness import cluster, net
+from fakes import fake_node
+from harness import cluster, net, redisd
 from harness.ferry import backend
 from harness.scene import assert_equal, connect, fill, small
 from harness.stores import place, user_in
@@ -30,9 +34,9 @@ def whole(of_module):
 
 @pytest.fixture
 def make(make_ferry, old, new, authority):
-    def made(store, **settings):
+    def made(store, init=True, **settings):
         return make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
-                          {**SETTINGS, **settings}, store=store)
+                          {**SETTINGS, **settings}, store=store, init=init)
     return made
 
 
@@ -236,3 +240,118 @@ def test_another_number_of_partitions_is_refused(whole, make):
         assert ferry.ctl_raw("init", redis={"url": url})[0] in (4, 5)
     assert all(int(node.client().dbsize()) for node in whole.masters())
     assert ferry.ctl_raw("status")[0] == 0
+
+
+def test_slot_that_takes_longer_than_a_lease(make, old, whole):
+    """Sessions stand still, and go on."""
+    ferry = make(whole, migration={"trigger": "manual"}, proxy={**SETTINGS["proxy"], "lease": "500ms", "lease_long": "1s"})
+    user = user_of(whole, 2)
+    fill(old, user, small(messages=1))
+    proxy = ferry.proxy()
+    wire, to = sign_in(proxy, user), whole.other(2)
+    slot, here = whole.begin_move(2, to)
+    proxy.wait("event=lease_lapsed")
+    wire.line(b"n NOOP")
+    whole.move_keys(slot, here, to)
+    whole.end_move(slot, here, to)
+    assert wire.until(b"n ")[-1].startswith(b"n OK")
+    assert lives(wire)
+
+
+@pytest.mark.parametrize("point", ["script.freeze.answered:1", "script.flip.answered:1"])
+def test_slot_that_moves_in_a_cut_over(make, old, new, whole, point):
+    """The freeze ends by a thaw and comes again; what was decided is carried out."""
+    ferry = make(whole, migration={"trigger": "manual"}, proxy={**SETTINGS["proxy"], "lease": "3s", "lease_long": "4s"})
+    user = user_of(whole, 3)
+    fill(old, user, small(messages=5))
+    wire = sign_in(ferry.proxy(), user)
+    migrator = ferry.migrator(env={"IMAPFERRY_FAULT": point + ":stop"})
+    assert ferry.ctl("migrate", user)[0] == 0
+    net.wait_until(point, migrator.is_stopped, timeout=30)
+    whole.move(3, whole.other(3))
+    migrator.signal(signal.SIGCONT)
+    ferry.wait_state(user, "flipped")
+    assert lives(wire)
+    assert_equal(old, new, user, 5)
+
+
+def test_export_and_restore(whole, make):
+    """All of a node's partitions are lost, and brought back; the others are left as they are."""
+    ferry = make(whole, migration={"trigger": "manual"})
+    users = [user_of(whole, nth) for nth in range(1, whole.partitions + 1)]
+    for user in users:
+        assert ferry.ctl_raw("hold", user, "--reason", "x")[0] == 0
+    file, left = os.path.join(ferry.folder, "export"), [generation(whole, nth) for nth in range(1, whole.partitions + 1)]
+    assert ferry.ctl_raw("route", "export", file)[0] == 0
+    status, answer = ferry.ctl("list")
+    assert status == 0 and [(a["user"], a["store"]) for a in answer["accounts"]] == sorted((u, i) for i, u in enumerate(users, 1))
+    lost = whole.node_of(1)
+    its = whole.partitions_of(lost)
+    lost.client().flushall()
+    assert ferry.ctl_raw("init")[0] == 4
+    status, out, err = ferry.ctl_raw("route", "restore", file)
+    assert status == 0, (out, err)
+    assert [ferry.user(user)["state"] for user in users] == ["held"] * len(users)
+    assert [generation(whole, nth) for nth in range(1, whole.partitions + 1) if nth not in its] == \
+        [g for nth, g in enumerate(left, 1) if nth not in its]
+    status, answer = ferry.ctl("doctor")
+    of_redis = [line["text"] for line in answer["checks"] if line["of"] == "redis"]
+    assert all(any(f"{{{nth:02}}} answers, and is the master; its replicas: 1" in text for text in of_redis) for nth in range(1, 9)), of_redis
+
+
+def test_tls_to_all_nodes(make, old, authority):
+    """Which are called by their addresses; one certificate is for all."""
+    cert, key = authority.issue("node", ("127.0.0.1",), usage="serverAuth,clientAuth")
+    with cluster.Cluster(masters=2, replicas=0, partitions=4, papers=redisd.Papers(cert, key, authority.ca, False)) as whole:
+        ferry = make(whole, redis={"ca_file": authority.ca})
+        users = [user_of(whole, nth) for nth in (1, neighbour(whole, 1))]
+        proxy = ferry.proxy()
+        for user in users:
+            fill(old, user, small(messages=1))
+            ferry.login(proxy, user, "secret")
+        whole.move(1, whole.other(1))
+        net.wait_until("login", lambda: logs_in(ferry, proxy, users[0]), 20)
+
+
+# ---- nodes that lie
+
+MYSELF = b"aa 127.0.0.1:1@2 myself,master - 0 1 1 connected 0-16383\n"
+WORKS = {"EXISTS": b":0", "CLUSTER NODES": fake_node.bulk(MYSELF), "CONFIG": b"*0", "FCALL": b"*1\r\n$5\r\ngreet"}
+
+
+@pytest.mark.parametrize("answers,why", [
+    ({"EXISTS": b"-MOVED 5 127.0.0.1:OTHER"}, "is at 127.0.0.1:OTHER now"),
+    ({"EXISTS": b"-MOVED 5 :1"}, "refused"),
+    ({"EXISTS": b"-MOVED 5 ?:7000"}, "MOVED 5 ?:7000"),
+    ({"EXISTS": b"-MOVED 99999 127.0.0.1:OTHER"}, "MOVED 99999"),
+    ({"EXISTS": b"-ASK 5 127.0.0.1:OTHER"}, "ASK 5"),
+    ({"EXISTS": b"-CLUSTERDOWN The cluster is down"}, "CLUSTERDOWN"),
+    ({"EXISTS": b":1"}, "a key that has the bare prefix"),
+    ({"EXISTS": b"*2000000"}, "too great a length"),
+    ({"CLUSTER NODES": b"-ERR This instance has cluster support disabled"}, "cluster support disabled"),
+    ({"CLUSTER NODES": fake_node.bulk(b"x" * (4 << 20) + b"x")}, "too many nodes"),
+    ({"CLUSTER NODES": fake_node.bulk(b"no nodes at all")}, "not understood"),
+    ({"CLUSTER NODES": fake_node.bulk(b"")}, "not understood"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF * 1001)}, "not understood"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb 127.0.0.1:1@2 master - 0 1 1 connected\n")}, "127.0.0.1:1 can't be asked"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb 127.0.0.1:OTHER@2 master - 0 1 1 connected\n"), "CLUSTER COUNTKEYSINSLOT": b":7"},
+     "at 127.0.0.1:OTHER, too"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb 127.0.0.1:OTHER@2 master - 0 1 1 connected\n"), "CLUSTER COUNTKEYSINSLOT": b"+OK"},
+     "can't be asked"),
+    ({"FCALL": b"-ASK 5 127.0.0.1:OTHER"}, "is on its way to 127.0.0.1:OTHER"),
+    ({"FCALL": b"-TRYAGAIN Multiple keys"}, "on its way to another node"),
+])
+def test_node_that_says_what_is_not_so(make, answers, why):
+    """It is told what is the matter, in time, and nothing is believed."""
+    with contextlib.ExitStack() as stack:
+        node, other = [stack.enter_context(fake_node.Node({})) for _ in range(2)]
+        port = b"%05d" % other.port
+        for n in (node, other):
+            n.answers.update({k: v.replace(b"OTHER", port) for k, v in {**WORKS, **answers}.items()})
+        url = f"cluster://127.0.0.1:{node.port},127.0.0.1:{other.port}?partitions=2"
+        ferry = make(node, redis={"url": url}, init=False)
+        begin = time.monotonic()
+        status, out, err = ferry.ctl_raw("status")
+        assert status == 5 and why.replace("OTHER", port.decode()) in out + err, (out, err)
+        assert time.monotonic() - begin < 5
+        assert not any(words[1:2] and "greet" in words[1] for n in (node, other) for words in n.asked)
