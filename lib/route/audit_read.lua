@@ -4,6 +4,11 @@
 if not open() then return NOSTORE end
 local of = arg(1) == '' and '' or ':' .. arg(1)
 local done = call('XREVRANGE', AUDIT .. of, '+', '-', 'COUNT', arg(2))
+if of ~= '' then
+    for _, entry in ipairs(packed_entries(arg(1))) do
+        if #done < number(arg(2)) then done[#done + 1] = entry end
+    end
+end
 -- A version before had no stream for each account: of what it wrote the newest entries are looked through. `audit_since`: when
 -- that ended, in ms ('' not yet).
 local since = call('HGET', STORE, 'audit_since') or '+'

@@ -17,11 +17,7 @@ if r.job ~= '' then call('XDEL', r.bulk == '1' and BULK or JOBS, r.job) end
 call('ZREM', LATER, r.user)
 unpark(r.user)
 late_drop(r.user)
-local all = prefix .. 'fingerprints'
-for mark in string.gmatch(call('HGET', all, '=' .. r.user) or '', '%S+') do
-    if call('HGET', all, mark) == r.user then call('HDEL', all, mark) end
-end
-call('HDEL', all, '=' .. r.user)
+marks_drop(r.user)
 for _, record in ipairs(call('HVALS', key('views', r.user))) do
     local id = string.match(record, ' id=(%x+)')
     if id then call('UNLINK', key('ledger', r.user .. ':' .. id)) end

@@ -179,6 +179,12 @@ local function quarantine_asked(own)
     return longest, told, began, quarantine_left() > 0 and S.quarantine_until < began + longest
 end
 
+-- What rests for years is kept in forms that a version before can't read, in stores that were made by one that can (init.lua).
+local function small()
+    if rawget(S, 'small') == nil then S.small = call('HGET', STORE, 'small') == '1' end
+    return S.small
+end
+
 local function paused() return call('HGET', CONTROL, 'paused') == '1' end
 
 -- For scripts that see to many accounts: one whose record is of another type is nil, and in nobody's way. What is asked about it
@@ -614,6 +620,10 @@ local function encode(s)
     return s == '' and '%' or s
 end
 
+local function decode(s)
+    return s == '%' and '' or (string.gsub(s, '%%(%x%x)', function(h) return string.char(tonumber(h, 16)) end))
+end
+
 local function parse_session(v)
     local backend, epoch, mode, address, since = string.match(v, '^(%S+) (%d+) (%l+) (%S+) (%d+)$')
     return {backend = backend or '%', epoch = epoch or '0', mode = mode or 'running', address = address or '%',
@@ -764,6 +774,102 @@ end
 
 local function audit(who, what, user, reason, before, after)
     write_entry(AUDIT, user, 'who', who, 'what', what, 'reason', reason, 'before', before, 'after', after)
+end
+
+-- A stream is several times what two entries are, and those of an account that has settled are read once in a year. So they are
+-- put into PREFIX:packed:USER, a line each, where the store is a small one (small()); what is added later has its stream again. An
+-- account that was forgotten keeps its stream, by which that is known (migrator/site/recall.h), and so does one of many entries.
+local PACKED, MANY = {'who', 'what', 'reason', 'before', 'after'}, 40
+
+local function packed_line(entry)
+    local f, words = {}, {entry[1]}
+    for i = 1, #entry[2], 2 do f[entry[2][i]] = entry[2][i + 1] end
+    for _, name in ipairs(PACKED) do words[#words + 1] = encode(f[name] or '') end
+    return f.what ~= 'forget' and table.concat(words, ' ')
+end
+
+-- As XREVRANGE would tell them.
+local function packed_entries(user)
+    local out = {}
+    for line in string.gmatch(try('GET', key('packed', user)) or '', '[^\n]+') do
+        local words, fields = {}, {'user', user}
+        for word in string.gmatch(line, '%S+') do words[#words + 1] = word end
+        for i, name in ipairs(PACKED) do
+            fields[2 * i + 1], fields[2 * i + 2] = name, decode(words[i + 1] or '')
+        end
+        table.insert(out, 1, {words[1], fields})
+    end
+    return out
+end
+
+local function pack_audit(user)
+    local own, packed = AUDIT .. ':' .. user, key('packed', user)
+    local entries, all = small() and try('XRANGE', own, '-', '+', 'COUNT', text(MANY + 1)) or {}, try('GET', packed)
+    if #entries == 0 or #entries > MANY or all and #all > MANY * 200 then return end
+    local lines = {all or nil}
+    for _, entry in ipairs(entries) do
+        lines[#lines + 1] = packed_line(entry)
+        if not lines[#lines] then return end
+    end
+    if not try('SET', packed, table.concat(lines, '\n')) then return end
+    if S.audit_keep > 0 then call('PEXPIRE', packed, text(S.audit_keep)) end
+    call('DEL', own)
+end
+
+-- ---- marks ----
+
+-- By which an account is known again under another name (fingerprint.lua): mark -> account, and "=account" -> its marks. In a small
+-- store they stand, as bytes, in 65,536 hashes that Redis keeps as lists, PREFIX:fingerprints:XXXX by a mark's first digits or by a
+-- hash of the account's name; in an older one as text in PREFIX:fingerprints, which a program of the version before looks into.
+local function mark_bytes(mark) return (string.gsub(mark, '%x%x', function(h) return string.char(tonumber(h, 16)) end)) end
+local function mark_place(mark)
+    if not small() then return prefix .. 'fingerprints', mark end
+    return prefix .. 'fingerprints:' .. string.sub(mark, 1, 4), mark_bytes(string.sub(mark, 5))
+end
+
+local function marks_place(user)
+    if not small() then return prefix .. 'fingerprints', '=' .. user end
+    return prefix .. 'fingerprints:' .. string.sub(redis.sha1hex(user), 1, 4), '=' .. user
+end
+
+local function marked(mark) return call('HGET', mark_place(mark)) or nil end
+
+-- The marks that it has. '' and the old text where the store is none of the small ones: no length stands before them.
+local function marks_of(user)
+    local all, marks = call('HGET', marks_place(user)) or '', {}
+    if not small() then
+        for mark in string.gmatch(all, '%S+') do marks[#marks + 1] = mark end
+        return marks
+    end
+    local at = 1
+    while at <= #all do
+        local n = string.byte(all, at)
+        marks[#marks + 1] = string.gsub(string.sub(all, at + 1, at + n), '.', function(c) return format('%02x', string.byte(c)) end)
+        at = at + 1 + n
+    end
+    return marks
+end
+
+local function marks_drop(user)
+    for _, mark in ipairs(marks_of(user)) do
+        local all, field = mark_place(mark)
+        if call('HGET', all, field) == user then call('HDEL', all, field) end
+    end
+    local all, field = marks_place(user)
+    call('HDEL', all, field)
+end
+
+-- Those that are nobody's yet.
+local function marks_put(user, marks)
+    local kept = {}
+    for _, mark in ipairs(marks) do
+        local all, field = mark_place(mark)
+        local bytes = small() and mark_bytes(mark)
+        if call('HSETNX', all, field, user) == 1 then kept[#kept + 1] = bytes and string.char(#bytes) .. bytes or mark end
+    end
+    if #kept == 0 then return end
+    local all, field = marks_place(user)
+    call('HSET', all, field, table.concat(kept, small() and '' or ' '))
 end
 
 -- ---- the scripts ----

@@ -15,6 +15,9 @@ if arg(5) == '1' and r.state == 'flipped' then
     call('DEL', key('secret', r.user))
 end
 change(r, set, set.state and 'state')
-if r.state == 'settled' and (set.state or r.last_owner ~= '') then settle_down(r) end -- or the version before has settled it
+if r.state == 'settled' and (set.state or r.last_owner ~= '') then -- or the version before has settled it
+    settle_down(r)
+    pack_audit(r.user)
+end
 if set.state then hook_note(r, 'settle', left_server(r), arg(2), arg(7)) end
 return {'ok', r.state}

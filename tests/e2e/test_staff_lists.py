@@ -1,4 +1,5 @@
 """imapferryctl on many accounts, and on what is known of one: on a store that has them, without servers."""
+import hashlib
 import time
 
 import pytest
@@ -58,12 +59,16 @@ def test_forget(ferry):
     assert ferry.ctl("migrate", "typo@x")[0] == 0 and redis.xlen("imapferry:jobs") == 1
     redis.hset("imapferry:views:typo@x", "INBOX", "1 id=9f03 source=INBOX target=INBOX uidvalidity=7,8 uidnext=2,2 highest=7 tier=T3")
     redis.rpush("imapferry:ledger:typo@x:9f03", "x")
-    redis.hset("imapferry:fingerprints", mapping={"m1": "typo@x", "=typo@x": "m1", "m2": "ann"})
+    mine, common = b"\xab\xcd", "imapferry:fingerprints:5678"
+    redis.hset("imapferry:fingerprints:1234", mapping={mine: "typo@x"})
+    redis.hset(common, mapping={mine: "ann"})
+    at = "imapferry:fingerprints:" + hashlib.sha1(b"typo@x").hexdigest()[:4]
+    redis.hset(at, "=typo@x", bytes([4]) + b"\x12\x34" + mine + bytes([4]) + b"\x56\x78" + mine)
     for kind in ("secret", "report"):
         redis.set(f"imapferry:{kind}:typo@x", "x")
     status, answer = ferry.ctl("forget", "typo@x", "--reason", "nobody")
     assert status == 0 and answer["message"] == "typo@x is forgotten: it was queued", answer
-    assert redis.xlen("imapferry:jobs") == 0 and redis.hgetall("imapferry:fingerprints") == {"m2": "ann"}
+    assert redis.xlen("imapferry:jobs") == 0 and redis.keys("imapferry:fingerprints*") == [common]
     assert [k for k in redis.scan_iter("*typo@x*")] == ["imapferry:audit:typo@x"]
     assert not ferry.route("typo@x") and ferry.ctl("forget", "typo@x")[0] == 3
     assert [(e["what"], e["before"], e["after"]) for e in ferry.ctl("audit", "typo@x")[1]["audit"]][0] == ("forget", "queued", "none")

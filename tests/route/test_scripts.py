@@ -1767,18 +1767,87 @@ def test_ledger_and_views_need_the_owner(store):
     assert store.client.keys("t:ledger*") == [] and store.client.keys("t:views*") == []
 
 
-def test_an_account_is_known_again_by_two_marks(store):
+def marks_of(server, store, kind):
+    """All that is kept of marks, as the kind of store writes it."""
+    if kind == "text":
+        return store.client.hgetall(store.key("fingerprints"))
+    client, kept = server.client(decode=False), {}
+    for name in client.scan_iter(store.key("fingerprints:*")):
+        assert client.object("encoding", name) in (b"listpack", b"ziplist")
+        for field, value in client.hgetall(name).items():
+            if field.startswith(b"="):
+                marks, at = [], 0
+                while at < len(value):
+                    marks.append(value[at + 1:at + 1 + value[at]].hex())
+                    at += 1 + value[at]
+                kept[field.decode()] = " ".join(marks)
+            else:
+                kept[name.decode()[-4:] + field.hex()] = value.decode()
+    return kept
+
+
+@pytest.mark.parametrize("kind", ["bytes", "text"])
+def test_an_account_is_known_again_by_two_marks(server, store, kind):
+    """In a store that the version before made, as that one would look for it."""
+    a, b, c, d, x, y = (f"{n:04x}" + f"{n * 7:02x}3d00{n:02x}" * 2 + "ff0a0d20" for n in range(1, 7))
+
     def ask(user, *marks):
         store.client.hset(store.key("route", user), mapping={**store.client.hgetall(store.key("route", "ann"))})
         return store.call("fingerprint", user, TOKEN, EPOCH, *marks)
+    if kind == "text":
+        store.client.hdel(store.key("store"), "small")
     store.plant("copying")
-    assert ask("ann", "a", "b", "c") == ["ok"] == ask("ann", "a", "b", "c")
-    assert ask("alias", "x", "b", "c") == ["refused", "ann"]
-    assert ask("other", "c", "y") == ["ok"], "one message may be in many mailboxes"
-    assert ask("ann", "d") == ["ok"], "its first messages are gone"
-    assert store.client.hgetall(store.key("fingerprints")) == {"d": "ann", "=ann": "d", "y": "other", "=other": "y"}
+    assert ask("ann", a, b, c) == ["ok"] == ask("ann", a, b, c)
+    assert marks_of(server, store, kind) == {a: "ann", b: "ann", c: "ann", "=ann": f"{a} {b} {c}"}
+    assert ask("alias", x, b, c) == ["refused", "ann"]
+    assert ask("other", c, y) == ["ok"], "one message may be in many mailboxes"
+    assert ask("ann", d) == ["ok"], "its first messages are gone"
+    assert marks_of(server, store, kind) == {d: "ann", "=ann": d, y: "other", "=other": y}
     assert ask("ann") == ["ok"]
-    assert store.client.hgetall(store.key("fingerprints")) == {"y": "other", "=other": "y"}
+    assert marks_of(server, store, kind) == {y: "other", "=other": y}
+    store.plant("resting", user="other", backend="old", target="", flipped_at=0)
+    assert store.call("forget", "other", "root", "", "old")[0] == "ok" and marks_of(server, store, kind) == {}
+    assert store.client.keys(store.key("fingerprints*")) == []
+
+
+def settle(store, token="look"):
+    """A flipped account whose set time is over."""
+    store.plant("flipped", owner=token, last_late="", left="old")
+    assert store.call("late_done", "ann", token, EPOCH, 5000, 1, 0, 0, 1) == ["ok", "settled"]
+
+
+def test_what_was_done_with_a_settled_account_takes_little_room(store):
+    """... and reads the same, with what is added later, and ends as it would have."""
+    store.client.hset(store.key("store"), "audit_keep", 86400000)
+    store.plant("resting")
+    why = 'odd %20 text\nover "lines" \u00fc'
+    assert store.call("hold", "ann", "root", why, "old")[0] == store.call("release", "ann", "", "", "old")[0] == "ok"
+    before = store.call("audit_read", "ann", "10")
+    assert len(before[1]) == 2
+    settle(store)
+    assert not store.client.exists("t:audit:ann") and 0 < store.client.pttl("t:packed:ann") <= 86400000
+    assert store.call("audit_read", "ann", "10") == before and store.call("audit_read", "ann", "1")[1] == before[1][:1]
+    assert store.client.memory_usage("t:packed:ann") < 300
+    assert store.call("hold", "ann", "root", "later", "old")[0] == "ok"
+    after = store.call("audit_read", "ann", "10")
+    assert len(after[1]) == 3 and after[1][1:] == before[1] and store.call("audit_read", "ann", "2")[1] == after[1][:2]
+    settle(store, "again")
+    assert not store.client.exists("t:audit:ann") and store.call("audit_read", "ann", "10") == after
+    assert len(store.client.get("t:packed:ann").splitlines()) == 3
+
+
+@pytest.mark.parametrize("why", ["the version before", "forgotten once", "many entries"])
+def test_what_was_done_stays_a_stream(store, why):
+    store.plant("resting")
+    for _ in range(30 if why == "many entries" else 1):
+        assert store.call("hold", "ann", "root", "", "old")[0] == store.call("release", "ann", "root", "", "old")[0] == "ok"
+    if why == "the version before":
+        store.client.hdel(store.key("store"), "small")
+    elif why == "forgotten once":
+        assert store.call("forget", "ann", "root", "", "old")[0] == "ok"
+    before = store.call("audit_read", "ann", "100")
+    settle(store)
+    assert store.client.type("t:audit:ann") == "stream" and store.call("audit_read", "ann", "100") == before
 
 
 def test_nothing_is_prepared_or_flipped_over_a_change_without_an_answer(store):
