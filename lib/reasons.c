@@ -40,8 +40,8 @@ static const struct {
          "there, then \"retry\"; or \"waive\" it where it concerns one message or one mailbox (MAILBOX:not_understood)."},
     [WHY_SHARED] =
         {"shared", THEN_PERSON,
-         "Others have rights on its mailboxes, or it sees theirs: on the new server that would end. Move "
-         "them in the same hour, and waive it (\"waive NAME shared\"); or let the rules exclude them."},
+         "Others have rights on its mailboxes, or it sees theirs: on the new server that would end. Have them switched over as "
+         "one (\"group make\"); or waive it (\"waive NAME shared\"); or let the rules exclude the mailboxes."},
     [WHY_SAME_ACCOUNT] =
         {"same_account", THEN_PERSON,
          "Two login names lead to one account. Say so in aliases; or, if they are two, waive it "
@@ -99,6 +99,10 @@ static const struct {
     [WHY_WAVE] =
         {"wave", THEN_AGAIN,
          "Goes on by itself once the wave does: \"resume --wave NAME\". \"migrate NAME\" moves this account alone."},
+    [WHY_GROUP] =
+        {"group", THEN_AGAIN,
+         "Goes on by itself once the accounts that are named do: the members of a group are switched over as one. \"group show\" says where "
+         "each is; one that can't be mended can be taken out by \"group remove\"."},
     [WHY_INTERNAL] = {"internal", THEN_AGAIN,
                       "A fault of imapferry: please report it with the migrator's log."},
 };

@@ -36,6 +36,7 @@ enum why {
     WHY_WINDOW,   /* no fault: a copied account waits for the times in which accounts are switched over */
     WHY_IDLE,     /* no fault: a copied account waits until nobody uses it */
     WHY_WAVE,     /* no fault: its wave is paused */
+    WHY_GROUP,    /* no fault: it waits for, or was thawed with, another of its group (route_sharing.h) */
     WHY_INTERNAL, /* what should not happen */
     WHY_COUNT
 };

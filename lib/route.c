@@ -142,6 +142,8 @@ void route_free(struct route *r)
     free(r->proof);
     free(r->proof_at);
     free(r->wave);
+    free(r->group);
+    free(r->gather);
     *r = (struct route){0};
 }
 
@@ -177,6 +179,8 @@ static const struct {
     {"back", FIELD_BOOL, offsetof(struct route, back)},
     {"now", FIELD_BOOL, offsetof(struct route, now)},
     {"wave", FIELD_TEXT, offsetof(struct route, wave)},
+    {"group", FIELD_TEXT, offsetof(struct route, group)},
+    {"gather", FIELD_TEXT, offsetof(struct route, gather)},
     {"parked", FIELD_SET, offsetof(struct route, parked)},
     {"attempts", FIELD_U32, offsetof(struct route, attempts)},
     {"next_try", FIELD_U64, offsetof(struct route, next_try_ms)},
@@ -268,6 +272,8 @@ static void fill_route(const struct store *s, const char *user, struct route *ou
     out->view = or_empty(out->view);
     join_proof(out);
     out->wave = or_empty(out->wave);
+    out->group = or_empty(out->group);
+    out->gather = or_empty(out->gather);
 }
 
 /* "ok", generation, now, then pairs: ours, unless somebody else wrote into this Redis. */

@@ -95,6 +95,9 @@ struct route {
     bool force;  /* the move under way skips the copy */
     bool back;   /* the move under way sends the account back: it will be held there */
     char *wave;  /* by which a login has queued it (waves.h); "" = by none */
+    char *group; /* the group with which it is switched over (route_sharing.h); "" = none */
+    /* What it does there: "in" = it is copied, and waits without an owner; "go" = it is called to be switched over; "" */
+    char *gather;
     bool parked; /* it waits for the end of its wave's pause */
     bool now;    /* staff want the cut-over whatever the policy says: route_now() */
     uint32_t attempts;
@@ -122,15 +125,18 @@ uint64_t route_left_ms(const struct route *r);
 
 enum route_rc {
     ROUTE_OK,
-    ROUTE_AGAIN,      /* route_enter(): the route has changed since it was read: read it again */
-    ROUTE_WAIT,       /* route_enter(): the account is freezing or flipping: wait for an event */
+    ROUTE_AGAIN, /* route_enter(): the route has changed since it was read: read it again */
+    /* route_enter(): the account is freezing or flipping: wait for an event. route_prepare(), route_freeze(), route_flip(): others of its
+     * group are not as far; detail names them */
+    ROUTE_WAIT,
     ROUTE_FULL,       /* route_enter(): the account has as many sessions as it may */
     ROUTE_LOST,       /* owner, epoch or registration is not ours any more: touch nothing */
     ROUTE_REFUSED,    /* the state does not allow it; detail names the state */
     ROUTE_PAUSED,     /* the emergency brake is on: route_pause() */
     ROUTE_QUARANTINE, /* the store is in the quarantine that follows a change of master (store.h) */
-    ROUTE_BUSY,       /* route_flip(): some sessions have not come to rest; detail = how many */
-    ROUTE_LATE,       /* the deadline has passed */
+    /* route_flip(): some sessions have not come to rest; detail = how many. route_rested(): detail = whose */
+    ROUTE_BUSY,
+    ROUTE_LATE, /* the deadline has passed */
     /* route_prepare(), route_flip(): some changes of the target have no answer (route_touch()); detail = how
      * many */
     ROUTE_DOUBT,
@@ -351,16 +357,24 @@ void route_turn(struct store *s, const char *user, uint32_t a_minute, route_done
  * "1 wave NAME". Releasing the brake forgets these attempts. */
 void route_outcome(struct store *s, const struct route_job *j, bool good, uint32_t share, route_done_fn fn,
                    void *owner);
+/* A member of a group is copied. ROUTE_OK: others are not; it stays ready, without an owner, until they are, and is queued then.
+ * ROUTE_AGAIN: all are, and it goes on; detail "alone": it is in no group any more. idle: not while anybody uses one of them. Also
+ * ROUTE_PAUSED, ROUTE_QUARANTINE. */
+void route_gather(struct store *s, const struct route_job *j, bool idle, route_done_fn fn, void *owner);
 /* ready → preparing, epoch+1 (detail = the new epoch), deadline = now + budget_ms. Also ROUTE_PAUSED,
- * ROUTE_QUARANTINE. */
-void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,
-                   void *owner);
+ * ROUTE_QUARANTINE. Of a group all members, once each has asked: ROUTE_WAIT: ask again; the epoch may rise meanwhile. ROUTE_AGAIN: one of
+ * them can't be waited for here (route_gather()); detail names it. idle: only while nobody uses any of them. */
+void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, bool idle,
+                   route_done_fn fn, void *owner);
+/* preparing → freezing. Of a group all members, once each has asked (ROUTE_WAIT: ask again); then detail = ms that are left. */
 void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,
                   void *owner);
-/* preparing, freezing → ready with a reason. */
+/* Do the sessions of all members of its group rest? ROUTE_BUSY: not all. */
+void route_rested(struct store *s, const struct route_job *j, route_done_fn fn, void *owner);
+/* preparing, freezing → ready with a reason. Thaws all of its group. */
 void route_abort(struct store *s, const struct route_job *j, const char *reason, route_done_fn fn,
                  void *owner);
-/* freezing → flipping: before the deadline, with every registration frozen (or gone) at this epoch. view, proof: as in the
+/* freezing → flipping, of a group all members, once each has asked (ROUTE_WAIT: ask again): before the deadline, with every registration frozen (or gone) at this epoch. view, proof: as in the
  * route from then on; NULL = "". */
 void route_flip(struct store *s, const struct route_job *j, const char *view, const char *proof,
                 route_done_fn fn, void *owner);

@@ -119,10 +119,27 @@ void route_drop(struct store *s, const char *user, bool bulk, const char *id, co
     route_run(s, "drop", &a, fn, owner);
 }
 
-void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,
-                   void *owner)
+void route_gather(struct store *s, const struct route_job *j, bool idle, route_done_fn fn, void *owner)
 {
-    run_job(s, "prepare", j, NULL, &budget_ms, fn, owner);
+    struct args a = {0};
+    args_job(&a, j);
+    args_bool(&a, idle);
+    route_run(s, "gather", &a, fn, owner);
+}
+
+void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, bool idle,
+                   route_done_fn fn, void *owner)
+{
+    struct args a = {0};
+    args_job(&a, j);
+    args_number(&a, budget_ms);
+    args_bool(&a, idle);
+    route_run(s, "prepare", &a, fn, owner);
+}
+
+void route_rested(struct store *s, const struct route_job *j, route_done_fn fn, void *owner)
+{
+    run_job(s, "rested", j, NULL, NULL, fn, owner);
 }
 
 void route_freeze(struct store *s, const struct route_job *j, uint64_t budget_ms, route_done_fn fn,

@@ -31,5 +31,7 @@ void route_run_read(struct store *s, const char *name, struct args *a, const cha
 void route_run_rows(struct store *s, const char *name, struct args *a, route_rows_fn fn, void *owner);
 /* The backend on which this account lives while it has no record. */
 const char *route_home(const struct store *s, const char *user);
+/* The backends that are retired by the configuration, each with a blank before and behind it. Appends. */
+void route_write_retired(const struct conf *c, struct buf *out);
 
 #endif

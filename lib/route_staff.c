@@ -29,8 +29,7 @@ void route_enqueue(struct store *s, const struct route_staff *staff, const char 
     route_run(s, "enqueue", &a, fn, owner);
 }
 
-/* Of the configuration, each with a blank before and behind it. */
-static void staff_write_retired(const struct conf *c, struct buf *out)
+void route_write_retired(const struct conf *c, struct buf *out)
 {
     for (size_t i = 0; i < c->n_backends; i++)
         if (c->backends[i].retired)
@@ -42,7 +41,7 @@ void route_bulk(struct store *s, const char *user, const char *run, const char *
 {
     struct args a = {0};
     struct buf retired = {0};
-    staff_write_retired(store_conf(s), &retired);
+    route_write_retired(store_conf(s), &retired);
     args_text(&a, user);
     args_text(&a, run);
     args_text(&a, target);

@@ -438,10 +438,10 @@ local function at_hand(r, m)
     return same and (m.state == 'ready' or (m.gather == 'go' and (m.state == 'queued' or m.state == 'copying')))
 end
 
--- For people: "bob (copying), carol (held) and 3 more".
+-- For people: "bob, carol and 3 more". How each of them is changes while others wait: sharing_read.lua tells it.
 local function name_mates(list)
     local names = {}
-    for i = 1, math.min(#list, 5) do names[i] = list[i].user .. ' (' .. list[i].state .. ')' end
+    for i = 1, math.min(#list, 5) do names[i] = list[i].user end
     local more = #list > 5 and ' and ' .. text(#list - 5) .. ' more' or ''
     return table.concat(names, ', ') .. more
 end

@@ -135,7 +135,7 @@ static void baggage_settle(struct baggage *b)
         return;
     b->looking = false;
     loop_undefer(b->move->m->loop, &b->task);
-    carry_find_grants(b->plan, b->source, &b->self, b->findings);
+    carry_find_grants(b->move, b->plan, b->source, &b->self, b->findings);
     baggage_find_shares(b);
     carry_find_untold(b->source, b->findings);
     carry_find_quota(b->plan, &b->source->quota, &b->target->quota, b->findings);

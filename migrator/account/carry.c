@@ -4,6 +4,7 @@
 #include "lib/xalloc.h"
 
 #include "carry.h"
+#include "shares.h"
 
 enum { WINDOW = 50, ROUNDS = 2 };
 
@@ -509,13 +510,14 @@ struct carry *carry_start(const struct carry_request *q, carry_fn fn, void *owne
 
 /* ---- what is found without asking the target */
 
-void carry_find_grants(const struct plan *plan, const struct details *source, const struct rights_self *self,
-                       struct findings *findings)
+void carry_find_grants(const struct move *move, const struct plan *plan, const struct details *source,
+                       const struct rights_self *self, struct findings *findings)
 {
     for (size_t i = 0; i < source->n; i++) {
         const struct rights *r = &source->items[i].rights;
         for (size_t k = 0; k < r->n; k++)
-            if (rights_is_grant(&r->entries[k], self))
+            if (rights_is_grant(&r->entries[k], self) &&
+                !shares_is_in(&move->members, move->m->conf, move->login, r->entries[k].who))
                 findings_add(findings, FINDING_SHARED, plan->items[i].source->name, 0,
                              "%.100s has the rights %s", r->entries[k].who, r->entries[k].letters);
     }

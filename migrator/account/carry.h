@@ -16,6 +16,7 @@
 #define IMAPFERRY_CARRY_H
 
 #include "details.h"
+#include "move.h"
 #include "plan.h"
 
 /* What a job has brought, by mailboxes of the target; those that have more are in it too, to be looked at again. */
@@ -53,9 +54,9 @@ struct carry;
 struct carry *carry_start(const struct carry_request *request, carry_fn fn, void *owner);
 void carry_cancel(struct carry **c); /* NULL is fine */
 
-/* Adds a finding for each other user who has rights on the account's mailboxes. */
-void carry_find_grants(const struct plan *plan, const struct details *source, const struct rights_self *self,
-                       struct findings *findings);
+/* Adds a finding for each other user who has rights on the account's mailboxes, and is not switched over together with it. */
+void carry_find_grants(const struct move *move, const struct plan *plan, const struct details *source,
+                       const struct rights_self *self, struct findings *findings);
 /* Adds findings for mailboxes whose rights or annotations are not known. */
 void carry_find_untold(const struct details *source, struct findings *findings);
 /* Adds findings where the target gives less room than the account takes, and where limits differ. */

@@ -7,6 +7,7 @@
 #include "migrator/site/migrator.h"
 #include "progress.h"
 #include "records.h"
+#include "shares_group.h"
 
 struct move {
     struct migrator *m;
@@ -27,12 +28,15 @@ struct move {
     uint64_t touch_ms; /* of the route at the claim */
     bool calm;         /* no command is under way at the target for which nobody waits any more */
     bool force, now;   /* of the route at the claim */
-    bool provisions;   /* the account is made at the target first (provision.h) */
-    bool viewed;       /* clients see the account by its records (the route had a view at the claim) */
-    bool condstore;    /* of both servers, as the last lists of a pass have shown */
-    bool back;         /* to where the names and numbers come from that clients see */
-    bool from_first;   /* a late look: what was there at the flip is known by the ledgers alone */
-    bool bare;         /* a late look: flipped by force, and nothing had been copied */
+    char *group;       /* with which it is switched over, of the route at the claim; owned; NULL, "": none */
+    struct shares_group members; /* of it */
+    bool called;     /* all of these are copied, and it was called to be switched over with them */
+    bool provisions; /* the account is made at the target first (provision.h) */
+    bool viewed;     /* clients see the account by its records (the route had a view at the claim) */
+    bool condstore;  /* of both servers, as the last lists of a pass have shown */
+    bool back;       /* to where the names and numbers come from that clients see */
+    bool from_first; /* a late look: what was there at the flip is known by the ledgers alone */
+    bool bare;       /* a late look: flipped by force, and nothing had been copied */
     /* a late look: changes of the target were never answered, and no look has seen what came of them */
     bool doubted;
     uint64_t kinds_told;       /* of findings, by bit: in the log once a job */

@@ -375,8 +375,10 @@ static void find_others(struct planning *g)
     for (size_t i = 0; i < l->n_elsewhere; i++) {
         const struct mailbox_elsewhere *m = &l->elsewhere[i];
         bool excluded = is_excluded(g, m->name);
-        findings_add(p->findings, excluded ? FINDING_LEFT_OUT : FINDING_SHARED, m->name, 0,
-                     "lies in a namespace of others");
+        bool along = m->owner && g->request->goes_along && g->request->goes_along(g->request->move, m->owner);
+        if (!along || excluded)
+            findings_add(p->findings, excluded ? FINDING_LEFT_OUT : FINDING_SHARED, m->name, 0,
+                         "lies in a namespace of others");
         if (!excluded)
             p->others[p->n_others++] = m;
     }

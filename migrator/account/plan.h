@@ -63,6 +63,10 @@ struct plan_request {
      * was. */
     bool (*was_copied)(const void *owner, const char *name);
     const void *owner;
+    /* Is the owner of a mailbox in a namespace of others switched over together with this account? Then it is in nobody's way. NULL:
+     * nobody is. */
+    bool (*goes_along)(const void *move, const char *who);
+    const void *move;
 };
 
 /* Never NULL. */

@@ -156,3 +156,29 @@ void shares_add_elsewhere(struct shares *s, const struct mailbox_elsewhere *m)
     else
         share_release(&share);
 }
+
+/* ---- groups */
+
+void shares_group_free(struct shares_group *g)
+{
+    for (size_t i = 0; i < g->n; i++)
+        free(g->users[i]);
+    free(g->users);
+    *g = (struct shares_group){0};
+}
+
+bool shares_is_in(const struct shares_group *g, const struct conf *conf, const char *login, const char *who)
+{
+    const struct shares s = {.conf = conf, .login = login};
+    struct share share = {0};
+    bool found = false;
+
+    if (g->n == 0)
+        return false;
+    shares_identify(&s, who, &share);
+    for (size_t i = 0; i < g->n && share.kind == SHARE_ACCOUNT; i++)
+        found =
+            found || !strcmp(g->users[i], share.who) || (share.other && !strcmp(g->users[i], share.other));
+    share_release(&share);
+    return found;
+}

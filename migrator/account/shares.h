@@ -11,6 +11,7 @@
 
 #include "mailboxes.h"
 #include "rights.h"
+#include "shares_group.h"
 
 enum share_kind {
     SHARE_ACCOUNT,
@@ -44,5 +45,8 @@ void shares_free(struct shares *s);
 void shares_add_rights(struct shares *s, const char *mailbox, const struct rights *r,
                        const struct rights_self *self);
 void shares_add_elsewhere(struct shares *s, const struct mailbox_elsewhere *m);
+
+/* Is somebody whom a list or a namespace of this account names one of them? g may be empty. */
+bool shares_is_in(const struct shares_group *g, const struct conf *conf, const char *login, const char *who);
 
 #endif

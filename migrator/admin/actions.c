@@ -336,6 +336,15 @@ static void run_now(struct run *r)
     case ACTION_PROXY_FORGET:
         run_proxy_forget(r);
         break;
+    case ACTION_SHARING_LIST:
+    case ACTION_SHARING:
+    case ACTION_SHARING_MAKE:
+    case ACTION_SHARING_ADD:
+    case ACTION_SHARING_REMOVE:
+    case ACTION_SHARING_DROP:
+    case ACTION_SHARING_MOVE:
+        run_sharing(r);
+        break;
     }
 }
 
@@ -375,6 +384,8 @@ static char *fault_of(struct run *r)
         return fault;
     if (a->verb == ACTION_PROXY_FORGET)
         return proxy_forget_fault(a);
+    if (a->verb == ACTION_SHARING_LIST || sharing_is_of_one(a))
+        return sharing_fault(a);
     return NULL;
 }
 
@@ -447,6 +458,7 @@ void action_copy(struct action *to, const struct action *from)
     to->domain = action_text(from->domain);
     to->rule = action_text(from->rule);
     to->wave = action_text(from->wave);
+    to->group = action_text(from->group);
     copy_keys(to, from);
 }
 

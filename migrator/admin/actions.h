@@ -32,8 +32,10 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_AUDIT, /* who did what, of one account or of all */
                    /* may a backend (to) be switched off? all: keys are the accounts that lived there */
                    ACTION_RETIRE,
-                   ACTION_DIRECT,  /* who would notice if there were no proxy */
-                   ACTION_MIGRATE, /* queues it; with now, it is cut over whatever the policy says */
+                   ACTION_DIRECT,       /* who would notice if there were no proxy */
+                   ACTION_SHARING_LIST, /* all groups of accounts that share (lib/route_sharing.h) */
+                   ACTION_SHARING,      /* one of them: group is its name, or a member */
+                   ACTION_MIGRATE,      /* queues it; with now, it is cut over whatever the policy says */
                    ACTION_FLIP, /* without force: migrate now; with force the copy is skipped, not the freeze. Both also go
                     back */
                    ACTION_HOLD,
@@ -45,6 +47,12 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_PAUSE, /* the brake of all migrations */
                    ACTION_RESUME,
                    ACTION_PROXY_FORGET, /* declares a proxy dead; without yes it only says what that would mean */
+                   /* a group: keys are accounts */
+                   ACTION_SHARING_MAKE,
+                   ACTION_SHARING_ADD,
+                   ACTION_SHARING_REMOVE,
+                   ACTION_SHARING_DROP,
+                   ACTION_SHARING_MOVE, /* all of it, forward or back; with now, whatever the policy says */
 };
 
 /* The exit codes of imapferryctl, too. */
@@ -93,6 +101,7 @@ struct action {
     bool goes_on;                  /* export: this is not all, so nothing says that it ends here */
     uint64_t before;               /* export: how many accounts of other stores stand before these */
     const char *wave;              /* pause, resume: of this wave alone; "" = of all */
+    const char *group;             /* of accounts that share */
     struct action_look *look;      /* borrowed until the end; NULL: nobody asks */
 };
 

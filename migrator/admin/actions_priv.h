@@ -87,6 +87,13 @@ void run_all(struct run *r);
 char *run_all_fault(const struct action *a);
 void run_export(struct run *r);
 void run_recount(struct run *r);
+/* actions_sharing.c: what is wrong with it, NULL = nothing; to be freed. */
+char *sharing_fault(const struct action *a);
+void run_sharing(struct run *r);
+/* Is it about one group? Then, where a site has several stores, it is done in the one that has the group, or the accounts. */
+bool sharing_is_of_one(const struct action *a);
+/* actions_seek.c */
+void sharing_run_in_stores(struct stores *s, const struct action *a, action_fn fn, void *owner);
 char *proxy_forget_fault(const struct action *a);
 void run_proxy_forget(struct run *r);
 

@@ -105,6 +105,7 @@ json_t *action_account(const struct store *s, const char *user, const struct rou
     json_object_set_new(o, "deadline", json_time(r->deadline_ms));
     json_object_set_new(o, "held_from", text_or_null(r->held_from));
     json_object_set_new(o, "force", json_boolean(r->force));
+    json_object_set_new(o, "group", r->group && *r->group ? json_text(span_str(r->group)) : json_null());
     json_object_set_new(o, "now", json_boolean(r->now));
     json_object_set_new(o, "view", text_or_null(r->view));
     json_object_set_new(o, "flipped", json_time(r->flipped_ms));

@@ -16,6 +16,7 @@ void action_free(struct action *a)
     free((char *)a->domain);
     free((char *)a->rule);
     free((char *)a->wave);
+    free((char *)a->group);
     for (size_t i = 0; i < a->n_keys; i++)
         free((char *)a->keys[i]);
     free((void *)a->keys);
@@ -92,6 +93,13 @@ void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
 {
     switch (rc) {
     case ROUTE_REFUSED:
+        if (!strncmp(detail, "in the group ", 13)) {
+            run_end(
+                r, ACTION_REFUSED,
+                "%s is %s, whose accounts are switched over as one: \"group migrate %s\" moves all of it, \"group remove\" takes one out",
+                r->user, detail, detail + 13);
+            break;
+        }
         run_end(r, ACTION_REFUSED, "the account is %s, which does not allow it", detail);
         break;
     case ROUTE_NO_STORE:

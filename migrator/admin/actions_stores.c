@@ -503,6 +503,8 @@ void action_run(struct stores *s, const struct action *a, action_fn fn, void *ow
 
     if (s->n == 1)
         action_run_at(s->all[0], a, fn, owner);
+    else if (sharing_is_of_one(a))
+        sharing_run_in_stores(s, a, fn, owner);
     else if (of_one && user && store_state(stores_of(s, user)) != STORE_UP)
         stores_refuse(
             s, ACTION_UNREACHABLE,

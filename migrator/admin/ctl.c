@@ -69,6 +69,8 @@ struct ctl {
     bool started, ended;
     json_t *survey; /* owned; of report and group: what the file says */
     json_t *group;  /* owned; of the account */
+    char **named;   /* owned, and each; accounts that a survey adds to a group */
+    size_t n_named;
     struct ctl_group *grouping;
     int signal; /* that ended top; 0: none */
     enum action_rc rc;
@@ -569,6 +571,59 @@ static void ctl_on_group(void *owner, const char *error)
     loop_stop(c->loop);
 }
 
+/* Are these accounts named? By their keys, since login names may be written in several ways. */
+static bool ctl_is_named(const struct ctl *c, const char *key)
+{
+    bool found = false;
+    const char *why;
+
+    for (size_t i = 0; i < c->args.action.n_keys && !found; i++) {
+        char *known = account_key(c->conf, span_str(c->args.keys[i]), &why);
+        found = known && !strcmp(known, key);
+        free(known);
+    }
+    return found;
+}
+
+static void ctl_add_sharers(struct ctl *c, json_t *group)
+{
+    json_t *m;
+    size_t i;
+
+    json_array_foreach(json_object_get(group, "members"), i, m)
+    {
+        const char *key = ctl_text_of(m, "user");
+        char *login =
+            ctl_is_named(c, key) || c->args.action.n_keys == CTL_KEYS_MAX ? NULL : account_login(key);
+        if (!login)
+            continue;
+        c->named = xreallocarray(c->named, c->n_named + 1, sizeof(*c->named));
+        c->args.keys[c->args.action.n_keys++] = c->named[c->n_named++] = login;
+    }
+}
+
+/* All who share with those that are named. False: it was said what is wrong. */
+static bool ctl_find_sharers(struct ctl *c)
+{
+    size_t n = c->args.action.n_keys;
+
+    for (size_t i = 0; i < n; i++) {
+        const char *why = "";
+        char *key = account_key(c->conf, span_str(c->args.keys[i]), &why);
+        json_t *group = key ? ctl_group_find(c->survey, key) : NULL;
+        if (group)
+            ctl_add_sharers(c, group);
+        else
+            ctl_args_wrong(&c->args, key ? "%s: by this survey it shares mailboxes with nobody%s" : "%s: %s",
+                           c->args.keys[i], why);
+        free(key);
+        json_decref(group);
+        if (!group)
+            return false;
+    }
+    return true;
+}
+
 /* False: it was said what is wrong. */
 static bool ctl_find_group(struct ctl *c)
 {
@@ -648,7 +703,7 @@ static void start_verb(struct ctl *c, enum store_state state)
         ctl_refuse(c, "this can't be done yet where a site has several stores");
     else if (c->args.what == CTL_GROUP)
         c->grouping = ctl_group_start(c->stores->all[0], c->conf, c->group, ctl_on_group, c);
-    else if (c->survey)
+    else if (c->survey && !c->args.action.group)
         action_run(c->stores, &(struct action){.verb = ACTION_HISTORY, .login = "", .count = 2000},
                    ctl_on_history, c);
     else
@@ -925,6 +980,8 @@ static int ctl_run(struct ctl *c)
         return ACTION_USAGE;
     if (a->what == CTL_GROUP && !ctl_find_group(c))
         return c->rc;
+    if (a->survey && a->action.group && !ctl_find_sharers(c))
+        return ACTION_USAGE;
     if (a->what == CTL_CHECK || a->what == CTL_DOCTOR)
         return run_check(c);
     if (a->what == CTL_RESTORE)
@@ -991,6 +1048,9 @@ static int ctl_main(int argc, char **argv)
     json_decref(c.survey);
     json_decref(c.restored);
     json_decref(c.group);
+    for (size_t i = 0; i < c.n_named; i++)
+        free(c.named[i]);
+    free(c.named);
     conf_free(&c.conf);
     return status;
 }

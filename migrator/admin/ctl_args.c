@@ -396,7 +396,7 @@ static size_t ctl_args_most_keys(const struct ctl_args *a)
         return 1;
     if (takes & TAKES_VERB)
         return 2;
-    if (takes & (TAKES_FILES | TAKES_KEYS))
+    if (takes & (TAKES_FILES | TAKES_KEYS | TAKES_ACCOUNTS))
         return a->what == ACTION_EXPORT || a->what == CTL_SURVEY ? 1 : CTL_KEYS_MAX;
     return 0;
 }
@@ -405,6 +405,8 @@ static enum ctl_args_end ctl_args_take_word(struct ctl_args *a, const char *word
 {
     if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
         a->action.to = word;
+    } else if ((a->verb->takes & TAKES_GROUP) && !a->action.group) {
+        a->action.group = word;
     } else if ((a->verb->takes & (NEEDS_NAME | TAKES_NAME)) && !a->action.login &&
                !(a->action.all && (a->verb->takes & TAKES_KEYS))) {
         a->action.login = word;
@@ -489,6 +491,14 @@ static enum ctl_args_end check_whole(const struct ctl_args *a)
     }
     if ((a->verb->takes & TAKES_BACKEND) && !a->action.to) {
         ctl_args_wrong(a, "%s needs the NAME of a backend", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if ((a->verb->takes & TAKES_GROUP) && !a->action.group) {
+        ctl_args_wrong(a, "%s needs the name of a GROUP", a->verb->name);
+        return CTL_ARGS_BAD;
+    }
+    if ((a->verb->takes & TAKES_ACCOUNTS) && a->action.n_keys == 0) {
+        ctl_args_wrong(a, "%s needs the NAME of an account, or several", a->verb->name);
         return CTL_ARGS_BAD;
     }
     if ((a->verb->takes & TAKES_FILES) && a->action.n_keys == 0) {

@@ -143,3 +143,83 @@ void ctl_write_group(struct buf *out, json_t *group)
     json_array_foreach(members, i, m) ctl_group_add_row(&t, m);
     table_write(&t, out, NULL);
 }
+
+/* ---- those that staff have made */
+
+/* What a member does beside its state. */
+static const char *ctl_group_does(const json_t *m)
+{
+    const char *does = ctl_text_of(m, "gather");
+
+    return !strcmp(does, "in")   ? "copied, waits for the others"
+           : !strcmp(does, "go") ? "called to be switched over"
+                                 : "";
+}
+
+void ctl_write_sharing(struct buf *out, json_t *group)
+{
+    struct table t = {.n_columns = 5, .head = true};
+    json_t *members = json_object_get(group, "members"), *m;
+    size_t i;
+
+    buf_printf(out, "%s: %zu accounts that are switched over as one; changed by %s%s%s%s\n\n",
+               ctl_text_of(group, "group"), json_array_size(members), ctl_text_of(group, "changed_by"),
+               *ctl_text_of(group, "why") ? " (" : "", ctl_text_of(group, "why"),
+               *ctl_text_of(group, "why") ? ")" : "");
+    table_add(&t, (char *[]){xstrdup("ACCOUNT"), xstrdup("STATE"), xstrdup("ON"), xstrdup("IN THE GROUP"),
+                             xstrdup("REASON")});
+    json_array_foreach(members, i, m)
+    {
+        struct buf state = {0};
+        ctl_write_state(&state, ctl_text_of(m, "state"));
+        table_add(&t, (char *[]){xstrdup(ctl_text_of(m, "user")), xstrdup(buf_str(&state)),
+                                 xstrdup(ctl_text_of(m, "backend")), xstrdup(ctl_group_does(m)),
+                                 xstrdup(ctl_text_of(m, "reason"))});
+        buf_free(&state);
+    }
+    table_write(&t, out, NULL);
+}
+
+/* "2 ready, 1 copying": in the order in which they are met. */
+static char *ctl_group_states(json_t *members)
+{
+    json_t *m, *k;
+    size_t i, at;
+    struct buf out = {0};
+
+    json_array_foreach(members, i, m)
+    {
+        const char *state = ctl_text_of(m, "state");
+        size_t n = 0, before = 0;
+        json_array_foreach(members, at, k)
+        {
+            n += !strcmp(ctl_text_of(k, "state"), state);
+            before += at < i && !strcmp(ctl_text_of(k, "state"), state);
+        }
+        if (before == 0)
+            buf_printf(&out, "%s%zu %s", out.len ? ", " : "", n, state);
+    }
+    char *text = xstrdup(buf_str(&out));
+    buf_free(&out);
+    return text;
+}
+
+void ctl_write_sharings(struct buf *out, json_t *data)
+{
+    struct table t = {.n_columns = 3, .right = {false, true}, .head = true};
+    json_t *list = json_object_get(data, "sharing"), *group;
+    size_t i;
+
+    if (json_array_size(list) == 0) {
+        buf_add_str(out, "no groups\n");
+        return;
+    }
+    table_add(&t, (char *[]){xstrdup("GROUP"), xstrdup("ACCOUNTS"), xstrdup("STATES")});
+    json_array_foreach(list, i, group)
+    {
+        json_t *members = json_object_get(group, "members");
+        table_add(&t, (char *[]){xstrdup(ctl_text_of(group, "group")),
+                                 xasprintf("%zu", json_array_size(members)), ctl_group_states(members)});
+    }
+    table_write(&t, out, NULL);
+}

@@ -1,4 +1,4 @@
-/* ctl_group: `group NAME`: who shares mailboxes with an account by what a survey has found (survey_sum.h), and where each of them is now. */
+/* ctl_group: groups of accounts that share mailboxes, for people. `group NAME`: who shares mailboxes with an account by what a survey has found (survey_sum.h), and where each of them is now. */
 #ifndef IMAPFERRY_CTL_GROUP_H
 #define IMAPFERRY_CTL_GROUP_H
 
@@ -19,7 +19,10 @@ struct ctl_group *ctl_group_start(struct store *s, const struct conf *conf, json
                                   void *owner);
 void ctl_group_cancel(struct ctl_group **g); /* NULL is fine */
 
-/* For people. Appends. */
+/* For people. Append. */
 void ctl_write_group(struct buf *out, json_t *group);
+/* group show; group list. */
+void ctl_write_sharing(struct buf *out, json_t *group);
+void ctl_write_sharings(struct buf *out, json_t *data);
 
 #endif

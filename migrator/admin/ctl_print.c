@@ -6,6 +6,7 @@
 #include "lib/loop.h"
 #include "lib/xalloc.h"
 
+#include "ctl_group.h"
 #include "ctl_lines.h"
 #include "ctl_list.h"
 #include "ctl_print.h"
@@ -89,6 +90,7 @@ static void write_user(struct buf *out, const json_t *o)
     ctl_write_line(out, "", ctl_text_of(o, "advice"));
     ctl_write_line(out, "held up", ctl_text_of(o, "held_up"));
     wave_line(out, json_object_get(o, "wave"));
+    ctl_write_line(out, "group", ctl_text_of(o, "group"));
     if (!json_is_true(json_object_get(o, "record"))) {
         ctl_write_line(out, "record", "none: nothing was begun");
         return;
@@ -250,6 +252,10 @@ void ctl_print_result(const struct action *a, const char *columns, const struct 
         ctl_write_summary(&out, data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_LIST)
         ctl_write_list(&out, data, columns);
+    else if (r->rc == ACTION_DONE && a->verb == ACTION_SHARING)
+        ctl_write_sharing(&out, data);
+    else if (r->rc == ACTION_DONE && a->verb == ACTION_SHARING_LIST)
+        ctl_write_sharings(&out, data);
     else if (r->rc == ACTION_DONE && a->verb == ACTION_AUDIT)
         write_audit(&out, data);
     else if ((r->rc == ACTION_DONE || r->rc == ACTION_REFUSED) &&

@@ -97,6 +97,77 @@ const struct ctl_verb ctl_verbs[] = {
             "survey knows of nobody.",
     },
     {
+        .name = "group make",
+        .what = ACTION_SHARING_MAKE,
+        .takes = TAKES_GROUP | TAKES_ACCOUNTS,
+        .options = WITH_SURVEY | WITH_REASON,
+        .forms = {{"GROUP NAME... [--reason TEXT]", "have accounts switched over as one"},
+                  {"GROUP NAME... --survey RESULT", "the same, with all who share with them"}},
+        .more =
+            "Accounts that share mailboxes find each other's only while they are on one server. The members of a group are copied each in its "
+            "time, and then stand still and are switched over together: all or none. What they share among each other stops none of them "
+            "(\"shared\" needs no waiver); with others it does. Up to group_max accounts, all in one store. Who moves one moves all; neither "
+            "--force nor the way back is for one of them, see \"group migrate\".",
+        .changes = "Makes the group; members that are under way begin anew; an entry in the audit for each.",
+        .refused =
+            "there is such a group, one of them is in another, or in its switch-over, or there are more than group_max",
+    },
+    {
+        .name = "group add",
+        .what = ACTION_SHARING_ADD,
+        .takes = TAKES_GROUP | TAKES_ACCOUNTS,
+        .options = WITH_SURVEY | WITH_REASON,
+        .forms = {{"GROUP NAME... [--reason TEXT]", "take accounts into a group"}},
+        .more = "With --survey RESULT also all who share with them.",
+        .changes = "Members that are under way begin anew; an entry in the audit for each that is new.",
+        .refused = "there is no such group, or as of \"group make\"",
+    },
+    {
+        .name = "group remove",
+        .what = ACTION_SHARING_REMOVE,
+        .takes = TAKES_GROUP | TAKES_ACCOUNTS,
+        .options = WITH_REASON,
+        .forms = {{"GROUP NAME... [--reason TEXT]", "take accounts out of a group"}},
+        .more = "What others share with it stops them then (\"shared\").",
+        .changes = "Members that are under way begin anew; an entry in the audit for each that is gone.",
+        .refused = "fewer than two would be left (see \"group drop\"), or one is in its switch-over",
+    },
+    {
+        .name = "group drop",
+        .what = ACTION_SHARING_DROP,
+        .takes = TAKES_GROUP,
+        .options = WITH_REASON,
+        .forms = {{"GROUP [--reason TEXT]", "have its accounts go each by itself"}},
+        .more = "",
+        .changes = "The group is no more; an entry in the audit for each account.",
+        .refused = "one of them is in its switch-over",
+    },
+    {
+        .name = "group list",
+        .what = ACTION_SHARING_LIST,
+        .forms = {{"", "the groups, and how far they are"}},
+        .more = "",
+    },
+    {
+        .name = "group show",
+        .what = ACTION_SHARING,
+        .takes = TAKES_GROUP,
+        .forms = {{"GROUP", "its accounts, and what each waits for"}},
+        .more = "GROUP may be the name of a member, too. Ends with status 3 where there is none.",
+    },
+    {
+        .name = "group migrate",
+        .what = ACTION_SHARING_MOVE,
+        .takes = TAKES_GROUP,
+        .options = WITH_TO | WITH_NOW | WITH_REASON,
+        .forms = {{"GROUP [--to BACKEND] [--now]", "move all of it; also back"}},
+        .more =
+            "All of its accounts are queued, or none. Sent back to where they came from, they take along what is new, and are held there.",
+        .changes = "Queues the accounts; an entry in the audit for each.",
+        .refused =
+            "one of them is held, on its way to another server, or in its switch-over, or a server is retired",
+    },
+    {
         .name = "check",
         .what = CTL_CHECK,
         .takes = TAKES_NAME,

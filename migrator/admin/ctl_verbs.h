@@ -33,6 +33,8 @@ enum {
     TAKES_VERB = 1 << 6,    /* of one or two words */
     TAKES_SHELL = 1 << 7,
     TAKES_PAGE = 1 << 8,
+    TAKES_GROUP = 1 << 9,     /* NAME of one (lib/route_sharing.h) */
+    TAKES_ACCOUNTS = 1 << 10, /* NAMEs of some */
 };
 
 /* An option's meaning, as a bit of struct ctl_verb: one name may mean another thing of another verb. */

@@ -24,7 +24,10 @@ enum {
     MAILBOX_MS = 20,
     LANES_MS = 2000, /* SIGN_INS waits no longer for the connections of the last pass */
     CATCH_UPS_MAX = 3,
-    PREPARE_BUDGETS = 2, /* nobody waits for the sign-ins: they may take longer than the freeze */
+    GROUP_POLL_MS = 50,       /* the sessions of others tell us nothing */
+    GATE_POLL_MS = 1000,      /* another's call that moves us is an event */
+    GATE_MS = 10 * 60 * 1000, /* longer nobody waits at PREPARE */
+    PREPARE_BUDGETS = 2,      /* nobody waits for the sign-ins: they may take longer than the freeze */
 };
 
 enum cutover_state {
@@ -53,10 +56,15 @@ struct cutover_run {
     void *owner;
     enum cutover_state state;
     uint64_t began_ms;
+    unsigned lanes;               /* for the last pass */
+    bool only_idle;               /* may begin while nobody uses the account, or any other of its group */
     uint64_t budget_ms, froze_ms; /* froze_ms: when route_freeze was sent, 0 = not yet */
     bool asking;                  /* a call of this state is under way */
     bool later;                   /* what is called off was not begun as far as attempts count */
     bool again;                   /* ... and has to be repeated at once */
+    bool waiting;                 /* for others of its group, in this state */
+    bool own_rest;                /* REST: its own sessions do; are those of the others at rest, too? */
+    uint64_t asked_ms;            /* when route_freeze was sent last */
     struct timer *retry;          /* runs the state again */
     struct timer *deadline;
     struct pass *pass;
@@ -153,7 +161,7 @@ static void cutover_enter(struct cutover_run *c, enum cutover_state state)
     LOG(DEBUG, "cutover", LOG_S("user", c->move->user), LOG_S("from", state_names[c->state]),
         LOG_S("to", state_names[state]));
     c->state = state;
-    c->asking = c->again = false;
+    c->asking = c->again = c->waiting = c->own_rest = false;
     timer_stop(c->retry);
     store_forget(c->move->m->store, c);
     cutover_work(c);
@@ -207,6 +215,13 @@ static void cutover_refused_by_store(struct cutover_run *c)
         abort_with(c, WHY_STORE, store_why(c->move->m->store));
 }
 
+static bool cutover_in_group(const struct cutover_run *c)
+{
+    return c->move->group && *c->move->group;
+}
+
+static void cutover_look_why(struct cutover_run *c);
+
 /* What every script may answer. True: dealt with. */
 static bool cutover_common_answer(struct cutover_run *c, enum route_rc rc, const char *detail)
 {
@@ -227,6 +242,10 @@ static bool cutover_common_answer(struct cutover_run *c, enum route_rc rc, const
             cutover_later(c, c->state >= KEPT ? FORWARD_RETRY_MS : RETRY_MS);
         return true;
     case ROUTE_REFUSED:
+        if (c->state > PREPARE && c->state < ABORT && cutover_in_group(c) && !strcmp(detail, "ready")) {
+            cutover_look_why(c); /* thawed together with another */
+            return true;
+        }
         if (c->state < ABORT) {
             struct buf text = {0};
             buf_printf(&text, "the account was found to be %s", detail);
@@ -287,6 +306,25 @@ static uint64_t budget_of(const struct cutover_run *c, size_t mailboxes, uint64_
     return ms < BUDGET_MAX_MS ? ms : BUDGET_MAX_MS;
 }
 
+/* The last pass wants its lanes at once. */
+static void want_lanes(struct cutover_run *c)
+{
+    if (!c->move->force)
+        crew_want(c->move->crew, c->lanes);
+}
+
+/* At a gate, for the others. */
+static void cutover_wait(struct cutover_run *c, uint64_t ms)
+{
+    if (!c->waiting)
+        LOG(INFO, "group_waits", LOG_S("user", c->move->user), LOG_S("group", c->move->group),
+            LOG_S("at", state_names[c->state]));
+    c->waiting = true;
+    if (c->move->crew)
+        crew_want(c->move->crew, 0);
+    cutover_later(c, ms);
+}
+
 static void on_prepared(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
@@ -296,8 +334,16 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
         cutover_end(c, CUTOVER_LATER);
         return;
     }
-    if (rc == ROUTE_DOUBT) {
-        cutover_end(c, CUTOVER_DOUBT);
+    if (rc == ROUTE_DOUBT || rc == ROUTE_AGAIN) {
+        cutover_end(c, rc == ROUTE_DOUBT ? CUTOVER_DOUBT : CUTOVER_GATHER);
+        return;
+    }
+    if (rc == ROUTE_WAIT && clock_boot_ms() - c->began_ms > GATE_MS) {
+        cutover_end(c, CUTOVER_GATHER);
+        return;
+    }
+    if (rc == ROUTE_WAIT) {
+        cutover_wait(c, GATE_POLL_MS);
         return;
     }
     if (cutover_common_answer(c, rc, detail))
@@ -307,13 +353,34 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
         return;
     }
     c->move->job.epoch = epoch;
+    c->began_ms = clock_boot_ms();
+    want_lanes(c);
     cutover_enter(c, SIGN_INS);
+}
+
+/* Of a group, another's call may have done it some time ago: so much is left. */
+static void cutover_is_frozen(struct cutover_run *c, const char *left)
+{
+    uint64_t ms;
+
+    if (cutover_in_group(c) && span_u64(span_str(left), UINT64_MAX, &ms)) {
+        uint64_t used = clock_boot_ms() - c->asked_ms;
+        c->froze_ms = c->asked_ms;
+        c->budget_ms = ms;
+        timer_start(c->deadline, used < ms ? ms - used : 1);
+        want_lanes(c);
+    }
+    cutover_enter(c, REST);
 }
 
 static void cutover_on_frozen(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
 
+    if (rc == ROUTE_WAIT) {
+        cutover_wait(c, GATE_POLL_MS);
+        return;
+    }
     if (cutover_common_answer(c, rc, detail))
         return;
     if (rc == ROUTE_PAUSED)
@@ -323,12 +390,13 @@ static void cutover_on_frozen(void *owner, enum route_rc rc, const char *detail)
     else if (rc != ROUTE_OK)
         abort_with(c, WHY_DEADLINE, "preparing took too long");
     else
-        cutover_enter(c, REST);
+        cutover_is_frozen(c, detail);
 }
 
 static void cutover_freeze(struct cutover_run *c)
 {
-    if (!c->froze_ms) {
+    c->asked_ms = clock_boot_ms();
+    if (!c->froze_ms && !cutover_in_group(c)) {
         c->froze_ms = clock_boot_ms();
         timer_start(c->deadline, c->budget_ms);
     }
@@ -354,6 +422,14 @@ static void cutover_on_deadline(void *owner)
     if (c->state == CATCH_UP) {
         buf_add_str(&text, "the pass before the freeze did not end ");
         deadline_text(sign_ins_ms(c), &text);
+        abort_with(c, WHY_DEADLINE, buf_str(&text));
+    } else if (c->state == FREEZE && c->waiting) {
+        buf_printf(&text, "others of the group %s were not prepared ", c->move->group);
+        deadline_text(sign_ins_ms(c), &text);
+        abort_with(c, WHY_DEADLINE, buf_str(&text));
+    } else if (c->waiting || c->own_rest) {
+        buf_printf(&text, "others of the group %s were not as far ", c->move->group);
+        deadline_text(c->budget_ms, &text);
         abort_with(c, WHY_DEADLINE, buf_str(&text));
     } else if (c->state <= SIGN_INS) {
         buf_printf(&text, "%zu session%s could not be signed in at %s ", c->restless,
@@ -395,6 +471,25 @@ static bool awaits_lanes(const struct cutover_run *c)
     return !c->move->force && crew_is_opening(c->move->crew) && clock_boot_ms() - c->began_ms < LANES_MS;
 }
 
+static void cutover_on_rested(void *owner, enum route_rc rc, const char *detail)
+{
+    struct cutover_run *c = owner;
+
+    c->asking = false;
+    if (rc == ROUTE_BUSY)
+        cutover_later(c, GROUP_POLL_MS);
+    else if (!cutover_common_answer(c, rc, detail))
+        cutover_enter(c, SYNC);
+}
+
+/* Who is granted its mailboxes may change them until their own sessions rest. */
+static void ask_others(struct cutover_run *c)
+{
+    c->own_rest = true;
+    c->asking = true;
+    route_rested(c->move->m->store, &c->move->job, cutover_on_rested, c);
+}
+
 static void on_registrations(void *owner, enum redis_rc rc, const struct registration *rows, size_t n)
 {
     struct cutover_run *c = owner;
@@ -404,6 +499,10 @@ static void on_registrations(void *owner, enum redis_rc rc, const struct registr
         c->restless = 0;
         for (size_t i = 0; i < n; i++)
             c->restless += !is_where_it_has_to_be(c, &rows[i]);
+        if (c->restless == 0 && c->state == REST && cutover_in_group(c)) {
+            ask_others(c);
+            return;
+        }
         if (c->restless == 0 && !(c->state == SIGN_INS && awaits_lanes(c))) {
             cutover_enter(c, c->state == REST ? SYNC : c->move->force ? FREEZE : CATCH_UP);
             return;
@@ -437,21 +536,31 @@ static void on_thawed_route(void *owner, enum route_rc rc, const struct route *r
         abort_with(c, WHY_DEADLINE, "the account was thawed by another");
 }
 
+static void cutover_look_why(struct cutover_run *c)
+{
+    pass_cancel(&c->pass);
+    bypass_cancel(&c->bypass);
+    hook_cancel(&c->hook);
+    if (!c->flip_asked)
+        drop_proof(c);
+    store_forget(c->move->m->store, c);
+    journal_forget(c->move->m->journal, c);
+    c->asking = true;
+    timer_stop(c->retry);
+    route_read(c->move->m->store, c->move->user, on_thawed_route, c);
+}
+
 void cutover_event(struct cutover_run *c, const struct event *e)
 {
-    bool thawed = e->epoch == c->move->job.epoch && span_is(e->kind, "state") && e->state == ROUTE_READY;
+    bool of_state = span_is(e->kind, "state");
+    bool thawed = e->epoch == c->move->job.epoch && of_state && e->state == ROUTE_READY;
 
     /* What is under way here is for nothing. */
-    if (thawed && c->state >= SIGN_INS && c->state <= CAN) {
-        pass_cancel(&c->pass);
-        bypass_cancel(&c->bypass);
-        hook_cancel(&c->hook);
-        drop_proof(c);
-        store_forget(c->move->m->store, c);
-        journal_forget(c->move->m->journal, c);
-        c->asking = true;
+    if (thawed && c->state >= SIGN_INS && (c->state <= CAN || (c->state == FLIP && c->waiting))) {
+        cutover_look_why(c);
+    } else if (of_state && c->waiting && timer_is_set(c->retry)) {
         timer_stop(c->retry);
-        route_read(c->move->m->store, c->move->user, on_thawed_route, c);
+        cutover_work(c);
     } else if (c->state == SIGN_INS || c->state == REST) {
         look_at_sessions(c);
     }
@@ -700,6 +809,9 @@ static void on_flipping(void *owner, enum route_rc rc, const char *detail)
     case ROUTE_OK:
         cutover_enter(c, KEPT);
         break;
+    case ROUTE_WAIT:
+        cutover_wait(c, GATE_POLL_MS);
+        break;
     case ROUTE_BUSY: /* a proxy has registered a session anew, which will rest or go */
         cutover_later(c, POLL_MS);
         break;
@@ -795,7 +907,7 @@ static void cutover_work(struct cutover_run *c)
         await_journal(c, PREPARE);
         break;
     case PREPARE:
-        route_prepare(s, &c->move->job, PREPARE_BUDGETS * c->budget_ms, on_prepared, c);
+        route_prepare(s, &c->move->job, PREPARE_BUDGETS * c->budget_ms, c->only_idle, on_prepared, c);
         break;
     case SIGN_INS:
         if (!timer_is_set(c->deadline))
@@ -854,7 +966,7 @@ static void cutover_work(struct cutover_run *c)
 
 bool cutover_can_abort(const struct cutover_run *c)
 {
-    return c->state < FLIP;
+    return c->state < FLIP || (c->state == FLIP && c->waiting);
 }
 
 void cutover_abort(struct cutover_run *c, enum why why, const char *detail)
@@ -878,16 +990,18 @@ static struct cutover_run *cutover_make(struct move *move, enum cutover_state st
     return c;
 }
 
-struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, cutover_fn fn,
-                                  void *owner)
+struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, bool only_idle,
+                                  cutover_fn fn, void *owner)
 {
     struct cutover_run *c = cutover_make(move, PROBE, fn, owner);
 
     c->budget_ms = budget_of(c, mailboxes, messages);
     c->counters = *progress_now(move->progress);
     c->began_ms = clock_boot_ms();
-    if (!move->force)
-        crew_want(move->crew, mailboxes == 0 ? 1 : mailboxes < CREW_MAX ? (unsigned)mailboxes : CREW_MAX);
+    c->lanes = mailboxes == 0 ? 1 : mailboxes < CREW_MAX ? (unsigned)mailboxes : CREW_MAX;
+    c->only_idle = only_idle;
+    if (!cutover_in_group(c)) /* else it may have to wait */
+        want_lanes(c);
     cutover_work(c);
     return c;
 }

@@ -5,7 +5,7 @@
  * |---------|-----------------------|--------------------------------------------|-------------------------|
  * | PROBE   | ready                 | can the journal be written?                | PREPARE; ABORT          |
  * | PREPARE | ready -> preparing    | route_prepare (the epoch rises)            | SIGN_INS; end LATER,    |
- * |         |                       |                                            | DOUBT                   |
+ * |         |                       |                                            | DOUBT, GATHER           |
  * | SIGN_INS| preparing             | waits until each session is signed in at   | CATCH_UP; ABORT         |
  * |         |                       | the target, or gone                        |                         |
  * | CATCH_UP| preparing             | a quick pass: less is left for the last;   | FREEZE; ABORT           |
@@ -39,6 +39,10 @@
  * this one once it can write. Until then nobody is served. CAN is asked while AGAIN looks, so the freeze is
  * longer for it by less than the time that the disk takes.
  *
+ * A member of a group (lib/route_sharing.h) passes PREPARE, FREEZE, REST and FLIP together with the others: the scripts say "wait" until
+ * all are as far, and it asks again. PREPARE ends in GATHER where one of them can't be waited for. Whoever waits has given its connections
+ * back, since the others may need them. A thaw of another is one of this account, too, with the reason WHY_GROUP.
+ *
  * LATER is for a pause and for the quarantine. ABORT finds out where a flip without an answer was done after
  * all, and goes on with KEPT. A forced flip has no CATCH_UP, no LAST and no AGAIN, but VOID; what it lacks the late
  * watch brings (late.h). The deadline of the scripts runs from the arrival of route_freeze and ours from
@@ -59,6 +63,7 @@ enum cutover_rc {
     CUTOVER_LATER,  /* a pause, or a quarantine: the account is ready again, to be tried when that is over */
     CUTOVER_GIVEN,  /* in flipping, which this migrator can't finish: for another one */
     CUTOVER_DOUBT,  /* not begun: a change of the target was not answered (touch.h) */
+    CUTOVER_GATHER, /* not begun: others of its group are not ready for it */
     CUTOVER_LOST,   /* not ours any more */
 };
 struct cutover_result {
@@ -72,14 +77,14 @@ struct cutover_run;
 /* The cut-over is gone when this is called. */
 typedef void (*cutover_fn)(void *owner, const struct cutover_result *result);
 
-/* mailboxes, messages: of the passes before, for the budget. Never calls back before it returned. */
-struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, cutover_fn fn,
-                                  void *owner);
+/* mailboxes, messages: of the passes before, for the budget. only_idle: of a group; it begins while nobody uses any of them. Never calls back before it returned. */
+struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t messages, bool only_idle,
+                                  cutover_fn fn, void *owner);
 /* Goes on with an account that was found in flipping, from KEPT on. route: as it was claimed, copied. */
 struct cutover_run *cutover_resume(struct move *move, const struct route *route, cutover_fn fn, void *owner);
 /* Another has changed the account, or a session of it has moved. */
 void cutover_event(struct cutover_run *c, const struct event *e);
-/* True from PROBE up to FLIP: then cutover_abort() calls it off, and it ends in CUTOVER_FAILED soon. */
+/* True from PROBE up to FLIP, and in FLIP while others of its group are waited for: then cutover_abort() calls it off, and it ends in CUTOVER_FAILED soon. */
 bool cutover_can_abort(const struct cutover_run *c);
 void cutover_abort(struct cutover_run *c, enum why why, const char *detail);
 /* Only where the process ends or the job was lost: leaves the account as it is. NULL is fine. */

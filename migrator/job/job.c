@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "lib/registry.h"
+#include "lib/route_sharing.h"
 #include "lib/xalloc.h"
 
 #include "cutover.h"
@@ -35,12 +36,14 @@ enum {
 
 enum job_state {
     CLAIM,
+    MEMBERS,
     SIGN_IN,
     PROVISION,
     RECORDS_READ,
     COPY,
     READY,
     POLICY,
+    GATHER,
     WATCH,
     TURN,
     QUIET,
@@ -51,9 +54,9 @@ enum job_state {
     GIVE_UP
 };
 
-static const char *const state_names[] = {"claim",  "sign_in", "provision", "records", "copy",
-                                          "ready",  "policy",  "watch",     "turn",    "quiet",
-                                          "recopy", "cutover", "rest",      "settle",  "give_up"};
+static const char *const state_names[] = {"claim",  "members", "sign_in", "provision", "records", "copy",
+                                          "ready",  "policy",  "gather",  "watch",     "turn",    "quiet",
+                                          "recopy", "cutover", "rest",    "settle",    "give_up"};
 
 struct job {
     struct migrator *m;
@@ -132,6 +135,8 @@ void job_free(struct job **jp)
     free(j->move.user);
     free(j->move.login);
     free(j->move.failed);
+    free(j->move.group);
+    shares_group_free(&j->move.members);
     free(j->move.source_name);
     free(j->move.target_name);
     free(j->reason);
@@ -302,6 +307,8 @@ static const char *job_take_route(struct job *j, const struct route *r)
     v->calm = r->touching == 0;
     v->force = r->force;
     v->now = r->now;
+    v->group = xstrdup(r->group);
+    v->called = !strcmp(r->gather, "go");
     j->suspect = *r->died != '\0';
     v->source_name = xstrdup(r->source);
     v->target_name = xstrdup(r->target);
@@ -334,6 +341,11 @@ static void begin_work(struct job *j)
     buf_free(&why);
 }
 
+static bool job_in_group(const struct job *j)
+{
+    return j->move.group && *j->move.group;
+}
+
 static void job_on_claimed(void *owner, enum route_rc rc, const struct route *r)
 {
     struct job *j = owner;
@@ -355,9 +367,27 @@ static void job_on_claimed(void *owner, enum route_rc rc, const struct route *r)
         job_give_up(j, WHY_INTERNAL, fault);
     } else if (j->move.force) {
         job_enter(j, READY);
+    } else if (job_in_group(j)) {
+        job_enter(j, MEMBERS);
     } else {
         begin_work(j);
     }
+}
+
+/* ---- MEMBERS: with whom it may share */
+
+static void job_on_members(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct job *j = owner;
+    struct shares_group *g = &j->move.members;
+
+    if (job_common_answer(j, rc, ""))
+        return;
+    shares_group_free(g);
+    g->users = xcalloc(n + 1, sizeof(*g->users));
+    for (size_t i = SHARING_HEAD; i + SHARING_MEMBER <= n; i += SHARING_MEMBER)
+        g->users[g->n++] = xspandup(rows[i]);
+    begin_work(j);
 }
 
 /* ---- SIGN_IN, PROVISION, RECORDS */
@@ -438,7 +468,7 @@ static bool may_cut_over(const struct job *j)
 {
     uint64_t ms;
 
-    return j->move.now || j->move.force || j->idle ||
+    return j->move.now || j->move.force || j->move.called || j->idle ||
            policy_ask(&j->m->conf->migration, time(NULL), &ms) == POLICY_GO;
 }
 
@@ -530,8 +560,37 @@ static void job_on_ready(void *owner, enum route_rc rc, const char *detail)
         job_enter(j, POLICY);
     else if (!j->move.force && !j->whole) /* staff said so in the meantime */
         job_enter(j, RECOPY);
+    else if (job_in_group(j))
+        job_enter(j, GATHER);
     else
         job_enter(j, j->watched ? TURN : WATCH);
+}
+
+/* Only while nobody uses the account, or any other of its group. */
+static bool job_only_idle(const struct job *j)
+{
+    return j->m->conf->migration.cutover == CUTOVER_IDLE && !j->move.now && !j->move.force;
+}
+
+/* ---- GATHER: are all of its group copied? */
+
+static void on_gathered(void *owner, enum route_rc rc, const char *detail)
+{
+    struct job *j = owner;
+
+    if (rc == ROUTE_PAUSED || rc == ROUTE_QUARANTINE) {
+        timer_start(j->retry, ASK_AGAIN_MS);
+    } else if (rc == ROUTE_AGAIN) {
+        j->move.called = true;
+        if (!strcmp(detail, "alone"))
+            *j->move.group = '\0';
+        job_enter(j, j->watched ? TURN : WATCH);
+    } else if (!job_common_answer(j, rc, detail)) {
+        LOG(INFO, "job_waits", LOG_S("user", j->move.user), LOG_S("for", "group"),
+            LOG_S("group", j->move.group));
+        j->result = "waits";
+        job_end(j, JOB_DONE);
+    }
 }
 
 static uint64_t job_jitter(const struct job *j)
@@ -602,7 +661,7 @@ static void job_on_turn(void *owner, enum route_rc rc, const char *detail)
     }
     if (job_common_answer(j, rc, detail))
         return;
-    bool idle_only = j->m->conf->migration.cutover == CUTOVER_IDLE && !j->move.now && !j->move.force;
+    bool idle_only = job_only_idle(j) && !job_in_group(j); /* of a group the gate asks */
     if (!j->move.force && clock_boot_ms() - j->copied_ms > STALE_MS)
         job_enter(j, RECOPY);
     else
@@ -732,6 +791,16 @@ static void tell_outcome(struct job *j, bool good)
                   j->m);
 }
 
+/* Another of its group was not ready, or ended the attempt: that one's fault, and none of this one. */
+static void job_gather_again(struct job *j)
+{
+    j->watched = false;
+    records_begin_attempt(j->move.records);
+    free(j->said);
+    j->said = xstrdup("?");
+    job_enter(j, GATHER);
+}
+
 static void on_cutover(void *owner, const struct cutover_result *r)
 {
     struct job *j = owner;
@@ -757,7 +826,20 @@ static void on_cutover(void *owner, const struct cutover_result *r)
                                                          .epoch = j->move.job.epoch + 1});
         job_end(j, JOB_DONE);
         break;
+    case CUTOVER_GATHER:
+        if (j->stopping)
+            job_end(j, JOB_STOPPED);
+        else
+            job_gather_again(j);
+        break;
     case CUTOVER_FAILED:
+        if (r->why == WHY_GROUP && !j->stopping) {
+            metric_add(METRIC_THAWS, 1, why_word(r->why), NULL);
+            LOG(INFO, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
+                LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
+            job_gather_again(j);
+            break;
+        }
         if (r->why != WHY_STORE && r->why != WHY_PAUSED &&
             r->why != WHY_JOURNAL) /* these are nobody's bad luck with accounts */
             tell_outcome(j, false);
@@ -948,6 +1030,9 @@ static void job_run(struct job *j)
     case CLAIM:
         route_claim(s, &j->entry, v->token, j->group, j->m->id, job_on_claimed, j);
         break;
+    case MEMBERS:
+        route_sharing_read(s, v->group, "", job_on_members, j);
+        break;
     case SIGN_IN:
         j->signin = signin_start(v, job_on_signin, j);
         break;
@@ -967,6 +1052,11 @@ static void job_run(struct job *j)
     case POLICY:
         ask_policy(j);
         break;
+    case GATHER:
+        if (v->crew)
+            crew_want(v->crew, 0);
+        route_gather(s, &v->job, job_only_idle(j), on_gathered, j);
+        break;
     case WATCH:
         if (j->watch)
             say_whom_it_waits_for(j);
@@ -983,7 +1073,8 @@ static void job_run(struct job *j)
         route_recopy(s, &v->job, on_recopy, j);
         break;
     case CUTOVER:
-        j->cutover = cutover_start(v, j->mailboxes, j->messages, on_cutover, j);
+        j->cutover =
+            cutover_start(v, j->mailboxes, j->messages, job_only_idle(j) && job_in_group(j), on_cutover, j);
         break;
     case REST:
         if (v->crew)
@@ -1042,6 +1133,13 @@ void job_keep(struct job *j, uint64_t until_ms)
 bool job_is_suspect(const struct job *j)
 {
     return j->suspect;
+}
+
+bool job_needs_place(const struct job *j)
+{
+    bool waits = j->state == GATHER || j->state == CUTOVER || j->state == REST;
+
+    return !job_in_group(j) || !waits;
 }
 
 struct job *job_start(struct migrator *m, const struct route_entry *entry, const char *group,

@@ -2,28 +2,36 @@
  *
  * | state   | account             | does                                     | leaves to                    |
  * |---------|---------------------|------------------------------------------|------------------------------|
- * | CLAIM   | queued, or found    | route_claim: a token, a new epoch        | SIGN_IN; READY (forced);     |
+ * | CLAIM   | queued, or found    | route_claim: a token, a new epoch        | SIGN_IN; MEMBERS (of a       |
+ * |         |                     |                                          | group); READY (forced);      |
  * |         | without an owner    | (after two deaths: blocked)              | CUTOVER (flipping); end      |
+ * | MEMBERS | copying             | reads who is in its group                | SIGN_IN; GIVE_UP             |
  * | SIGN_IN | copying             | master or the sealed password; a crew    | PROVISION; RECORDS; GIVE_UP  |
  * | PROVISION| copying            | has the site make the account at the     | RECORDS; GIVE_UP             |
  * |         |                     | target                                   |                              |
  * | RECORDS | copying             | reads the view records                   | COPY                         |
  * | COPY    | copying             | passes, until one is short               | READY; GIVE_UP               |
- * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; POLICY          |
+ * | READY   | copying -> ready    | tells the counters, route_ready          | WATCH, TURN; GATHER; POLICY  |
  * | POLICY  | ready               | waits, without an owner: until staff say | RECOPY; end (stays ready)    |
  * |         |                     | now; for the window; until it is idle    |                              |
+ * | GATHER  | ready               | of a group: are all copied? Else it waits| WATCH, TURN; end (stays      |
+ * |         |                     | without an owner                         | ready)                       |
  * | WATCH   | ready               | has silent proxies evicted; says for whom| TURN                         |
  * |         |                     | it waits, and until when                 |                              |
  * | TURN    | ready               | freeze_jitter, max_flips_per_minute      | CUTOVER; QUIET (idle); RECOPY|
  * |         |                     |                                          | (took long)                  |
  * | QUIET   | ready               | idle: does still nobody use it?          | CUTOVER; end (stays ready)   |
  * | RECOPY  | ready -> copying    | route_recopy                             | COPY                         |
- * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST; SETTLE   |
+ * | CUTOVER | ready ... flipped   | cutover.h                                | end; GIVE_UP; REST; SETTLE;  |
+ * |         |                     |                                          | GATHER                       |
  * | REST    | ready               | waits out a pause or a quarantine        | RECOPY; WATCH (forced)       |
  * | SETTLE  | ready               | commands that were not answered may still| RECOPY; WATCH (forced)       |
  * |         |                     | be executed at the target: hook_kick, or |                              |
  * |         |                     | waits for as long as they can; route_calm|                              |
  * | GIVE_UP | -> backoff, blocked | route_backoff, route_block               | end                          |
+ *
+ * Members of a group (lib/route_sharing.h) are copied like others, each in its time, and wait in GATHER without an owner; when the last one
+ * is copied all are called (`called`), so that each has a short pass and comes to the gates of the cut-over, where they meet.
  *
  * A pass is short that took no more than half of migration.freeze_budget, and left nothing to another one: the first
  * copy too. There are five passes at most.
@@ -66,6 +74,9 @@ struct job *job_start(struct migrator *m, const struct route_entry *entry, const
  * the entry says. */
 bool job_is_suspect(const struct job *j);
 void job_keep(struct job *j, uint64_t until_ms);
+/* Is it one of the jobs of which only so many run at a time? Not while an account of a group waits for the others or is switched over
+ * with them: they could not be there at the same time, where a group has more members than a migrator has places. */
+bool job_needs_place(const struct job *j);
 /* Another has changed the account. */
 void job_event(struct job *j, const struct event *e);
 /* The process ends: a freeze is called off, a flip is carried out, all else is dropped as it is. Ends in

@@ -105,7 +105,8 @@ static size_t count_state(const struct worker *w, enum entry_state state)
 
 static bool needs_place(const struct worker_entry *e)
 {
-    return (e->state == WAITING || e->state == RUNNING) && !e->forward;
+    return (e->state == WAITING || (e->state == RUNNING && (!e->job || job_needs_place(e->job)))) &&
+           !e->forward;
 }
 
 /* Who can't write a flip, or writes it where it may be forgotten or was, takes nothing that would have to be
@@ -142,7 +143,7 @@ static bool has_suspect(const struct worker *w)
     const struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    if (e->job ? job_is_suspect(e->job) : e->state == WAITING && e->suspect)
+    if (e->job ? job_is_suspect(e->job) && job_needs_place(e->job) : e->state == WAITING && e->suspect)
         return true;
     return false;
 }
@@ -383,7 +384,7 @@ static size_t places_used(const struct worker *w)
     const struct worker_entry *e;
 
     TAILQ_FOREACH(e, &w->entries, link)
-    n += e->state == RUNNING && !e->forward;
+    n += e->state == RUNNING && needs_place(e);
     return n;
 }
 

@@ -560,7 +560,7 @@ static void move_on(struct move *v)
         move_copies(v);
         break;
     case MOVE_COPIED:
-        route_prepare(v->site->store, &j, 30000, move_on_prepared, v);
+        route_prepare(v->site->store, &j, 30000, false, move_on_prepared, v);
         break;
     case MOVE_PREPARING:
         v->step = MOVE_FREEZING;

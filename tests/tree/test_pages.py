@@ -28,7 +28,7 @@ def ctl(*args):
 
 def usage():
     """(verb, its form) of each line of `help`; a verb may have two words."""
-    return re.findall(r"^  ((?:(?:route|proxy) )?[a-z][a-z-]*)(.*)$", ctl("help"), re.M)
+    return re.findall(r"^  ((?:(?:route|proxy|group) (?=[a-z]))?[a-z][a-z-]*)(.*)$", ctl("help"), re.M)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ static struct cut *ready(struct migrator_world *w)
 static void start(struct cut *c)
 {
     c->done = false;
-    c->run = cutover_start(&c->move, 1, 1, on_cut, c);
+    c->run = cutover_start(&c->move, 1, 1, false, on_cut, c);
 }
 
 static void await(struct cut *c)
@@ -254,7 +254,7 @@ static void test_resume_goes_forward(void **state)
     struct migrator_world *w = c->w;
     uint64_t epoch;
     struct unit_answer a;
-    UNIT_DO(&w->u, a, route_prepare, &c->move.job, 5000);
+    UNIT_DO(&w->u, a, route_prepare, &c->move.job, 5000, false);
     assert_true(span_u64(span_str(a.detail), UINT64_MAX, &epoch));
     c->move.job.epoch = epoch;
     UNIT_DO_RC(&w->u, ROUTE_OK, route_freeze, &c->move.job, 5000);

@@ -268,19 +268,19 @@ static void test_touch(void **state)
     unanswered(w, "3:5 \\Seen $Label;9 ;9 gone;");
     assert_true(second > first);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
-    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000, false);
     WRITE(w, ledger_touched, first);
     unanswered(w, "9 gone;");
-    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000, false);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_calm, &w->job);
     assert_int_equal(load(w), ROUTE_OK);
     unanswered(w, "9 gone;");                      /* for the late watch */
     WRITE(w, first = ledger_touch, NULL, 0, 1000); /* RENAME or DELETE */
     unanswered(w, "9 gone;");
-    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000, false);
     assert_int_equal(load(w), ROUTE_OK);
     WRITE(w, ledger_touched, first);
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000, false);
     imap_seq_free(&some);
     imap_seq_free(&others);
 }
@@ -295,7 +295,7 @@ static void test_never_sent(void **state)
     WRITE(w, ledger_intent, 5, ((uint32_t[]){1, 2}), 2);
     WRITE(w, ledger_settled, 1000);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000, false);
 }
 
 static void test_lost_answer(void **state)
@@ -307,9 +307,9 @@ static void test_lost_answer(void **state)
     WRITE(w, ledger_sent, SENT(row(1, 0, 10, false)), 1);
     WRITE(w, ledger_settled, 1000);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_ready, &w->job);
-    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_DOUBT, route_prepare, &w->job, 1000, false);
     UNIT_DO_RC(&w->u, ROUTE_OK, route_calm, &w->job);
-    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &w->job, 1000, false);
 }
 
 static void test_skipped(void **state)

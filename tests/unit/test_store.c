@@ -227,7 +227,7 @@ static void test_a_whole_migration(void **state)
     UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
     UNIT_DO_RC(u, ROUTE_OK, route_recopy, &j);
     UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
-    UNIT_DO(u, a, route_prepare, &j, 60000);
+    UNIT_DO(u, a, route_prepare, &j, 60000, false);
     assert_int_equal(a.rc, ROUTE_OK);
     assert_string_equal(a.detail, "2");
     UNIT_DO_RC(u, ROUTE_LOST, route_freeze, &j, 60000);
@@ -313,7 +313,7 @@ static void test_thaw_abort_backoff_block(void **state)
     enter(u, "ann", "p1/1", true);
     claim(u, "ann", "tok");
     UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
-    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 1);
+    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 1, false);
     j.epoch = 2;
     /* Redis' clock has to pass the millisecond of the deadline: the answer says when it has. */
     do
@@ -322,7 +322,7 @@ static void test_thaw_abort_backoff_block(void **state)
     assert_int_equal(a.rc, ROUTE_OK);
     struct read_answer r = read_route(u, "ann");
     assert_true(r.state == ROUTE_READY && strncmp(r.reason, "deadline", 8) == 0);
-    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 60000);
+    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 60000, false);
     j.epoch = 3;
     UNIT_DO_RC(u, ROUTE_OK, route_abort, &j, "proxy: silent");
     UNIT_DO_RC(u, ROUTE_OK, route_abort, &j, "proxy: silent");
@@ -582,7 +582,7 @@ static void test_view(void **state)
     claim(u, "ann", "tok");
     UNIT_DO_RC(u, ROUTE_OK, route_views_write, &j, NULL, 0, pairs, 1);
     UNIT_DO_RC(u, ROUTE_OK, route_ready, &j);
-    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 60000);
+    UNIT_DO_RC(u, ROUTE_OK, route_prepare, &j, 60000, false);
     j.epoch = 2;
     UNIT_DO_RC(u, ROUTE_OK, route_freeze, &j, 60000);
     UNIT_DO_RC(u, ROUTE_OK, route_flip, &j, "1:ab", "");
@@ -800,7 +800,7 @@ static void test_server_killed_with_commands_in_flight(void **state)
     struct unit_answer q;
     assert_int_equal(claim(u, "ann", "tok").rc, ROUTE_QUARANTINE);
     assert_int_equal(claim(u, "eve", "tok").rc, ROUTE_OK);
-    UNIT_DO(u, q, route_prepare, &j, 1000);
+    UNIT_DO(u, q, route_prepare, &j, 1000, false);
     assert_int_equal(q.rc, ROUTE_QUARANTINE);
     events_free(&seen.events);
 }

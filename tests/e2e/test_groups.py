@@ -1,0 +1,167 @@
+"""Accounts that share mailboxes are switched over as one: all routes or none."""
+import os
+
+import pytest
+
+from harness import mail, monitor, net
+from harness.dovecot import Dovecot
+from harness.dovecot_conf import extra
+from harness.ferry import backend
+from harness.scene import Wire, assert_equal, connect, new_user
+
+@pytest.fixture(scope="module")
+def servers(cert):
+    made = {}
+    for name in ("old", "new"):
+        folder = net.temp_folder(f"groups-map-{name}")
+        os.chmod(folder, 0o777)
+        made[name] = Dovecot(f"groups-{name}", mail="mdbox", cert=cert, special_use=False,
+                             extra=extra("shared", driver="mdbox", path="mdbox", folder=folder))
+    yield made
+    for server in made.values():
+        server.close()
+
+
+class Sharers:
+    """Accounts of which each gives the next one its mailbox Work, copied by nobody yet."""
+
+    def __init__(self, make_ferry, servers, authority, n=2, messages=3, **migration):
+        self.old, self.new = servers["old"], servers["new"]
+        self.users = [new_user(f"share{i}-") for i in range(n)]
+        for i, user in enumerate(self.users):
+            m = mail.connect(self.old, user, "secret")
+            assert m.create("Work")[0] == "OK"
+            for box in ("INBOX", "Work"):
+                for k in range(messages):
+                    assert m.append(box, None, None, f"Subject: {box} {k} of {user}\r\n\r\nx\r\n".encode())[0] == "OK"
+            assert m._simple_command("SETACL", "Work", self.users[(i + 1) % n], "lrswite")[0] == "OK"
+            m.logout()
+        net.wait_next_second()
+        self.ferry = make_ferry({"old": backend(self.old, ca=authority.ca), "new": backend(self.new, ca=authority.ca)},
+                                {"migration": dict({"trigger": "manual"}, **migration)})
+
+    def make(self, name="office", users=None):
+        status, answer = self.ferry.ctl("group", "make", name, *(users or self.users), "--reason", "they share")
+        assert status == 0, answer
+        return answer
+
+    def states(self):
+        return [self.ferry.route(u)["state"] for u in self.users]
+
+    def order(self):
+        """(user, state) of all events of state, in their order."""
+        return [(e["user"], e["state"]) for _, e in self.ferry.redis.client().xrange("imapferry:events")
+                if e.get("user") in self.users and e["kind"] == "state"]
+
+    def flipped(self, timeout=60):
+        for user in self.users:
+            self.ferry.wait_state(user, "flipped", timeout=timeout)
+
+    def assert_moved_as_one(self):
+        """No one's flipping comes before the last one's freezing, and nobody is flipped before all are flipping."""
+        order = self.order()
+        first = min(i for i, (_, s) in enumerate(order) if s == "flipped")
+        assert {u for u, s in order[:first] if s == "flipping"} == set(self.users), order
+        assert len([1 for _, s in order if s == "flipping"]) == len(self.users), order
+
+
+def ask(server, user, command):
+    """The first line of its answer."""
+    with Wire(server.url("imap")) as wire:
+        wire.until(b"* ")
+        assert b" OK" in wire.command(b"l", f"LOGIN {user} secret".encode())[-1]
+        answer = wire.command(b"c", command.encode())
+        assert answer[-1].startswith(b"c OK"), answer
+        return answer[0].decode()
+
+
+def acl(server, user):
+    words = ask(server, user, "GETACL Work").replace('"', "").split(" ")[3:]
+    return dict(zip(words[::2], words[1::2]))
+
+
+def test_two_that_share_move_as_one(make_ferry, servers, authority):
+    """Both are signed in and write, one of them into the other's mailbox; nobody is disconnected, and all of it is there."""
+    s = Sharers(make_ferry, servers, authority)
+    ann, bob = s.users
+    ferry, proxy = s.ferry, s.ferry.proxy(proxy=monitor.LISTEN)
+    ferry.migrator()
+    with connect(proxy) as of_ann, connect(proxy) as of_bob:
+        for wire, user in ((of_ann, ann), (of_bob, bob)):
+            assert wire.login(user).startswith(b"l1 OK")
+            assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        assert ferry.ctl("migrate", ann)[0] == 0
+        assert ferry.wait_state(ann, "blocked")["reason"].startswith("shared: ")
+        assert s.make()["accounts"] == 2
+        s.flipped()
+        s.assert_moved_as_one()
+        for wire, user in ((of_ann, ann), (of_bob, bob)):
+            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+            assert wire.command(b"a", b"STATUS Work (MESSAGES)")[0].endswith(b"(MESSAGES 3)")
+        assert ferry.where(ann) == ferry.where(bob) == {"new"}
+    assert "r" in acl(s.new, ann)[bob] and "w" in acl(s.new, bob)[ann]
+    for user in s.users:
+        assert_equal(s.old, s.new, user, 6)
+
+
+def test_more_members_than_places(make_ferry, servers, authority):
+    """A migrator with one place, and a group of three: whoever is copied waits without it."""
+    s = Sharers(make_ferry, servers, authority, n=3)
+    s.make()
+    s.ferry.migrator(migrator={"jobs": 1})
+    assert s.ferry.ctl("group", "migrate", "office", "--now", "--reason", "test")[1]["queued"] == 3
+    s.flipped()
+    s.assert_moved_as_one()
+    for user in s.users:
+        assert_equal(s.old, s.new, user, 6)
+
+
+def test_what_is_refused_of_one(make_ferry, servers, authority):
+    """Neither force nor the way back; a hold of one holds all, by name; the way back is for all."""
+    s = Sharers(make_ferry, servers, authority)
+    ann, bob = s.users
+    ferry = s.ferry
+    s.make()
+    status, answer = ferry.ctl("flip", ann, "--to", "new", "--force", "--yes", "--reason", "test")
+    assert status == 4 and '"group migrate office" moves all of it' in answer["error"], answer
+    assert ferry.ctl("forget", ann)[0] == 4
+    status, answer = ferry.ctl("group", "make", "other", bob, new_user("eve"))
+    assert status == 4 and answer["error"] == f"the group other can't have {bob}, which is in the group office", answer
+    assert ferry.ctl("hold", bob)[0] == 0
+    ferry.migrator()
+    assert ferry.ctl("migrate", ann)[0] == 0
+    net.wait_until("ann waits for bob", lambda: ferry.route(ann)["reason"] == f"group: waits for {bob}")
+    assert ferry.route(ann)["owner"] == "" and ferry.user(ann)["group"] == "office"
+    group = ferry.ctl("group", "show", bob)[1]
+    assert [(m["user"], m["state"], m["gather"]) for m in group["members"]] == [(ann, "ready", "in"), (bob, "held", "")]
+    assert "copied, waits for the others" in ferry.ctl_raw("group", "show", "office")[1]
+    assert "1 ready, 1 held" in ferry.ctl_raw("group", "list")[1]
+    assert ferry.ctl("group", "migrate", "office")[0] == 4 and ferry.ctl("group", "show", "none")[0] == 3
+    assert ferry.ctl("release", bob)[0] == 0 and ferry.ctl("migrate", bob)[0] == 0
+    s.flipped()
+    s.assert_moved_as_one()
+    status, answer = ferry.ctl("migrate", ann, "--to", "old")
+    assert status == 4 and "group migrate office" in answer["error"], answer
+    assert ferry.ctl("group", "migrate", "office", "--to", "old", "--reason", "test")[1]["queued"] == 2
+    for user in s.users:
+        route = ferry.wait_state(user, "held", timeout=60)
+        assert (route["backend"], route["held_from"]) == ("old", "resting")
+    assert ferry.ctl("group", "drop", "office")[0] == 0 and ferry.ctl("group", "list")[1]["sharing"] == []
+
+
+def test_who_shares_with_others_too_is_blocked(make_ferry, servers, authority):
+    """Members by a survey; somebody outside of the group stops it by name, also one who came while it was copied."""
+    s = Sharers(make_ferry, servers, authority)
+    ann, bob = s.users
+    eve = new_user("eve")
+    ask(s.old, bob, f"SETACL INBOX {eve} lrs")
+    s.make()
+    s.ferry.migrator()
+    assert s.ferry.ctl("group", "migrate", "office")[0] == 0
+    assert eve in s.ferry.wait_state(bob, "blocked")["reason"]
+    net.wait_until("ann waits for bob", lambda: s.ferry.route(ann)["reason"] == f"group: waits for {bob}")
+    for server in (s.old, s.new):
+        ask(server, bob, f"DELETEACL INBOX {eve}")
+    assert s.ferry.ctl("retry", bob)[0] == 0
+    s.flipped()
+    s.assert_moved_as_one()
