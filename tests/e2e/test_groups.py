@@ -1,4 +1,5 @@
 """Accounts that share mailboxes are switched over as one: all routes or none."""
+import contextlib
 import os
 
 import pytest
@@ -58,11 +59,12 @@ class Sharers:
             self.ferry.wait_state(user, "flipped", timeout=timeout)
 
     def assert_moved_as_one(self):
-        """No one's flipping comes before the last one's freezing, and nobody is flipped before all are flipping."""
+        """All are flipping at one moment, and from then on nobody goes back. (Who claims one that is flipping says so once more.)"""
         order = self.order()
-        first = min(i for i, (_, s) in enumerate(order) if s == "flipped")
-        assert {u for u, s in order[:first] if s == "flipping"} == set(self.users), order
-        assert len([1 for _, s in order if s == "flipping"]) == len(self.users), order
+        first = min(i for i, (_, s) in enumerate(order) if s == "flipping")
+        together = order[first:first + len(self.users)]
+        assert {u for u, s in together if s == "flipping"} == set(self.users), order
+        assert {s for _, s in order[first:]} <= {"flipping", "flipped", "settled"}, order
 
 
 def ask(server, user, command):
@@ -165,3 +167,34 @@ def test_who_shares_with_others_too_is_blocked(make_ferry, servers, authority):
     assert s.ferry.ctl("retry", bob)[0] == 0
     s.flipped()
     s.assert_moved_as_one()
+
+
+POINTS = [f"{point}:{nth}" for point, most in (
+    ("script.gather.answered", 2), ("script.prepare.sent", 2), ("script.prepare.answered", 3), ("script.freeze.sent", 2),
+    ("script.freeze.answered", 2), ("script.rested.answered", 2), ("script.flip.sent", 2), ("script.flip.answered", 3),
+    ("journal.sent", 1), ("journal.answered", 2), ("script.flipped.answered", 1)) for nth in range(1, most + 1)]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_each_gate(make_ferry, servers, authority, point):
+    """Two migrators have two members each, and one of them dies: all are flipped as one all the same, and nobody is sent away."""
+    s = Sharers(make_ferry, servers, authority, n=4, messages=2)
+    s.ferry.settings["migrator"].update({"job_lease": "1s", "retry_min": "200ms", "retry_max": "400ms"})
+    s.ferry.settings["proxy"].update({"lease": "1s", "lease_long": "1s"})
+    proxy = s.ferry.proxy()
+    s.make()
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(connect(proxy)) for _ in s.users]
+        for wire, user in zip(wires, s.users):
+            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        dies = s.ferry.migrator(migrator={"jobs": 2}, env={"IMAPFERRY_FAULT": f"{point}:kill"})
+        s.ferry.migrator(migrator={"jobs": 2})
+        assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
+        net.wait_until("death", lambda: dies.process.poll() is not None, timeout=60)
+        dies.kill()
+        s.flipped()
+        for wire in wires:
+            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    s.assert_moved_as_one()
+    for user in s.users:
+        assert_equal(s.old, s.new, user, 4)
