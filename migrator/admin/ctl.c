@@ -686,7 +686,7 @@ static void ctl_start_restore(struct ctl *c)
     if (c->stores->n > 1)
         c->apart = apart_look(c->stores, ctl_on_apart, c);
     else
-        start_restore(c);
+        ctl_on_apart(c, ACTION_DONE, "");
 }
 
 static void start_verb(struct ctl *c, enum store_state state)
