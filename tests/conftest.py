@@ -26,7 +26,7 @@ def pytest_runtest_logreport(report):
     """Says at once what failed and why, in a line: a run that is stopped early would take that along."""
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
         why = getattr(getattr(report.longrepr, "reprcrash", None), "message", "") or str(report.longrepr)
-        print(f"\nfailed now: {report.nodeid} ({report.when}): {why.strip().splitlines()[0][:200] if why.strip() else ''}",
+        print(f"\nfailed now: {report.nodeid[:160]} ({report.when}): {why.strip().splitlines()[0][:200] if why.strip() else ''}",
               file=sys.__stderr__, flush=True)
 
 

@@ -27,6 +27,7 @@ if not all then
     say_waits(r, longest)
     return {'wait', name_mates(longest)}
 end
+local deadline = text(now() + longest)
 local function begin_with(m)
     local n, registered = {}, {}
     for name, s in pairs(sessions(m.user)) do
@@ -40,7 +41,7 @@ local function begin_with(m)
     for incarnation, count in pairs(n) do registered[#registered + 1] = incarnation .. ' ' .. text(count) end
     m.registered = table.concat(registered, ' ')
     change(m, {state = 'preparing', prior = m.epoch, epoch = text(number(m.epoch) + 1), reason = '',
-               prepared = now_text(), deadline = text(now() + longest)}, 'state')
+               prepared = now_text(), deadline = deadline}, 'state')
 end
 for _, m in ipairs(all) do begin_with(m) end
 return {'ok', r.epoch}
