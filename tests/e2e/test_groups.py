@@ -198,3 +198,75 @@ def test_killed_at_each_gate(make_ferry, servers, authority, point):
     s.assert_moved_as_one()
     for user in s.users:
         assert_equal(s.old, s.new, user, 4)
+
+
+def registered(ferry, user):
+    """(mode, epoch) of each of its sessions."""
+    return [tuple(row.split()[2:0:-1]) for row in ferry.redis.client().hgetall(f"imapferry:sessions:{user}").values()]
+
+
+def test_what_a_grantee_writes_in_the_freeze_is_there(make_ferry, servers, authority):
+    """bob's message is on its way into ann's mailbox while hers rest already: her last pass begins once his session rests, too."""
+    s = Sharers(make_ferry, servers, authority)
+    ann, bob = s.users
+    ferry, proxy = s.ferry, s.ferry.proxy()
+    s.make()
+    with connect(proxy) as of_ann, connect(proxy) as of_bob:
+        for wire, user in ((of_ann, ann), (of_bob, bob)):
+            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        message = b"Subject: late\r\n\r\nfrom bob\r\n"
+        of_bob.line(b"a APPEND shared/%s/Work {%d}" % (ann.encode(), len(message)))
+        of_bob.until(b"+")
+        of_bob.send(message[:10])
+        ferry.migrator()
+        assert ferry.ctl("group", "migrate", "office", "--now")[0] == 0
+        ferry.wait_state(ann, "freezing")
+        net.wait_until("ann rests", lambda: [m for m, _ in registered(ferry, ann)] == ["frozen"])
+        assert [m for m, _ in registered(ferry, bob)] != ["frozen"] and s.states() == ["freezing", "freezing"]
+        of_bob.send(message[10:] + b"\r\n")
+        assert of_bob.until(b"a ")[-1].startswith(b"a OK")
+        s.flipped()
+        assert of_bob.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+    s.assert_moved_as_one()
+    assert "4" in ask(s.new, ann, "STATUS Work (MESSAGES)").rpartition("(")[2]
+    assert_equal(s.old, s.new, ann, 7)
+    assert_equal(s.old, s.new, bob, 6)
+
+
+def test_fewer_connections_than_members(make_ferry, servers, authority):
+    """Who waits for the others gives its connections back."""
+    s = Sharers(make_ferry, servers, authority, n=4, messages=2)
+    for options in s.ferry.backends.values():
+        options["max_connections"] = 2
+    s.make()
+    s.ferry.migrator()
+    assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
+    s.flipped()
+    s.assert_moved_as_one()
+    for user in s.users:
+        assert_equal(s.old, s.new, user, 4)
+
+
+def test_redis_restarts_while_all_stand_still(make_ferry, servers, authority):
+    """The attempt ends for all, and the next one moves all."""
+    s = Sharers(make_ferry, servers, authority)
+    s.ferry.settings["migrator"].update({"job_lease": "1s", "retry_min": "200ms", "retry_max": "400ms"})
+    s.ferry.settings["proxy"].update({"lease": "1s", "lease_long": "1s"})
+    frozen, go = os.path.join(s.ferry.folder, "frozen"), os.path.join(s.ferry.folder, "go")
+    hook = os.path.join(s.ferry.folder, "hook")
+    with open(hook, "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\ntouch {frozen}\nwhile ! [ -e {go} ]; do sleep 0.05; done\n")
+    os.chmod(hook, 0o755)
+    os.chmod(s.ferry.folder, 0o777)
+    s.make()
+    s.ferry.migrator(migration={"hook_freeze": [hook]})
+    assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
+    net.wait_until("freeze", lambda: os.path.exists(frozen), 40)
+    assert s.states() == ["freezing", "freezing"]
+    s.ferry.redis.restart()
+    with open(go, "w", encoding="ascii"):
+        pass
+    s.flipped(90)
+    s.assert_moved_as_one()
+    for user in s.users:
+        assert_equal(s.old, s.new, user, 6)
