@@ -200,9 +200,8 @@ def test_killed_at_each_gate(make_ferry, servers, authority, point):
         assert_equal(s.old, s.new, user, 4)
 
 
-def registered(ferry, user):
-    """(mode, epoch) of each of its sessions."""
-    return [tuple(row.split()[2:0:-1]) for row in ferry.redis.client().hgetall(f"imapferry:sessions:{user}").values()]
+def mode_of(ferry, user):
+    return [row.split()[2] for row in ferry.redis.client().hgetall(f"imapferry:sessions:{user}").values()]
 
 
 def test_what_a_grantee_writes_in_the_freeze_is_there(make_ferry, servers, authority):
@@ -218,17 +217,23 @@ def test_what_a_grantee_writes_in_the_freeze_is_there(make_ferry, servers, autho
         of_bob.line(b"a APPEND shared/%s/Work {%d}" % (ann.encode(), len(message)))
         of_bob.until(b"+")
         of_bob.send(message[:10])
-        ferry.migrator()
+        trace = os.path.join(ferry.folder, "trace")
+        ferry.migrator(env={"IMAPFERRY_FAULT_TRACE": trace})
         assert ferry.ctl("group", "migrate", "office", "--now")[0] == 0
-        ferry.wait_state(ann, "freezing")
-        net.wait_until("ann rests", lambda: [m for m, _ in registered(ferry, ann)] == ["frozen"])
-        assert [m for m, _ in registered(ferry, bob)] != ["frozen"] and s.states() == ["freezing", "freezing"]
+
+        def passed(point):
+            with open(trace, encoding="ascii") as f:
+                return f.read().split("\n").count(point)
+        net.wait_until("ann asks for bob", lambda: passed("bypass.sent") or passed("script.rested.answered") > 3, 40)
+        assert s.states() == ["freezing", "freezing"] and not passed("bypass.sent"), "her last pass has begun"
+        assert [mode_of(ferry, u) for u in s.users] == [["frozen"], ["prepared"]]
         of_bob.send(message[10:] + b"\r\n")
         assert of_bob.until(b"a ")[-1].startswith(b"a OK")
         s.flipped()
-        assert of_bob.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        seen = of_bob.command(b"n", b"STATUS shared/%s/Work (MESSAGES)" % ann.encode())
+        assert any(line.endswith(b"(MESSAGES 4)") for line in seen) and seen[-1].startswith(b"n OK"), seen
+        assert of_ann.command(b"n", b"NOOP")[-1].startswith(b"n OK") and ferry.where(bob) == {"new"}
     s.assert_moved_as_one()
-    assert "4" in ask(s.new, ann, "STATUS Work (MESSAGES)").rpartition("(")[2]
     assert_equal(s.old, s.new, ann, 7)
     assert_equal(s.old, s.new, bob, 6)
 
