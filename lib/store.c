@@ -13,7 +13,10 @@
 
 /* How long after a hello that was not answered by "ok" it is said again, and how often a daemon says in the
  * log that there is no store to work on. */
-enum { HELLO_RETRY_MS = 500, ALARM_MS = 60 * 1000 };
+enum { HELLO_RETRY_MS = 500, HELLO_RETRY_MAX_MS = 1000, ALARM_MS = 60 * 1000 };
+/* Behind a change of server all processes of a site ask about it at once: each looks whether a partition is whole at a time of
+ * its own, since the first one spares the others to. */
+enum { LOOK_SPREAD_MS = 400, LOOK_BESIDE_MS = 600 };
 /* What Redis has where min-replicas-max-lag is not shown to us. */
 enum { LAG_DEFAULT_S = 10 };
 /* Longer than Sentinels take to make a replica master and the others follow it. */
@@ -68,13 +71,18 @@ struct store {
     struct library library;
     bool loaded;              /* since the last hello that was answered */
     bool hello_missing;       /* a hello found no library */
+    bool hesitated;           /* before it looked */
+    bool careful;             /* store_begin_with_a_look() */
     bool looked;              /* this connection is to the node that has all of the partition */
     bool awaits;              /* the library: calls are held back */
     struct call_list sent;    /* in the order in which they were given */
     struct call_list refused; /* given while not up: told by the task */
     struct loop_task task;
     struct store_waits waits;
-    struct timer *again; /* says hello to a store that was foreign */
+    struct timer *again; /* says hello to a store that was foreign, or connects to it anew where not: stays */
+    uint64_t again_ms;
+    bool stays;
+    char *refusal; /* owned; the last reason that was told since it was up */
     unsigned busy;
     bool gone;
 };
@@ -207,6 +215,7 @@ static void leave_callback(struct store *s)
     free(s->prefix);
     free(s->why);
     free(s->foreign);
+    free(s->refusal);
     free(s->detail);
     free(s);
 }
@@ -314,13 +323,21 @@ static void on_task(struct loop_task *task)
 static void say(struct store *s, const char *script);
 static void say_hello(struct store *s);
 
+static bool begins(struct span text, const char *with)
+{
+    size_t n = strlen(with);
+    return text.len >= n && memcmp(text.p, with, n) == 0;
+}
+
+static const char refused_before[] = "hello was refused";
+
 static void on_again(void *owner)
 {
     struct store *s = owner;
-    if (s->state == STORE_FOREIGN)
+    if (s->state == STORE_FOREIGN || s->stays)
         say_hello(s);
     else
-        redis_reset(s->redis, "hello was refused");
+        redis_reset(s->redis, refused_before);
 }
 
 static void sound_alarm(struct store *s)
@@ -385,7 +402,9 @@ static void hello_ok(struct store *s, const struct reply *r)
     free(s->foreign);
     s->foreign = NULL;
     s->at_odds = false;
-    s->alarmed_ms = 0;
+    s->alarmed_ms = s->again_ms = 0;
+    free(s->refusal);
+    s->refusal = NULL;
     if (!agrees(s, generation)) {
         redis_reset(s->redis, "it is no longer the master");
         return;
@@ -396,6 +415,8 @@ static void hello_ok(struct store *s, const struct reply *r)
     if (news || s->state != STORE_UP)
         LOG(INFO, "store_up", LOG_S("id", first_of(s)->id), LOG_U("generation", generation),
             LOG_U("quarantine_ms", reply_number(reply_at(r, 3))));
+    if (s->beside && s->beside->stays && timer_is_set(s->beside->again))
+        say_hello(s->beside);
     set_state(s, STORE_UP, news, "");
 }
 
@@ -408,10 +429,19 @@ static void note_replicas(struct store *s)
         s->replicas_most = live;
 }
 
-static void hello_refused(struct store *s, const char *why)
+/* stays: what is amiss is no reason to connect anew. It is asked again until it is well, and told once. */
+static void hello_refused(struct store *s, bool stays, const char *why)
 {
-    LOG(WARN, "store_refused", LOG_S("why", why));
-    timer_start(s->again, HELLO_RETRY_MS);
+    if (!s->refusal || strcmp(s->refusal, why) != 0) {
+        LOG(WARN, "store_refused", LOG_S("why", why));
+        free(s->refusal);
+        s->refusal = xstrdup(why);
+    }
+    free(s->foreign);
+    s->foreign = NULL;
+    s->stays = stays;
+    s->again_ms = stays && s->again_ms ? HELLO_RETRY_MAX_MS : HELLO_RETRY_MS;
+    timer_start(s->again, s->again_ms + random_u64() % (s->again_ms / 4));
     set_state(s, STORE_DOWN, false, why);
 }
 
@@ -463,22 +493,34 @@ static void store_on_look(void *owner, const char *why)
     s->busy++;
     s->looked = !why;
     if (why)
-        hello_refused(s, why);
+        hello_refused(s, true, why);
     else
         say_hello(s);
     leave_callback(s);
 }
 
+/* A connection beside another one waits for that to look, which says hello for it then. */
+static bool store_hesitates(struct store *s)
+{
+    if (s->hesitated || s->generation == 0)
+        return false;
+    s->hesitated = s->stays = true;
+    timer_start(s->again, s->first ? LOOK_BESIDE_MS : random_u64() % LOOK_SPREAD_MS);
+    return true;
+}
+
 /* Of a partition that may be half moved (cluster.h) nothing is said before all masters were asked: a change of server means
- * that it may be, and is always answered by "greet"; and a daemon that begins knows nothing. True: they are. */
+ * that it may be, and is always answered by "greet"; and a daemon that begins knows nothing. True: on with store_on_look(), or with
+ * another hello. */
 static bool store_looks_first(struct store *s, struct span word)
 {
-    bool begins = s->alarms && s->generation == 0 && !s->looked;
-    bool doubt = begins || (span_is(word, "greet") ? !s->looked : redis_was_moving(s->redis));
+    bool greets = span_is(word, "greet"), fresh = s->careful && s->generation == 0;
+    bool doubt = redis_was_moving(s->redis) || ((greets || fresh) && !s->looked);
 
-    if (!address_has_cluster(store_address(s)) || !(span_is(word, "greet") || span_is(word, "ok")) || !doubt)
+    if (!address_has_cluster(store_address(s)) || !(greets || span_is(word, "ok")) || !doubt)
         return false;
-    redis_look(s->redis, store_on_look, s);
+    if (!greets || !store_hesitates(s))
+        redis_look(s->redis, store_on_look, s);
     return true;
 }
 
@@ -497,7 +539,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
         s->hello_missing = true;
         library_load(&s->library);
     } else if (store_looks_first(s, word)) {
-        /* on with store_on_look() */
+        /* nothing is said yet */
     } else if (span_is(word, "greet")) {
         say(s, "greet");
     } else if (span_is(word, "ok") && !take_site(s, reply_str(reply_at(r, 4)))) {
@@ -517,9 +559,10 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     } else if (s->at_odds) {
         source_differs(s, reply_str(reply_at(r, 1)));
     } else {
+        bool stays = begins(reply_str(r), "NOREPLICAS");
         char *text = span_is(word, "replica") ? xstrdup("this Redis is a replica, not the master")
                                               : library_why(reply_str(r));
-        hello_refused(s, text);
+        hello_refused(s, stays, text);
         free(text);
     }
     leave_callback(s);
@@ -582,7 +625,7 @@ static void on_library(void *owner, bool there, const char *why)
     s->loaded = there && s->state != STORE_UP;
     end_waiting(s, there);
     if (!there)
-        hello_refused(s, why);
+        hello_refused(s, false, why);
     else if (hello)
         say_hello(s);
     leave_callback(s);
@@ -618,13 +661,14 @@ static void store_share_doubt(struct store *s, const char *why)
 static void on_redis(void *owner, bool up, const char *detail)
 {
     struct store *s = owner;
+    bool again = !up && s->refusal && strcmp(detail, refused_before) == 0;
     timer_stop(s->again);
-    s->loaded = s->hello_missing = s->looked = false;
+    s->loaded = s->hello_missing = s->looked = s->hesitated = s->stays = false;
     end_waiting(s, false);
-    if (up) {
+    if (up)
         greet(s);
+    if (up || again) /* that it is down was told, with the reason */
         return;
-    }
     LOG(WARN, "store_down", LOG_S("why", detail));
     store_share_doubt(s, detail);
     free(s->foreign);
@@ -641,12 +685,6 @@ void store_heard(struct store *s, uint64_t generation)
 }
 
 /* ---- scripts and commands ---- */
-
-static bool begins(struct span text, const char *with)
-{
-    size_t n = strlen(with);
-    return text.len >= n && memcmp(text.p, with, n) == 0;
-}
 
 static bool holds(struct span text, const char *what)
 {
@@ -691,6 +729,11 @@ bool store_is_empty(const struct store *s)
 void store_sound_alarm(struct store *s)
 {
     s->alarms = true;
+}
+
+void store_begin_with_a_look(struct store *s)
+{
+    s->careful = true;
 }
 
 bool store_refuses(const struct store *s)

@@ -68,6 +68,8 @@ bool store_is_empty(const struct store *s);
 /* For daemons: from now on, while the store is STORE_FOREIGN, that is logged as an error each minute
  * (store_missing, store_differs). */
 void store_sound_alarm(struct store *s);
+/* For daemons, behind store_new(): a partition of a cluster is looked at (cluster.h) also where this process has only begun. */
+void store_begin_with_a_look(struct store *s);
 uint64_t store_generation(const struct store *s);
 /* The store's id, NULL until it is known; borrowed. */
 const char *store_id(const struct store *s);

@@ -230,6 +230,7 @@ void branch_begin(struct branch *b, const struct migrator *shared, const char *t
     b->recheck = timer_new(m->loop, branch_check_store, b);
     b->replicas = timer_new(m->loop, branch_on_replicas, b);
     store_sound_alarm(m->store);
+    store_begin_with_a_look(m->store);
     b->learner = learner_new(m->store, branch_policy_of, NULL, b);
     store_set_silence(m->store, m->conf->migrator.job_lease_ms * SILENCE_TENTHS / 10);
     b->instance = instance_new(m->store, "migrator", m->id, token, "", migrator_on_instance, b);

@@ -239,6 +239,7 @@ static void branch_begin(struct branch *b, const char *id, const struct branch *
     struct proxy *p = b->proxy;
     const struct conf_proxy *c = &p->conf->proxy;
     b->is_ours = p->thread != 0;
+    store_begin_with_a_look(b->store);
     b->queue = queue_new(p->loop, CALLS_AT_ONCE);
     if (p->thread == 0) /* once a process */
         store_sound_alarm(b->store);

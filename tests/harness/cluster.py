@@ -6,6 +6,7 @@
         cluster.move(7, to=cluster.other(7))
 """
 import itertools
+import subprocess
 
 import redis
 
@@ -189,6 +190,12 @@ class Cluster:
         moved = self.move_keys(slot, here, to)
         self.end_move(slot, here, to)
         return moved
+
+    def fix(self):
+        """What an administrator does where a move was broken off."""
+        at = f"{net.HOST}:{self.masters()[0].port}"
+        subprocess.run(["redis-cli", "-a", PASSWORD, "--no-auth-warning", "--cluster", "fix", at], input="yes\nyes\n", text=True, check=True,
+                       stdout=subprocess.DEVNULL, timeout=60)
 
     def fail_over(self, node, *how):
         """Its replica becomes the master; how: nothing, FORCE or TAKEOVER."""
