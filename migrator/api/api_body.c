@@ -37,6 +37,8 @@ static bool body_read_query(struct http_request *r, unsigned takes, struct api_b
 
     if ((takes & TAKES_USER) && !body_query(r, "user", &a->login))
         return false;
+    if ((takes & TAKES_GROUP) && !body_query(r, "group", &a->group))
+        return false;
     if ((takes & TAKES_STATE) && !body_query(r, "state", &a->state))
         return false;
     if ((takes & TAKES_WORD) && !body_query(r, "reason", &a->reason))
@@ -111,6 +113,7 @@ static const char **body_text_of(struct api_body *b, unsigned takes, const char 
         {"state", &a->state, takes & TAKES_STATE, API_NAME_MAX},
         {"word", &a->word, takes & TAKES_WORD, API_NAME_MAX},
         {"wave", &a->wave, takes & TAKES_WAVE, API_NAME_MAX},
+        {"group", &a->group, takes & TAKES_GROUP, API_NAME_MAX},
         {"domain", &a->domain, takes & TAKES_WHICH, API_NAME_MAX},
         {"rule", &a->rule, takes & TAKES_WHICH, API_NAME_MAX},
         {"backend", &a->backend, takes & TAKES_WHICH, API_NAME_MAX},
@@ -166,6 +169,8 @@ static const char *body_field_fault(struct api_body *b, unsigned takes, const ch
     if (flag)
         return body_flag_fault(value, flag);
     if ((takes & (TAKES_KEYS | TAKES_KINDS)) && !strcmp(name, "keys"))
+        return body_keys_fault(b, value);
+    if ((takes & TAKES_USERS) && !strcmp(name, "users"))
         return body_keys_fault(b, value);
     if ((takes & TAKES_NAMES) && !strcmp(name, "names")) {
         b->names = json_is_string(value) ? json_string_value(value) : "";
@@ -233,7 +238,7 @@ bool api_body_read(struct http_request *r, unsigned takes, struct api_body *b)
     struct action *a = &b->action;
     bool good;
 
-    a->login = a->to = a->state = a->reason = a->cursor = a->word = a->wave = "";
+    a->login = a->to = a->state = a->reason = a->cursor = a->word = a->wave = a->group = "";
     a->domain = a->rule = a->backend = b->what = b->names = b->format = "";
     if (!strcmp(http_request_method(r), "POST"))
         good = body_parse(r, b) && body_read_object(r, takes, b);
@@ -241,6 +246,10 @@ bool api_body_read(struct http_request *r, unsigned takes, struct api_body *b)
         good = body_read_query(r, takes, b);
     if (good && (takes & TAKES_USER) && !*a->login) {
         api_refuse(r, 400, "\"user\" is needed");
+        good = false;
+    }
+    if (good && (takes & TAKES_GROUP) && !*a->group) {
+        api_refuse(r, 400, "\"group\" is needed");
         good = false;
     }
     return good;

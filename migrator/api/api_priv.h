@@ -96,6 +96,8 @@ enum {
     TAKES_NAMES = 1 << 16,     /* names: a login name a line */
     TAKES_FORMAT = 1 << 17,
     TAKES_PAUSE = 1 << 18, /* pause_ms */
+    TAKES_GROUP = 1 << 19, /* needed where it is taken */
+    TAKES_USERS = 1 << 20, /* of a group */
 };
 struct api_body {
     struct action action;              /* its strings are borrowed of the request or of json */

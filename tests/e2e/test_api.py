@@ -707,3 +707,18 @@ def test_a_survey_goes_on_after_a_stop_and_a_restart(ferry):
     with open(path, "w", encoding="utf-8") as f:
         f.write("ann\nbob\n")
     assert again.call("survey", {"names": names})[0] == 200 and "is no line of a survey" in surveyed(again)["why"] and open(path, encoding="utf-8").read() == "ann\nbob\n"
+
+
+def test_a_group_by_the_api(api):
+    users = ["api-ann@example.org", "api-bob@example.org"]
+    assert api.call("sharing/make", {"group": "api office", "users": users, "reason": "x"})[0] == 400
+    assert api.call("sharing/make", {"group": "api", "users": users, "reason": "x"}, role="read")[0] == 403
+    status, answer = api.call("sharing/make", {"group": "api", "users": users, "reason": "they share"})
+    assert status == 200 and answer["accounts"] == 2, answer
+    status, answer = api.call("sharing/group", group=users[1])
+    assert status == 200 and [m["user"] for m in answer["members"]] == users and answer["changed_by"] == "token operator-name", answer
+    assert [g["group"] for g in api.call("sharing")[1]["sharing"]] == ["api"] and api.call("account", user=users[0])[1]["group"] == "api"
+    status, answer = api.call("account/flip", {"user": users[0], "to": "new", "force": True, "yes": True, "reason": "x"})
+    assert status == 409 and "group migrate api" in answer["error"], answer
+    assert api.call("sharing/migrate", {"group": "api", "reason": "x"})[1]["queued"] == 2
+    assert api.call("sharing/drop", {"group": "api", "reason": "x"})[0] == 200 and api.call("sharing/group", group="api")[0] == 404

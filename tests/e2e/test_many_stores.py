@@ -295,3 +295,20 @@ def test_the_api_knows_both(make_ferry, redis, second):
     net.wait_until("store that is gone", lambda: api.migrator.find("event=store .*state=down"))
     assert api.call("account/hold", {"user": users[1], "reason": "y"})[0] == 503 and api.call("account", user=users[0])[0] == 200
     second.start()
+
+
+def test_a_group_lies_in_one_store(two):
+    """It is found there by its name, and accounts of two stores are refused with what lies where."""
+    here, also, there = user_in(0), user_in(1), user_in(1)
+    status, answer = two.ctl("group", "make", "office", here, there)
+    assert status == 4 and f"{here} in store 1, {there} in store 2" in answer["error"], answer
+    assert two.ctl("group", "list")[1]["sharing"] == [] and state(two, 0, here) is None
+    assert two.ctl("group", "make", "office", also, there)[0] == 0 and two.stores[1].client().exists("imapferry:sharing:office")
+    status, answer = two.ctl("group", "make", "office", here, user_in(0))
+    assert status == 4 and answer["error"] == "the group office is there already", answer
+    status, answer = two.ctl("group", "add", "office", here)
+    assert status == 4 and "have to lie in one store" in answer["error"], answer
+    assert [g["group"] for g in two.ctl("group", "list")[1]["sharing"]] == ["office"]
+    assert two.ctl("group", "show", there)[1]["group"] == two.ctl("group", "show", "office")[1]["group"] == "office"
+    assert two.ctl("group", "migrate", "office")[1]["queued"] == 2 and state(two, 1, also) == "queued"
+    assert two.ctl("group", "drop", "office")[0] == 0 and two.ctl("group", "show", "office")[0] == 3
