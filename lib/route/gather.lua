@@ -29,7 +29,7 @@ for _, m in ipairs(mates(r)) do
 end
 local function rest(reason, at)
     if at ~= '0' then call('ZADD', LATER, at, r.user) end
-    change(r, {owner = '', last_owner = r.owner, gather = 'in', reason = reason, next_try = at}, 'state')
+    change(r, {owner = '', last_owner = r.owner, gather = 'in', gate = '', reason = reason, next_try = at}, 'state')
     return OK
 end
 if #missing > 0 then return rest('group: waits for ' .. name_mates(missing), '0') end
@@ -42,5 +42,5 @@ for _, m in ipairs(ready) do
     if r.now == '1' then set.now = '1' end
     change(m, set, 'state')
 end
-change(r, {gather = 'go'})
+change(r, {gather = 'go', gate = ''})
 return {'again', 'go'}

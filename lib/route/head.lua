@@ -466,6 +466,13 @@ local function thaw(r, reason)
     thaw_mates(r, reason)
 end
 
+-- Who asks for something else is at no gate any more: others would take it through, and its owner goes by the epoch that it knows.
+local function leave_gate(r)
+    if r.gate == '' then return end
+    r.gate = ''
+    call('HDEL', key('route', r.user), 'gate')
+end
+
 -- r has come to the gate behind this state, and has so many ms for the next one; idle: only while nobody uses it. Answers the members
 -- that pass it together, r the first of them, and the longest of their times; or, behind nil, those that r still waits for.
 local function gate(r, state, ms, idle)

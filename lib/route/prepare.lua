@@ -1,6 +1,7 @@
 -- prepare: a cut-over begins, with an epoch of its own. args: user, token, epoch, budget in ms, 1 where it may only begin while nobody
 -- uses the account. ok: the new epoch. Of a group all begin, by the call of the last one that asks; wait: there are others that have
--- not asked. again: one of them can't be waited for here, since it is held, gave up ...: who waits at this gate leaves it (gather).
+-- not asked. again: one of them can't be waited for here, since it is held, gave up, waits elsewhere ...: who waits at this gate leaves
+-- it (gather), as does who is told anything else but wait.
 -- lost, too: its wave is paused, so that it has no owner any more; an attempt that has begun goes on.
 -- What froze for an earlier attempt runs again by now, or will be told to. The event says how many registrations each
 -- incarnation has, "incarnation n" and so on: one that has fewer sessions takes the others away (reconcile).
@@ -10,9 +11,13 @@ local attempt = OWNED[r.state] and r.owner ~= '' and r.owner == arg(2)
 if attempt and r.prior ~= '' and r.prior == arg(3) then return {'ok', r.epoch} end -- also once it was thawed
 if not mine then return {'lost', r.state} end
 if r.state ~= 'ready' then return {'refused', r.state} end
-if number(r.touching) > 0 then return {'doubt', r.touching} end
-if quarantine_left() > 0 then return {'quarantine', text(quarantine_left())} end
-if paused() then return {'paused'} end
+local function leave(...)
+    leave_gate(r)
+    return {...}
+end
+if number(r.touching) > 0 then return leave('doubt', r.touching) end
+if quarantine_left() > 0 then return leave('quarantine', text(quarantine_left())) end
+if paused() then return leave('paused') end
 if wave_paused(r.wave) then
     park(r)
     return {'lost', r.state}
@@ -21,9 +26,10 @@ local all, longest = gate(r, 'ready', arg(4), arg(5) == '1')
 if not all then
     local gone = {}
     for _, m in ipairs(longest) do
-        if m ~= r and not at_hand(r, m) then gone[#gone + 1] = m end
+        local waits = m.state == 'ready' and m.owner == ''
+        if m ~= r and (waits or not at_hand(r, m)) then gone[#gone + 1] = m end
     end
-    if #gone > 0 then return {'again', name_mates(gone)} end
+    if #gone > 0 then return leave('again', name_mates(gone)) end
     say_waits(r, longest)
     return {'wait', name_mates(longest)}
 end

@@ -189,7 +189,38 @@ def test_prepare_begins_for_all(group):
 def test_prepare_waits_for_a_gate_that_holds(group, of):
     call(group, "prepare", "ann", 1000)
     group.client.hset(group.key("route", "ann"), of, {"touching": 1, "state": "copying", "owner": "", "epoch": 9}[of])
-    assert call(group, "prepare", "bob", 1000)[0] == "wait" and group.route("bob")["state"] == "ready"
+    answer = "again" if of == "owner" else "wait"
+    assert call(group, "prepare", "bob", 1000)[0] == answer and group.route("bob")["state"] == "ready"
+
+
+LEAVES = {
+    "pause": lambda s: (s.call("pause", 1, "root", "why"), call(s, "prepare", "ann", 1000), s.call("pause", 0, "root", "why")),
+    "quarantine": lambda s: (s.client.hset(s.key("store"), "quarantine_until", s.now() + LONG), call(s, "prepare", "ann", 1000),
+                             s.client.hset(s.key("store"), "quarantine_until", 0)),
+    "doubt": lambda s: (s.client.hset(s.key("route", "ann"), "touching", 1), call(s, "prepare", "ann", 1000),
+                        s.client.hset(s.key("route", "ann"), "touching", 0)),
+    "again": lambda s: (s.client.hset(s.key("route", "bob"), "state", "held"), call(s, "prepare", "ann", 1000),
+                        s.client.hset(s.key("route", "bob"), "state", "ready")),
+    "gather": lambda s: call(s, "gather", "ann", 0),
+    "abort": lambda s: call(s, "abort", "ann", "paused: the migrator was stopped"),
+}
+
+
+@pytest.mark.parametrize("how", sorted(LEAVES))
+def test_who_has_left_the_gate_is_not_taken_through_it(group, how):
+    """Its owner does something else by the epoch that it knows, and would have lost its job by the next one."""
+    assert call(group, "prepare", "ann", 1000)[0] == "wait"
+    LEAVES[how](group)
+    assert call(group, "prepare", "bob", 1000) == ["wait", "ann"] and states(group) == ["ready", "ready"]
+    assert call(group, "prepare", "ann", 1000)[0] == "ok" and states(group) == ["preparing", "preparing"]
+
+
+def test_who_waits_elsewhere_is_called_from_the_gate(group):
+    """For its window, or for staff, who spoke of the other alone: nobody waits for it at the gate."""
+    assert call(group, "wait", "bob", "", 0) == ["ok"]
+    assert call(group, "prepare", "ann", 1000) == ["again", "bob"]
+    assert call(group, "gather", "ann", 0) == ["again", "go"] and group.jobs() == ["bob"]
+    assert call(group, "prepare", "ann", 1000) == ["wait", "bob"]
 
 
 def test_prepare_waits_while_one_is_in_use(group):
