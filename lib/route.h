@@ -362,7 +362,8 @@ void route_outcome(struct store *s, const struct route_job *j, bool good, uint32
  * ROUTE_PAUSED, ROUTE_QUARANTINE. */
 void route_gather(struct store *s, const struct route_job *j, bool idle, route_done_fn fn, void *owner);
 /* ready → preparing, epoch+1 (detail = the new epoch), deadline = now + budget_ms. Also ROUTE_PAUSED,
- * ROUTE_QUARANTINE. Of a group all members, once each has asked: ROUTE_WAIT: ask again; the epoch may rise meanwhile. ROUTE_AGAIN: one of
+ * ROUTE_QUARANTINE. Of a group all members, once each has asked: ROUTE_WAIT: ask again; the epoch may rise meanwhile; then detail = the new
+ * epoch, a blank, and the ms that are left: the longest that any asked for, from when all had; 0: it was thawed since. ROUTE_AGAIN: one of
  * them can't be waited for here (route_gather()); detail names it. idle: only while nobody uses any of them. */
 void route_prepare(struct store *s, const struct route_job *j, uint64_t budget_ms, bool idle,
                    route_done_fn fn, void *owner);

@@ -1,5 +1,6 @@
 -- prepare: a cut-over begins, with an epoch of its own. args: user, token, epoch, budget in ms, 1 where it may only begin while nobody
--- uses the account. ok: the new epoch. Of a group all begin, by the call of the last one that asks; wait: there are others that have
+-- uses the account. ok: the new epoch, and of a group, behind a blank, how many ms are left: it may have been another's call that began
+-- it, and 0 is one that was thawed since. Of a group all begin, by the call of the last one that asks; wait: there are others that have
 -- not asked. again: one of them can't be waited for here, since it is held, gave up, waits elsewhere ...: who waits at this gate leaves
 -- it (gather), as does who is told anything else but wait.
 -- lost, too: its wave is paused, so that it has no owner any more; an attempt that has begun goes on.
@@ -8,7 +9,11 @@
 if not open(true) then return NOSTORE end
 local r, mine = job()
 local attempt = OWNED[r.state] and r.owner ~= '' and r.owner == arg(2)
-if attempt and r.prior ~= '' and r.prior == arg(3) then return {'ok', r.epoch} end -- also once it was thawed
+local function answer()
+    local left = r.state == 'preparing' and math.max(0, number(r.deadline) - now()) or 0
+    return {'ok', r.group == '' and r.epoch or r.epoch .. ' ' .. text(left)}
+end
+if attempt and r.prior ~= '' and r.prior == arg(3) then return answer() end -- also once it was thawed
 if not mine then return {'lost', r.state} end
 if r.state ~= 'ready' then return {'refused', r.state} end
 local function leave(...)
@@ -50,4 +55,4 @@ local function begin_with(m)
                prepared = now_text(), deadline = deadline}, 'state')
 end
 for _, m in ipairs(all) do begin_with(m) end
-return {'ok', r.epoch}
+return answer()

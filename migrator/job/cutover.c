@@ -59,13 +59,15 @@ struct cutover_run {
     unsigned lanes;               /* for the last pass */
     bool only_idle;               /* may begin while nobody uses the account, or any other of its group */
     uint64_t budget_ms, froze_ms; /* froze_ms: when route_freeze was sent, 0 = not yet */
-    bool asking;                  /* a call of this state is under way */
-    bool later;                   /* what is called off was not begun as far as attempts count */
-    bool again;                   /* ... and has to be repeated at once */
-    bool waiting;                 /* for others of its group, in this state */
-    bool own_rest;                /* REST: its own sessions do; are those of the others at rest, too? */
-    uint64_t asked_ms;            /* when route_freeze was sent last */
-    struct timer *retry;          /* runs the state again */
+    uint64_t prepare_ms;   /* how long it may be preparing; of a group, from when this one heard of it */
+    uint64_t thawed_epoch; /* an attempt of this epoch has ended, which this one may not have heard of yet */
+    bool asking;           /* a call of this state is under way */
+    bool later;            /* what is called off was not begun as far as attempts count */
+    bool again;            /* ... and has to be repeated at once */
+    bool waiting;          /* for others of its group, in this state */
+    bool own_rest;         /* REST: its own sessions do; are those of the others at rest, too? */
+    uint64_t asked_ms;     /* when route_freeze was sent last */
+    struct timer *retry;   /* runs the state again */
     struct timer *deadline;
     struct pass *pass;
     unsigned catch_ups;
@@ -325,10 +327,30 @@ static void cutover_wait(struct cutover_run *c, uint64_t ms)
     cutover_later(c, ms);
 }
 
+/* Another's call may have begun it some time ago, and ended it. */
+static void cutover_is_preparing(struct cutover_run *c, uint64_t epoch, uint64_t left_ms)
+{
+    bool over = cutover_in_group(c) && (left_ms == 0 || c->thawed_epoch == epoch);
+
+    c->move->job.epoch = epoch;
+    c->began_ms = clock_boot_ms();
+    if (cutover_in_group(c))
+        c->prepare_ms = left_ms;
+    if (over) {
+        c->state = SIGN_INS;
+        cutover_look_why(c);
+        return;
+    }
+    want_lanes(c);
+    cutover_enter(c, SIGN_INS);
+}
+
 static void on_prepared(void *owner, enum route_rc rc, const char *detail)
 {
     struct cutover_run *c = owner;
-    uint64_t epoch;
+    const char *blank = strchr(detail, ' ');
+    struct span number = span_of(detail, blank ? (size_t)(blank - detail) : strlen(detail));
+    uint64_t epoch, left_ms = 0;
 
     if (rc == ROUTE_PAUSED || rc == ROUTE_QUARANTINE) {
         cutover_end(c, CUTOVER_LATER);
@@ -348,14 +370,12 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
     }
     if (cutover_common_answer(c, rc, detail))
         return;
-    if (rc != ROUTE_OK || !span_u64(span_str(detail), UINT64_MAX, &epoch)) {
+    bool told = !blank || span_u64(span_str(blank + 1), UINT64_MAX, &left_ms);
+    if (rc != ROUTE_OK || !told || !span_u64(number, UINT64_MAX, &epoch)) {
         abort_with(c, WHY_INTERNAL, "route_prepare gave no epoch");
         return;
     }
-    c->move->job.epoch = epoch;
-    c->began_ms = clock_boot_ms();
-    want_lanes(c);
-    cutover_enter(c, SIGN_INS);
+    cutover_is_preparing(c, epoch, left_ms);
 }
 
 /* Of a group, another's call may have done it some time ago: so much is left. */
@@ -411,7 +431,7 @@ static void deadline_text(uint64_t budget_ms, struct buf *text)
 /* Over before others may thaw the account, who could not say why. */
 static uint64_t sign_ins_ms(const struct cutover_run *c)
 {
-    return PREPARE_BUDGETS * c->budget_ms / 10 * 9;
+    return c->prepare_ms / 10 * 9;
 }
 
 static void cutover_on_deadline(void *owner)
@@ -555,6 +575,8 @@ void cutover_event(struct cutover_run *c, const struct event *e)
     bool of_state = span_is(e->kind, "state");
     bool thawed = e->epoch == c->move->job.epoch && of_state && e->state == ROUTE_READY;
 
+    if (of_state && e->state == ROUTE_READY)
+        c->thawed_epoch = e->epoch;
     /* What is under way here is for nothing. */
     if (thawed && c->state >= SIGN_INS && (c->state <= CAN || (c->state == FLIP && c->waiting))) {
         cutover_look_why(c);
@@ -663,7 +685,7 @@ static void cutover_catch_up(struct cutover_run *c);
 static bool is_worth_another(const struct cutover_run *c, const struct pass_result *r, uint64_t changes)
 {
     return changes > PASS_SMALL_CHANGES && c->catch_ups < CATCH_UPS_MAX &&
-           clock_boot_ms() - c->began_ms + r->took_ms <= PREPARE_BUDGETS * c->budget_ms / 2;
+           clock_boot_ms() - c->began_ms + r->took_ms <= c->prepare_ms / 2;
 }
 
 /* What it could not make equal, the last pass names. */
@@ -907,7 +929,7 @@ static void cutover_work(struct cutover_run *c)
         await_journal(c, PREPARE);
         break;
     case PREPARE:
-        route_prepare(s, &c->move->job, PREPARE_BUDGETS * c->budget_ms, c->only_idle, on_prepared, c);
+        route_prepare(s, &c->move->job, c->prepare_ms, c->only_idle, on_prepared, c);
         break;
     case SIGN_INS:
         if (!timer_is_set(c->deadline))
@@ -996,6 +1018,7 @@ struct cutover_run *cutover_start(struct move *move, size_t mailboxes, uint64_t 
     struct cutover_run *c = cutover_make(move, PROBE, fn, owner);
 
     c->budget_ms = budget_of(c, mailboxes, messages);
+    c->prepare_ms = PREPARE_BUDGETS * c->budget_ms;
     c->counters = *progress_now(move->progress);
     c->began_ms = clock_boot_ms();
     c->lanes = mailboxes == 0 ? 1 : mailboxes < CREW_MAX ? (unsigned)mailboxes : CREW_MAX;

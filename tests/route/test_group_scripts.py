@@ -145,7 +145,7 @@ def test_who_does_not_get_on_is_waited_for_by_name(group, state):
 def test_who_is_there_is_not_waited_for(group):
     group.plant("settled", "bob")
     assert call(group, "gather", "ann", 0) == ["again", "go"]
-    assert call(group, "prepare", "ann", 60000) == ["ok", "6"]
+    assert call(group, "prepare", "ann", 60000)[1].startswith("6 ")
     assert call(group, "freeze", "ann", 60000)[0] == "ok" and call(group, "rested", "ann") == ["ok"]
     assert call(group, "flip", "ann", "1:ab") == ["ok"] and states(group) == ["flipping", "settled"]
 
@@ -177,12 +177,21 @@ def test_a_group_with_many_has_the_first_few_named(store):
 def test_prepare_begins_for_all(group):
     assert call(group, "prepare", "ann", 1000) == ["wait", "bob"] and states(group) == ["ready", "ready"]
     assert group.route("ann")["reason"] == "group: waits for bob" and group.events() == []
-    assert call(group, "prepare", "bob", 60000) == ["ok", "6"] and states(group) == ["preparing", "preparing"]
+    epoch, left = call(group, "prepare", "bob", 60000)[1].split()
+    assert epoch == "6" and 50000 < int(left) <= 60000 and states(group) == ["preparing", "preparing"]
     ann, bob = group.route("ann"), group.route("bob")
     assert ann["epoch"] == "6" and ann["deadline"] == bob["deadline"] and ann["reason"] == ""
     assert int(ann["deadline"]) > group.now() + 50000, "the longest"
-    assert call(group, "prepare", "ann", 1000, epoch=EPOCH) == ["ok", "6"], "who asks again finds it done"
+    epoch, left = call(group, "prepare", "ann", 1000, epoch=EPOCH)[1].split()
+    assert epoch == "6" and 50000 < int(left) <= 60000, "who asks again finds it done, and has as long as the others"
     assert sorted((e["user"], e["state"]) for e in group.events()) == [("ann", "preparing"), ("bob", "preparing")]
+
+
+def test_prepare_tells_one_that_was_thawed_before_it_heard_of_it(group):
+    call(group, "prepare", "ann", 1000)
+    call(group, "prepare", "bob", 60000)
+    call(group, "abort", "bob", "sessions: why")
+    assert call(group, "prepare", "ann", 1000, epoch=EPOCH) == ["ok", "6 0"]
 
 
 @pytest.mark.parametrize("of", ["touching", "state", "owner", "epoch"])
@@ -227,7 +236,7 @@ def test_prepare_waits_while_one_is_in_use(group):
     group.client.set(group.key("busy", "ann"), 1, px=60000)
     assert call(group, "prepare", "ann", 1000, 1)[0] == "wait" == call(group, "prepare", "bob", 1000, 1)[0]
     group.client.delete(group.key("busy", "ann"))
-    assert call(group, "prepare", "ann", 1000, 1) == ["ok", "6"] and states(group) == ["preparing", "preparing"]
+    assert call(group, "prepare", "ann", 1000, 1)[0] == "ok" and states(group) == ["preparing", "preparing"]
 
 
 def test_freeze_begins_for_all(group):

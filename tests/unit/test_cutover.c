@@ -270,6 +270,86 @@ static void test_resume_goes_forward(void **state)
     end(c);
 }
 
+/* ---- of a group */
+
+/* Another member, copied, whose owner is this test. */
+static struct route_job mate_of(struct cut *c, char name[48])
+{
+    struct migrator_world *w = c->w;
+    char key[80], generation[24], members[100];
+    snprintf(name, 48, "mate-of-%s", w->user);
+    snprintf(generation, sizeof generation, "%llu", (unsigned long long)store_generation(w->u.store));
+    snprintf(members, sizeof members, "%s %s", w->user, name);
+    snprintf(key, sizeof key, "unit:sharing:%s", w->user);
+    UNIT_COMMAND(&w->u, "HSET", key, "members", members, "rev", "1");
+    snprintf(key, sizeof key, "unit:route:%s", w->user);
+    UNIT_COMMAND(&w->u, "HSET", key, "group", w->user);
+    snprintf(key, sizeof key, "unit:route:%s", name);
+    UNIT_COMMAND(&w->u, "HSET", key, "group", w->user, "backend", "old", "state", "ready", "epoch", "5");
+    UNIT_COMMAND(&w->u, "HSET", key, "source", "old", "target", "new", "owner", "mate", "generation",
+                 generation);
+    c->move.group = w->user;
+    return (struct route_job){.user = name, .token = "mate", .epoch = 5};
+}
+
+/* It has asked at a gate, and waits there. */
+static void await_gate(struct cut *c, const char *state)
+{
+    while (!strstr(migrator_unit_route(c->w, "gate"), state))
+        assert_false(c->done);
+}
+
+/* A small account has as long for its sign-ins as the large one that it waits for: its own time would end the attempt of both, again and
+ * again. */
+static void test_a_group_prepares_as_long_as_the_longest(void **state)
+{
+    struct cut *c = ready(*state);
+    struct migrator_world *w = c->w;
+    char name[48];
+    struct route_job mate = mate_of(c, name);
+    w->u.conf.migration.freeze_budget_ms = 50;
+    migrator_unit_enter(w, ROUTE_READY, c->move.job.epoch);
+    start(c);
+    await_gate(c, "ready");
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &mate, 8000, false);
+    cutover_event(c->run, &(struct event){.kind = span_str("state"), .epoch = 2, .state = ROUTE_PREPARING});
+    UNIT_UNTIL(&w->u, c->done || c->move.job.epoch == 2);
+    uint64_t from = clock_boot_ms();
+    UNIT_UNTIL(&w->u, c->done || clock_boot_ms() - from > 200);
+    assert_false(c->done);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepared, w->user, "p/1", c->move.job.epoch);
+    await_gate(c, "preparing");
+    mate.epoch = 6;
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_freeze, &mate, 8000);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_frozen, w->user, "p/1", c->move.job.epoch);
+    while (strcmp(migrator_unit_route(w, "voice"), "2") != 0)
+        assert_false(c->done);
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_flip, &mate, "", "");
+    await(c);
+    assert_int_equal(c->rc, CUTOVER_DONE);
+    end(c);
+}
+
+/* Another's call began it, and a third one's ended it, before this one heard of it: that one's fault, and at once. */
+static void test_thawed_before_it_heard_of_it(void **state)
+{
+    struct cut *c = ready(*state);
+    struct migrator_world *w = c->w;
+    char name[48];
+    struct route_job mate = mate_of(c, name);
+    migrator_unit_enter(w, ROUTE_READY, c->move.job.epoch);
+    start(c);
+    await_gate(c, "ready");
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_prepare, &mate, 8000, false);
+    mate.epoch = 6;
+    UNIT_DO_RC(&w->u, ROUTE_OK, route_abort, &mate, "credentials: new refuses it");
+    await(c);
+    assert_int_equal(c->rc, CUTOVER_FAILED);
+    assert_int_equal(c->why, WHY_GROUP);
+    assert_string_equal(migrator_unit_route(w, "state"), "ready");
+    end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +363,8 @@ int main(void)
         MIGRATOR_TEST(test_abort),
         MIGRATOR_TEST(test_a_lost_job_touches_nothing),
         MIGRATOR_TEST(test_resume_goes_forward),
+        MIGRATOR_TEST(test_a_group_prepares_as_long_as_the_longest),
+        MIGRATOR_TEST(test_thawed_before_it_heard_of_it),
     };
     return cmocka_run_group_tests(tests, migrator_unit_begin, migrator_unit_end);
 }
