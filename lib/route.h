@@ -104,7 +104,8 @@ struct route {
     uint64_t next_try_ms; /* Redis time */
     /* Which view clients have of the account (route_view_read()): "" = there is none, they see the server as
      * it is. "1:DIGEST", with ":N" behind it once proxies have changed it N times; "1=:DIGEST" = there is
-     * one, and nothing is to be rewritten; "1=:mDIGEST" = nor do MODSEQs need it (view_has_modseqs()). */
+     * one, and nothing is to be rewritten; "1=:mDIGEST" = nor do MODSEQs need it (view_has_modseqs()); "1=+:DIGEST" = nothing
+     * of its own, but it is shown mailboxes of others (view_lend()). */
     char *view;
     /* "SHA256 GENERATION.EPOCH MIGRATOR": of the proof of the last flip (migrator/account/proof.h), and where it lies; "" =
      * there is none. */

@@ -14,6 +14,7 @@ enum {
 /* One mailbox; shared by the versions of a view, which differ in few of them. */
 struct mailbox {
     unsigned refs;
+    bool lent;   /* it is of the hash of another account */
     char *field; /* the client's name; owned */
     struct view_record record;
 };
@@ -232,6 +233,84 @@ bool view_take(struct view *v, struct span field, struct span text)
     return m != NULL;
 }
 
+/* ---- lent ---- */
+
+/* Of the owner's name what lies behind INBOX or the prefix; "INBOX" itself as that. False: it is not one of the owner's own. */
+static bool lent_path(const char *name, const char *prefix, struct buf *out)
+{
+    size_t n = strlen(prefix);
+
+    if (view_name_is_inbox(span_str(name)))
+        buf_add_str(out, "INBOX");
+    else if (strncmp(name, prefix, n) == 0 && name[n])
+        buf_add_str(out, name + n);
+    else
+        return false;
+    return true;
+}
+
+/* by_user: INBOX is called by the user alone. */
+static char *lent_name(struct buf *before, struct buf *path, bool by_user)
+{
+    struct buf name = {0};
+    size_t n = before->len;
+
+    if (by_user && strcmp(buf_str(path), "INBOX") == 0)
+        buf_add(&name, buf_str(before), n - 1);
+    else
+        buf_printf(&name, "%s%s", buf_str(before), buf_str(path));
+    char *owned = xspandup(buf_span(&name));
+    buf_free(&name);
+    return owned;
+}
+
+static void lend_as(struct view *v, struct span text, struct buf before[VIEW_SIDES],
+                    struct buf path[VIEW_SIDES], const bool by_user[VIEW_SIDES])
+{
+    char *client = lent_name(&before[VIEW_CLIENT], &path[VIEW_CLIENT], by_user[VIEW_CLIENT]);
+    struct mailbox *m = mailbox_new(span_str(client), text);
+
+    if (m) {
+        m->lent = true;
+        free(m->record.source_name);
+        free(m->record.target_name);
+        m->record.source_name = xstrdup(client);
+        m->record.target_name = lent_name(&before[VIEW_BACKEND], &path[VIEW_BACKEND], by_user[VIEW_BACKEND]);
+        view_add(v, m);
+    }
+    free(client);
+}
+
+bool view_lend(struct view *v, const char *owner, const struct view_spelling *his, struct span field,
+               struct span text)
+{
+    const struct view_spelling *s = &v->spelling;
+    const struct view_side sides[] = {client_side(s), backend_side(s)};
+    struct buf before[VIEW_SIDES] = {{0}}, path[VIEW_SIDES] = {{0}};
+    struct mailbox *m = v->n + 1 < RECORDS_MAX ? mailbox_new(field, text) : NULL;
+    bool same =
+        m && his->client_separator == s->client_separator && his->backend_separator == s->backend_separator;
+
+    bool ok = same && view_spaces_before(&s->spaces, sides, VIEW_CLIENT, owner, &before[VIEW_CLIENT]) &&
+              view_spaces_before(&s->spaces, sides, VIEW_BACKEND, owner, &before[VIEW_BACKEND]) &&
+              lent_path(m->field, his->client_prefix, &path[VIEW_CLIENT]) &&
+              lent_path(m->record.target_name, his->backend_prefix, &path[VIEW_BACKEND]);
+    int by = s->spaces.inbox_by_user;
+    if (ok)
+        lend_as(v, text, before, path, (bool[]){by == VIEW_CLIENT, by == VIEW_BACKEND});
+    /* Both servers may call it so, or neither. */
+    if (ok && by == VIEW_SIDES && view_name_is_inbox(span_str(m->field)))
+        lend_as(v, text, before, path, (bool[]){true, true});
+    bool read = m != NULL;
+    if (m)
+        mailbox_unref(m);
+    for (int side = 0; side < VIEW_SIDES; side++) {
+        buf_free(&before[side]);
+        buf_free(&path[side]);
+    }
+    return read;
+}
+
 /* ---- looking up ---- */
 
 /* INBOX is one name in any case. */
@@ -254,7 +333,9 @@ static int compare_by_client(const void *a, const void *b)
 {
     const struct mailbox *x = *(struct mailbox *const *)a, *y = *(struct mailbox *const *)b;
 
-    return span_compare(folded(x->field), folded(y->field));
+    int order = span_compare(folded(x->field), folded(y->field));
+
+    return order ? order : x->lent - y->lent; /* one's own goes before */
 }
 
 static int compare_by_backend(const void *a, const void *b)
@@ -262,6 +343,7 @@ static int compare_by_backend(const void *a, const void *b)
     const struct mailbox *x = *(struct mailbox *const *)a, *y = *(struct mailbox *const *)b;
     int order = span_compare(folded(x->record.target_name), folded(y->record.target_name));
 
+    order = order ? order : x->lent - y->lent;
     return order ? order : compare_by_client(a, b);
 }
 
@@ -302,6 +384,14 @@ static const struct mailbox *view_mailbox(const struct view *v, struct span name
         return NULL;
     const struct mailbox *m = client ? v->index->by_client[i] : v->index->by_backend[i];
     return span_eq(folded(client ? m->field : m->record.target_name), name) ? m : NULL;
+}
+
+/* The same, where the record is the account's own. */
+static const struct mailbox *view_own(const struct view *v, struct span name)
+{
+    const struct mailbox *m = view_mailbox(v, name, true);
+
+    return m && !m->lent ? m : NULL;
 }
 
 /* A name as records have it: "INBOX" alone and at the head of the prefix is written in capitals. *room is
@@ -555,7 +645,7 @@ bool view_has_modseqs(const struct view *v)
 
     for (size_t i = 0; has && i < v->n; i++) {
         const struct view_record *r = &v->index->by_client[i]->record;
-        has = r->modseqs || r->tier == VIEW_T3;
+        has = r->modseqs || r->tier == VIEW_T3 || v->index->by_client[i]->lent;
     }
     return has;
 }
@@ -655,7 +745,7 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, s
     is.target_uidnext = 0; /* the source's stays, for the late watch */
     is.map = (struct view_uid){0};
     forget_modseqs(&is);
-    changes_add(out, m->field, text_of(&m->record), text_of(&is));
+    changes_add(out, m->field, m->lent ? NULL : text_of(&m->record), text_of(&is));
     return true;
 }
 
@@ -789,7 +879,7 @@ static void begin_one(const struct renaming *r, const struct mailbox *m, struct 
         return;
     twin.source_name = joined(r->to, rest);
     twin.target_name = joined(r->backend_to, backend_rest);
-    const struct mailbox *there = mailbox_of_client(r->v, span_str(twin.source_name));
+    const struct mailbox *there = view_own(r->v, folded(twin.source_name));
     if (r->nested) {
         begin_nested(r, m, there, out);
         free(twin.source_name);
@@ -818,7 +908,7 @@ static void begin_one(const struct renaming *r, const struct mailbox *m, struct 
 static void rename_unknown(const struct renaming *r, const struct view_unknown *unknown,
                            struct view_changes *out)
 {
-    const struct mailbox *there = view_mailbox(r->v, r->to, true);
+    const struct mailbox *there = view_own(r->v, r->to);
 
     begin_unknown(r->v, r->from, unknown, out);
     if (there && there->record.target_uidvalidity && !r->nested)
@@ -842,13 +932,15 @@ void view_rename_begin(const struct view *v, struct span from, struct span to,
               view_backend_name(v, from, &backend_from) && view_backend_name(v, to, &backend_to);
     r.backend_from = buf_span(&backend_from);
     r.backend_to = buf_span(&backend_to);
-    if (ok && !view_mailbox(v, r.from, true))
+    if (ok && !view_own(v, r.from))
         rename_unknown(&r, unknown, out);
     for (size_t i = ok ? view_find(v, r.from, true) : v->n; i < v->n; i++) {
         const struct mailbox *m = v->index->by_client[i];
         size_t n = strlen(m->field);
         if (n < r.from.len || memcmp(m->field, r.from.p, r.from.len) != 0)
             break;
+        if (m->lent)
+            continue;
         begin_one(&r, m, out);
     }
     buf_free(&backend_from);
@@ -896,7 +988,7 @@ void view_rename_end(const struct view *v, const struct view_changes *begun, boo
     for (size_t i = 0; i < begun->n; i++) {
         const struct view_change *c = &begun->items[i];
         bool twin = is_twin(c);
-        const struct mailbox *m = view_mailbox(v, folded(c->field), true);
+        const struct mailbox *m = view_own(v, folded(c->field));
         if (twin && !ok)
             put_back(m, c, out);
         else if (!twin && ok)
@@ -920,9 +1012,10 @@ void view_delete_begin(const struct view *v, struct span name, const struct view
     const struct view_spelling *s = &v->spelling;
     const struct mailbox *m = mailbox_of_client(v, name);
 
+    m = m && !m->lent ? m : NULL;
     name = m ? span_str(m->field)
              : canonical(without_separator(v, name), s->client_prefix, s->client_separator, &room);
-    m = m ? m : view_mailbox(v, name, true);
+    m = m ? m : view_own(v, name);
     if (view_name_is_inbox(name)) {
         /* no server deletes it */
     } else if (!m) {
@@ -945,7 +1038,7 @@ void view_delete_end(const struct view *v, const struct view_changes *begun, enu
 {
     for (size_t i = 0; i < begun->n; i++) {
         const struct view_change *c = &begun->items[i];
-        const struct mailbox *m = view_mailbox(v, folded(c->field), true);
+        const struct mailbox *m = view_own(v, folded(c->field));
         if (is == VIEW_NOT_DELETED || (is == VIEW_NOT_THERE && !c->was))
             put_back(m, c, out);
         else if (m && m->record.target_uidvalidity)
@@ -991,7 +1084,8 @@ static void copy_spelling(struct view *to, const struct view *from)
                                           .backend_separator = s->backend_separator,
                                           .client_prefix = xstrdup(s->client_prefix),
                                           .backend_prefix = xstrdup(s->backend_prefix),
-                                          .avoid = xstrdup(s->avoid)};
+                                          .avoid = xstrdup(s->avoid),
+                                          .spaces = view_spaces_copy(&s->spaces)};
 }
 
 struct view *view_apply(const struct view *v, const struct view_changes *changes)
@@ -1006,7 +1100,7 @@ struct view *view_apply(const struct view *v, const struct view_changes *changes
     qsort(sorted, changes->n, sizeof *sorted, compare_changes);
     for (size_t i = 0; i < v->n; i++) {
         struct mailbox *m = v->index->by_client[i];
-        if (change_of(sorted, changes->n, folded(m->field)))
+        if (!m->lent && change_of(sorted, changes->n, folded(m->field)))
             continue;
         m->refs++;
         view_add(next, m);

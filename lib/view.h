@@ -38,6 +38,12 @@ void view_unref(struct view **v);
 /* Takes one field of the hash. False: it can't be read, or there are too many. To be called before the view
  * is shared. */
 bool view_take(struct view *v, struct span field, struct span text) MUST_CHECK;
+/* Takes one field of another user's hash, whose mailboxes the account is shown: what the owner's clients go on seeing, who was
+ * granted the mailbox sees too. owner: one of view_spaces_of(v); his: the owner's spelling, of the same two servers. Such a record
+ * counts where the account has none of its own by that name, is never written, and what becomes of the mailbox is kept
+ * as of one without a record. To be called before the view is shared. False: it can't be read, or there are too many. */
+bool view_lend(struct view *v, const char *owner, const struct view_spelling *his, struct span field,
+               struct span text) MUST_CHECK;
 /* Nothing is to be rewritten, whatever a client does: names are spelled alike, and each mailbox has the
  * numbers that clients know, MODSEQs too; what clients ask about the time before the flip, the backend itself
  * answers rightly. */

@@ -14,7 +14,38 @@ void view_spaces_free(struct view_spaces *s)
         free(s->shared[side]);
     }
     free(s->domain);
+    for (size_t i = 0; i < s->n_owners; i++)
+        free(s->owners[i]);
+    free(s->owners);
     *s = (struct view_spaces){.inbox_by_user = VIEW_SIDES};
+}
+
+struct view_spaces view_spaces_copy(const struct view_spaces *s)
+{
+    struct view_spaces copy = *s;
+
+    for (int side = 0; side < VIEW_SIDES; side++) {
+        copy.users[side] = xstrdup(s->users[side]);
+        copy.shared[side] = xstrdup(s->shared[side]);
+    }
+    copy.domain = xstrdup(s->domain);
+    copy.owners = xcalloc(s->n_owners + 1, sizeof *copy.owners);
+    for (size_t i = 0; i < s->n_owners; i++)
+        copy.owners[i] = xstrdup(s->owners[i]);
+    return copy;
+}
+
+bool view_spaces_add_owner(struct view_spaces *s, struct span owner)
+{
+    bool fits = owner.len > 0 && s->n_owners < VIEW_OWNERS_MAX && !memchr(owner.p, '\0', owner.len);
+
+    for (size_t i = 0; fits && i < s->n_owners; i++)
+        fits = !span_is(owner, s->owners[i]);
+    if (!fits)
+        return false;
+    s->owners = xreallocarray(s->owners, s->n_owners + 1, sizeof *s->owners);
+    s->owners[s->n_owners++] = xspandup(owner);
+    return true;
 }
 
 bool view_spaces_are_there(const struct view_spaces *s)
@@ -64,6 +95,8 @@ void view_spaces_encode(struct buf *out, const struct view_spaces *s)
         }
         buf_add_str(out, ",");
         buf_add(out, &side_letters[s->inbox_by_user], s->inbox_by_user < VIEW_SIDES);
+        for (size_t i = 0; i < s->n_owners; i++)
+            spaces_write(out, ",", s->owners[i]);
     }
     if (s->shared[VIEW_CLIENT]) {
         spaces_write(out, " shared=", s->shared[VIEW_CLIENT]);
@@ -130,6 +163,13 @@ static bool spaces_take_users(struct span *in, struct view_spaces *s)
     if ((side < VIEW_SIDES && !(s->domain && *s->domain)) || !spaces_begin(in, ","))
         return false;
     s->inbox_by_user = spaces_take_side(in);
+    for (bool ok = true; ok && in->len && in->p[0] == ',';) {
+        char *owner = spaces_take(in, ",");
+        ok = owner && view_spaces_add_owner(s, span_str(owner));
+        free(owner);
+        if (!ok)
+            return false;
+    }
     return true;
 }
 
@@ -196,6 +236,25 @@ static bool spaces_user(const struct view_spaces *s, const struct view_side side
             buf_add(out, to->separator == '.' && *c == '.' ? "^" : c, 1);
     }
     return out->len > 0;
+}
+
+bool view_spaces_before(const struct view_spaces *s, const struct view_side sides[VIEW_SIDES], int side,
+                        const char *owner, struct buf *out)
+{
+    struct buf user = {0};
+    bool ok = s->users[side] && sides[side].separator;
+
+    if (side == VIEW_CLIENT)
+        buf_add_str(&user, owner);
+    else
+        ok = ok && spaces_user(s, sides, VIEW_CLIENT, span_str(owner), &user);
+    if (ok) {
+        buf_add_str(out, s->users[side]);
+        buf_add_span(out, buf_span(&user));
+        buf_add(out, &sides[side].separator, 1);
+    }
+    buf_free(&user);
+    return ok;
 }
 
 /* What is behind the user, or a shared prefix. */

@@ -14,6 +14,7 @@
 #include "view_name.h"
 
 enum { VIEW_CLIENT, VIEW_BACKEND, VIEW_SIDES };
+enum { VIEW_OWNERS_MAX = 100 };
 
 struct view_spaces {
     /* Prefixes on both sides, not empty; NULL: there is no such namespace on both. Owned, as all strings. */
@@ -21,13 +22,20 @@ struct view_spaces {
     char *domain;       /* that one of the sides leaves out, "example.org"; NULL: neither does */
     int without_domain; /* ... which one */
     int inbox_by_user;  /* the side that calls INBOX by the user alone; VIEW_SIDES: both or neither */
+    /* The users whose mailboxes the account was shown at its move, as the client calls them: who reads the view reads theirs as
+     * well, see view_lend(). Owned */
+    char **owners;
+    size_t n_owners;
 };
 void view_spaces_free(struct view_spaces *s);
+struct view_spaces view_spaces_copy(const struct view_spaces *s);
+/* Adds one of the users; false: it is there, or there are too many. */
+bool view_spaces_add_owner(struct view_spaces *s, struct span owner);
 bool view_spaces_are_there(const struct view_spaces *s);
 /* Are all names the same on both sides, where separators are? */
 bool view_spaces_alike(const struct view_spaces *s);
 
-/* " users=shared/,Other%20Users/,bexample.org,b shared=...", or nothing: the side that leaves the domain out, with the domain;
+/* " users=shared/,Other%20Users/,bexample.org,b,OWNER,OWNER shared=...", or nothing: the side that leaves the domain out, with the domain;
  * the side that calls INBOX by the user alone. One of them has one text. */
 void view_spaces_encode(struct buf *out, const struct view_spaces *s);
 /* Eats such a text up to its end. False: it is none. *_r is written on success alone. */
@@ -41,5 +49,10 @@ enum view_space_name {
 /* sides: separators and bytes to avoid. from: whose name it is. */
 enum view_space_name view_spaces_name(const struct view_spaces *s, const struct view_side sides[VIEW_SIDES],
                                       int from, struct span name, struct buf *out) MUST_CHECK;
+
+/* The beginning of all names of a user's mailboxes, up to the separator and with it, as that side calls them. owner: as the client
+ * calls the user. False: that side can't. */
+bool view_spaces_before(const struct view_spaces *s, const struct view_side sides[VIEW_SIDES], int side,
+                        const char *owner, struct buf *out) MUST_CHECK;
 
 #endif

@@ -1,7 +1,9 @@
 #include <stdlib.h>
 
+#include "lib/account.h"
 #include "lib/log.h"
 #include "lib/migration_rules.h"
+#include "lib/mutf7.h"
 #include "lib/view_name.h"
 #include "lib/xalloc.h"
 
@@ -12,8 +14,14 @@
 #include "views.h"
 #include "views_home.h"
 
+/* The beginning of a route's view whose account is where its clients have come from. */
+static const char HOME[] = "1<:";
+
 /* The replicas of Redis, where they keep up, have a change within milliseconds. */
 enum { KEEP_MS = 500, KEEP_AGAIN_MS = 5000 };
+
+/* The members of a group are flipped one behind the other, within milliseconds. */
+enum { OWNER_MS = 20, OWNER_WAITS = 100 };
 
 /* A change that is under way in the store. */
 struct change {
@@ -33,9 +41,23 @@ struct question {
     void *owner;
 };
 
+/* What is being read, until the records of all whose mailboxes the account is shown are there too. Owned. */
+struct next {
+    char *text, *backend;
+    uint64_t epoch;
+    struct view *view;
+    struct views_home *home;
+    size_t n;
+    bool spelled;
+    size_t owner;        /* which of view_spaces_of(view)->owners */
+    unsigned waits;      /* for those who are about to be where the account is */
+    struct store *store; /* the owner's, which is asked; borrowed; NULL: none is */
+};
+
 struct views {
     struct account *account; /* borrowed */
     enum views_state state;
+    struct next next;
     char *text, *backend; /* of the view that is there; owned; NULL: none was read */
     uint64_t epoch;
     bool all;                /* its records were read, whatever the text is */
@@ -46,8 +68,9 @@ struct views {
     struct asked {
         char *text, *backend; /* owned */
         bool all;
-    } asked;    /* READING */
-    bool again; /* READING: something was heard meanwhile */
+    } asked;             /* READING */
+    bool again;          /* READING: something was heard meanwhile */
+    struct timer *later; /* asks for an owner's records once more; owned; NULL: was never needed */
     struct loop_task telling;
     LIST_HEAD(, change) changes;
     LIST_HEAD(, question) questions;
@@ -63,6 +86,20 @@ static void change_free(struct change *c)
     free(c);
 }
 
+static void views_drop_next(struct views *v)
+{
+    if (v->next.store)
+        store_forget(v->next.store, v);
+    store_forget(v->account->branch->store, v);
+    if (v->later)
+        timer_stop(v->later);
+    free(v->next.text);
+    free(v->next.backend);
+    view_unref(&v->next.view);
+    views_home_free(&v->next.home);
+    v->next = (struct next){0};
+}
+
 void views_free(struct views **vp)
 {
     struct views *v = *vp;
@@ -71,7 +108,8 @@ void views_free(struct views **vp)
         return;
     *vp = NULL;
     loop_undefer(v->account->proxy->loop, &v->telling);
-    store_forget(v->account->branch->store, v);
+    views_drop_next(v);
+    timer_free(&v->later);
     for (c = LIST_FIRST(&v->changes); c; c = next) {
         next = LIST_NEXT(c, link);
         store_forget(v->account->branch->store, c);
@@ -171,44 +209,152 @@ static bool views_take(struct views *v, const struct span *rows, size_t n)
     uint64_t epoch;
     if (n < 3 || !span_u64(rows[2], UINT64_MAX, &epoch))
         return false;
-    char *text = xspandup(rows[0]);
-    bool has_records = *text && (v->asked.all || route_view_is_needed(text));
-    struct views_home *home = has_records && strncmp(text, "1<:", 3) == 0 ? views_home_new() : NULL;
-    struct view *view = has_records ? views_make(v->account, home, rows + 3, n - 3) : NULL;
-    bool good = view || !has_records;
-    if (good) {
-        struct views_home *before = v->home;
-        v->home = home;
-        home = before;
-        view_unref(&v->view);
-        v->view = view;
-        v->n = view ? (n - 3) / 2 : 0;
-        v->spelled = view && has_spelling(rows + 3, n - 3);
-        v->epoch = epoch;
-        v->all = v->asked.all;
-        views_set_text(&v->text, text);
-        free(v->backend);
-        v->backend = xspandup(rows[1]);
-    }
-    views_home_free(&home);
-    free(text);
-    return good;
+    struct next *next = &v->next;
+    *next = (struct next){.text = xspandup(rows[0]), .backend = xspandup(rows[1]), .epoch = epoch};
+    bool has_records = *next->text && (v->asked.all || route_view_is_needed(next->text));
+    next->home = has_records && strncmp(next->text, HOME, sizeof HOME - 1) == 0 ? views_home_new() : NULL;
+    next->view = has_records ? views_make(v->account, next->home, rows + 3, n - 3) : NULL;
+    next->n = next->view ? (n - 3) / 2 : 0;
+    next->spelled = next->view && has_spelling(rows + 3, n - 3);
+    return next->view || !has_records;
 }
 
 static void views_read(struct views *v);
 
-static void views_on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+/* All of it is there. */
+static void views_settle(struct views *v)
 {
-    struct views *v = owner;
     struct account *a = v->account;
-    bool good = rc == ROUTE_OK && views_take(v, rows, n);
-    if (good && v->again && a->view && strcmp(a->view, v->text) != 0) {
+    struct next *next = &v->next;
+    view_unref(&v->view);
+    views_home_free(&v->home);
+    v->view = next->view;
+    v->home = next->home;
+    next->view = NULL;
+    next->home = NULL;
+    v->n = next->n;
+    v->spelled = next->spelled;
+    v->epoch = next->epoch;
+    v->all = v->asked.all;
+    views_set_text(&v->text, next->text);
+    views_set_text(&v->backend, next->backend);
+    views_drop_next(v);
+    if (v->again && a->view && strcmp(a->view, v->text) != 0) {
         views_read(v);
         return;
     }
-    v->state = good ? VIEWS_READ : VIEWS_FAILED;
-    if (!good)
-        LOG(WARN, "view_unread", LOG_S("user", a->key), LOG_S("backend", v->asked.backend));
+    v->state = VIEWS_READ;
+    views_tell_sessions(v);
+}
+
+/* ---- the records of those whose mailboxes the account is shown ---- */
+
+/* The account of one of them, as a client calls that user: without a domain it is the account's own. To free; NULL: none. */
+static char *views_owner_key(const struct views *v, const char *owner)
+{
+    const char *domain = strchr(v->account->key, '@'), *why;
+    struct buf name = {0};
+    if (!mutf7_to_utf8(&name, span_str(owner))) {
+        buf_clear(&name);
+        buf_add_str(&name, owner);
+    }
+    char *user = xasprintf("%s%s", buf_str(&name), domain && !strchr(owner, '@') ? domain : "");
+    for (char *c = user; view_client_separator(v->next.view) == '.' && *c; c++)
+        *c = *c == '^' ? '.' : *c;
+    char *key = account_key(v->account->proxy->conf, span_str(user), &why);
+    free(user);
+    buf_free(&name);
+    return key;
+}
+
+static void views_lend_row(struct views *v, const struct view_spelling *his, bool home, struct span field,
+                           struct span text)
+{
+    struct buf seen = {0};
+    const char *owner = view_spaces_of(v->next.view)->owners[v->next.owner];
+    bool good = !home || views_home_see(text, &seen);
+    if (!good || !view_lend(v->next.view, owner, his, field, home ? buf_span(&seen) : text))
+        LOG(WARN, "view_record_unreadable", LOG_S("user", v->account->key), LOG_S("of", owner),
+            LOG_SPAN("mailbox", field));
+    buf_free(&seen);
+}
+
+/* Only where both are on the same server by now. */
+static void views_take_lent(struct views *v, const struct span *rows, size_t n)
+{
+    struct view_spelling his;
+    bool known = false,
+         home = n >= 3 && rows[0].len >= sizeof HOME - 1 && memcmp(rows[0].p, HOME, sizeof HOME - 1) == 0;
+    if (n < 3 || rows[0].len == 0 || !span_is(rows[1], v->next.backend) || home != (v->next.home != NULL))
+        return;
+    for (size_t i = 3; i + 1 < n && !known; i += 2)
+        known = rows[i].len == 0 && view_spelling_decode(rows[i + 1], &his);
+    if (!known)
+        return;
+    if (home)
+        views_home_spelling(&his);
+    for (size_t i = 3; i + 1 < n; i += 2)
+        if (rows[i].len > 0)
+            views_lend_row(v, &his, home, rows[i], rows[i + 1]);
+    view_spelling_free(&his);
+}
+
+static void views_ask_owners(struct views *v);
+
+static void views_on_later(void *owner)
+{
+    views_ask_owners(owner);
+}
+
+static void views_wait_for_owner(struct views *v)
+{
+    v->next.waits++;
+    if (!v->later)
+        v->later = timer_new(v->account->proxy->loop, views_on_later, v);
+    timer_start(v->later, OWNER_MS);
+}
+
+/* Who can't be asked lends nothing: then the server's own numbers are shown, whose UIDVALIDITY is another one where UIDs are. */
+static void views_on_lent(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct views *v = owner;
+    v->next.store = NULL;
+    if (rc == ROUTE_WAIT && v->next.waits < OWNER_WAITS) {
+        views_wait_for_owner(v);
+        return;
+    }
+    if (rc == ROUTE_OK)
+        views_take_lent(v, rows, n);
+    v->next.owner++;
+    views_ask_owners(v);
+}
+
+static void views_ask_owners(struct views *v)
+{
+    struct next *next = &v->next;
+    for (; next->view && next->owner < view_spaces_of(next->view)->n_owners; next->owner++) {
+        char *key = views_owner_key(v, view_spaces_of(next->view)->owners[next->owner]);
+        if (key && strcmp(key, v->account->key) != 0) {
+            next->store = branch_of(v->account->proxy, key)->store;
+            route_view_read(next->store, key, true, views_on_lent, v);
+            free(key);
+            return;
+        }
+        free(key);
+    }
+    views_settle(v);
+}
+
+static void views_on_rows(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct views *v = owner;
+    if (rc == ROUTE_OK && views_take(v, rows, n)) {
+        views_ask_owners(v);
+        return;
+    }
+    views_drop_next(v);
+    v->state = VIEWS_FAILED;
+    LOG(WARN, "view_unread", LOG_S("user", v->account->key), LOG_S("backend", v->asked.backend));
     views_tell_sessions(v);
 }
 
@@ -217,7 +363,7 @@ static void views_read(struct views *v)
     struct account *a = v->account;
     v->state = VIEWS_READING;
     v->again = false;
-    store_forget(a->branch->store, v);
+    views_drop_next(v);
     route_view_read(a->branch->store, a->key, v->asked.all, views_on_rows, v);
 }
 
@@ -237,7 +383,7 @@ static bool is_asked(const struct views *v, const char *backend, const char *tex
 static void views_take_plain(struct views *v, const char *backend, const char *text)
 {
     bool read = v->state == VIEWS_READING; /* somebody else waits for that */
-    store_forget(v->account->branch->store, v);
+    views_drop_next(v);
     view_unref(&v->view);
     views_home_free(&v->home);
     v->state = VIEWS_READ;

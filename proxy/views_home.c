@@ -72,16 +72,21 @@ static void see_spaces(struct view_spaces *s)
     s->inbox_by_user = VIEW_SIDES;
 }
 
+void views_home_spelling(struct view_spelling *s)
+{
+    s->backend_separator = s->client_separator;
+    set_name(&s->backend_prefix, s->client_prefix);
+    set_name(&s->avoid, "");
+    see_spaces(&s->spaces);
+}
+
 static bool take_spelling(struct view *view, struct span text)
 {
     struct view_spelling s;
     struct buf own = {0};
     if (!view_spelling_decode(text, &s))
         return false;
-    s.backend_separator = s.client_separator;
-    set_name(&s.backend_prefix, s.client_prefix);
-    set_name(&s.avoid, "");
-    see_spaces(&s.spaces);
+    views_home_spelling(&s);
     view_spelling_encode(&own, &s);
     bool good = view_take(view, span_of(NULL, 0), buf_span(&own));
     buf_free(&own);
@@ -100,19 +105,24 @@ static void see_record(struct view_record *r)
         r->tier = VIEW_T0;
 }
 
-bool views_home_take(struct views_home *h, struct view *view, struct span name, struct span text)
+bool views_home_see(struct span text, struct buf *out)
 {
     struct view_record r;
-    struct buf seen = {0};
-    if (name.len == 0)
-        return take_spelling(view, text);
     if (!view_record_decode(text, UINT32_MAX, &r))
         return false;
     see_record(&r);
-    view_record_encode(&seen, &r);
-    bool good = view_take(view, name, buf_span(&seen));
-    buf_free(&seen);
+    view_record_encode(out, &r);
     view_record_free(&r);
+    return true;
+}
+
+bool views_home_take(struct views_home *h, struct view *view, struct span name, struct span text)
+{
+    struct buf seen = {0};
+    if (name.len == 0)
+        return take_spelling(view, text);
+    bool good = views_home_see(text, &seen) && view_take(view, name, buf_span(&seen));
+    buf_free(&seen);
     if (good)
         home_add(h, xspandup(name), xspandup(text));
     return good;

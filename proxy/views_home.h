@@ -19,4 +19,9 @@ void views_home_changes(const struct views_home *h, const struct view_changes *s
 /* They were made. */
 void views_home_apply(struct views_home *h, const struct view_changes *made);
 
+/* How names are spelled at home: alike. */
+void views_home_spelling(struct view_spelling *s);
+/* How the record of somebody else who has returned as well is seen. Appends; false: it can't be read. */
+bool views_home_see(struct span text, struct buf *out) MUST_CHECK;
+
 #endif

@@ -65,6 +65,21 @@ static void plan_find_domain(const struct mailboxes *const sides[VIEW_SIDES], co
     out->without_domain = left[VIEW_CLIENT] ? VIEW_CLIENT : VIEW_BACKEND;
 }
 
+/* As the side that clients have come from spells them. */
+static void plan_add_owners(const struct plan_request *r, struct view_spaces *out)
+{
+    const struct mailboxes *m = r->back ? r->target : r->source;
+    size_t prefix = strlen(m->users);
+
+    for (size_t i = 0; i < m->n_elsewhere; i++) {
+        const struct mailbox_elsewhere *e = &m->elsewhere[i];
+        if (!e->owner || strncmp(e->name, m->users, prefix) != 0)
+            continue;
+        const char *level = e->name + prefix, *end = m->separator ? strchr(level, m->separator) : NULL;
+        view_spaces_add_owner(out, span_of(level, end ? (size_t)(end - level) : strlen(level)));
+    }
+}
+
 void plan_view_spaces(const struct plan_request *r, const char *login, struct view_spaces *out)
 {
     const struct mailboxes *const sides[] = {r->back ? r->target : r->source,
@@ -78,6 +93,7 @@ void plan_view_spaces(const struct plan_request *r, const char *login, struct vi
         if (client->inbox_by_user != backend->inbox_by_user)
             out->inbox_by_user = client->inbox_by_user ? VIEW_CLIENT : VIEW_BACKEND;
         plan_find_domain(sides, login, out);
+        plan_add_owners(r, out);
     }
     if (client->shared && backend->shared && shows_any(r->source, false)) {
         out->shared[VIEW_CLIENT] = xstrdup(client->shared);

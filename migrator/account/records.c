@@ -993,11 +993,26 @@ static bool records_are_plain(const struct records *r)
     return ok;
 }
 
+/* Is the account shown mailboxes of others, whose records count for it as well? */
+static bool records_have_owners(const struct records *r)
+{
+    struct view_spelling s;
+    bool have = false;
+
+    if (r->spelling && view_spelling_decode(span_str(r->spelling), &s)) {
+        have = s.spaces.n_owners > 0;
+        view_spelling_free(&s);
+    }
+    return have;
+}
+
 static const char *records_version(const struct records *r)
 {
-    bool plain = r->back ? records_are_home(r) : records_are_plain(r);
+    bool plain = (r->back ? records_are_home(r) : records_are_plain(r)) && records_are_past(r);
 
-    if (plain && records_are_past(r))
+    if (plain && records_have_owners(r))
+        return r->back ? "1<:" : "1=+:";
+    if (plain)
         return records_have_modseqs(r) ? "1=:m" : "1=:";
     return r->back ? "1<:" : "1:";
 }

@@ -146,8 +146,9 @@ void records_spell(struct records *r, const struct view_names *names, const stru
 /* Are they in the store, or will be? */
 bool records_are_spelled(const struct records *r);
 /* What becomes the route's view: "1:" and 32 hex digits of SHA-256 over all rows. "1=:" where proxies have
- * nothing to rewrite, "1=:m" where they may show CONDSTORE and QRESYNC as well; "1<:" where the account is back on the server from which its clients' names and numbers
- * come. */
+ * nothing to rewrite, "1=:m" where they may show CONDSTORE and QRESYNC as well; "1=+:" where the account by itself has nothing to
+ * be rewritten, but is shown mailboxes of others, whose records have to be read (view_lend()); "1<:" where the account is back on
+ * the server from which its clients' names and numbers come. */
 void records_digest(const struct records *r, char out[40]);
 
 #endif

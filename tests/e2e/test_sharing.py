@@ -3,6 +3,8 @@ import csv
 import io
 import json
 import os
+import re
+import threading
 
 import pytest
 
@@ -221,3 +223,144 @@ def test_a_grantee_finds_the_mailboxes_once_both_are_moved(make_ferry, servers, 
         below = b.command(b"p", b'LIST "" "%s*"' % others)
         assert [line for line in below if line.endswith(name) or line.endswith(b'"%s"' % name)], below
         assert any(bob.encode() in line for line in a.command(b"g", b"GETACL Work"))
+
+
+def numbers(wire, name, command=b"EXAMINE"):
+    """UIDVALIDITY, and the UIDs of the messages by their subjects."""
+    opened = b"\n".join(wire.command(b"e", command + b' "%s"' % name))
+    listed = b"\n".join(wire.command(b"f", b"UID FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+    uids = re.findall(rb"UID (\d+)", listed)
+    return re.search(rb"\[UIDVALIDITY (\d+)\]", opened).group(1), dict(zip(re.findall(rb"Subject: (\w+)", listed), uids))
+
+
+@pytest.mark.parametrize("way", ["dovecot-dovecot", "cyrus-cyrus", "dovecot-cyrus", "cyrus-dovecot"])
+def test_a_grantee_keeps_the_numbers_of_the_owner(make_ferry, servers, authority, way):
+    """UIDs are mapped. Who has the owner's mailbox open goes on in it, and nobody downloads anything again."""
+    source, target = way.split("-")
+    old, new = servers[source, "old"], servers[target, "new"]
+    ann, bob, first = (new_user(name) for name in ("ann", "bob", "first"))
+    for user in (ann, bob, first):
+        fill(old, user, "Work")
+    with Wire(old.url("imap")) as wire:
+        wire.until(b"* ")
+        wire.command(b"l", f"LOGIN {ann} secret".encode())
+        for box in (b"INBOX", b"Work"):
+            for subject in b"abc":
+                wire.command(b"a", b'APPEND %s {14+}\r\nSubject: %c\r\n\r\n' % (box, subject))
+            wire.command(b"s", b"SELECT " + box)
+            wire.command(b"t", b"STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+            wire.command(b"x", b"EXPUNGE")
+    ask(old, ann, f"SETACL Work {bob} lrswite".encode(), f"SETACL INBOX {bob} lrs".encode())
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {"migration": {"trigger": "manual", "t0_max_gaps": 0, "t1_max_gaps": 0}})
+    ferry.migrator()
+    assert ferry.ctl("migrate", first, "--wait")[0] == 0  # what both servers can do is known from here on
+    proxy = ferry.proxy()
+    work = of_ann(source, ann)
+    inbox = work.replace(b"/Work", b"/INBOX" if source == "dovecot" else b"")
+    with Wire(proxy.addresses[0]) as b:
+        b.until(b"* ")
+        assert b" OK" in b.command(b"l", f"LOGIN {bob} secret".encode())[-1]
+        before = {name: numbers(b, name, b"SELECT") for name in (inbox, work)}
+        assert list(before[work][1]) == [b"b", b"c"], before
+        for user in (ann, bob):
+            assert ferry.ctl("waive", user, "shared", "--reason", "both go now")[0] == 0
+            assert ferry.ctl("migrate", user, "--wait")[0] == 0, ferry.user(user)
+        assert {m["tier"] for m in ferry.ctl("user", ann, "--report")[1]["report"]["mailboxes"]} == {"T2"}
+        kept = b"\n".join(b.command(b"f", b"UID FETCH %s (UID FLAGS)" % before[work][1][b"c"]))
+        assert b"UID " + before[work][1][b"c"] in kept, kept
+        assert b.command(b"t", b"UID STORE %s +FLAGS (\\Flagged)" % before[work][1][b"c"])[-1].startswith(b"t OK")
+        assert {name: numbers(b, name) for name in (inbox, work)} == before
+        status = b.command(b"s", b'STATUS "%s" (UIDVALIDITY MESSAGES)' % inbox)[0]
+        assert b"UIDVALIDITY " + before[inbox][0] in status, status
+    proxy.wait(f"event=handed_over .*user={bob} ")
+    with Wire(proxy.addresses[0]) as a:
+        a.until(b"* ")
+        assert b" OK" in a.command(b"l", f"LOGIN {ann} secret".encode())[-1]
+        a.command(b"e", b"EXAMINE Work")
+        assert b"\\Flagged" in a.command(b"f", b"UID FETCH %s (FLAGS)" % before[work][1][b"c"])[0]
+
+
+# ---- moved as a group, while they write into each other's mailboxes
+
+class Writer(threading.Thread):
+    """Signed in as one user with a mailbox of another one open, and adds messages to it. What it was told OK for is kept."""
+
+    def __init__(self, address, user, name):
+        super().__init__(daemon=True)
+        self.wire = Wire(address)
+        self.user, self.box = user, name
+        self.written, self.ended, self.failed = [], threading.Event(), None
+        self.wire.until(b"* ")
+        assert b" OK" in self.wire.command(b"l", f"LOGIN {user} secret".encode())[-1]
+        self.uidvalidity, self.first = numbers(self.wire, name, b"SELECT")
+
+    def write(self):
+        subject = b"w%d" % len(self.written)
+        answer = self.wire.command(b"a", b'APPEND "%s" {%d+}\r\nSubject: %s\r\n\r\n\r\n' % (self.box, len(subject) + 15, subject))
+        told = re.search(rb"^a OK \[APPENDUID (\d+) (\d+)\]", answer[-1])
+        assert told, answer
+        self.written.append((subject, told.group(1), told.group(2)))
+
+    def run(self):
+        try:
+            while not self.ended.is_set():
+                self.write()
+            for _ in range(3):
+                self.write()
+        except (AssertionError, OSError) as error:
+            self.failed = error
+
+    def check(self):
+        """Each message is there once, by the UID that was told, and so are those of before."""
+        self.ended.set()
+        self.join(60)
+        assert not self.failed, self.failed
+        uidvalidity, now = numbers(self.wire, self.box)
+        assert uidvalidity == self.uidvalidity and {v for _, v, _ in self.written} == {uidvalidity}
+        assert now == {**self.first, **{subject: uid for subject, _, uid in self.written}}
+        count = self.wire.command(b"c", b'STATUS "%s" (MESSAGES)' % self.box)[0]
+        assert int(re.search(rb"MESSAGES (\d+)", count).group(1)) == len(now), "none is doubled"
+        self.wire.close()
+
+
+@pytest.mark.parametrize("numbered", ["filled", "mapped"])
+@pytest.mark.parametrize("way", ["cyrus-dovecot", "dovecot-cyrus", "cyrus-cyrus", "dovecot-dovecot"])
+def test_members_write_into_each_others_mailboxes_over_the_flip(make_ferry, servers, authority, way, numbered):
+    """Nobody is disconnected, and each is told of the other's mailbox what its owner is told."""
+    source, target = way.split("-")
+    old, new = servers[source, "old"], servers[target, "new"]
+    users = ann, bob = new_user("ann"), new_user("bob")
+    for user, other in (users, reversed(users)):
+        fill(old, user, "Work", "Gone")
+        m = mail.connect(old, user, "secret")
+        for subject in ("a", "b", "c"):
+            assert m.append("Work", None, None, f"Subject: {subject}\r\n\r\nx\r\n".encode())[0] == "OK"
+        m.select("Work")
+        m.store("1:2", "+FLAGS.SILENT", r"(\Deleted)")
+        m.expunge()
+        m.logout()
+        ask(old, user, f"SETACL Work {other} lrswipkxte".encode())
+    gaps = {} if numbered == "filled" else {"t0_max_gaps": 0, "t1_max_gaps": 0}
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {"migration": {"trigger": "manual", **gaps}})
+    ferry.migrator()
+    first = new_user("first")
+    fill(old, first)
+    assert ferry.ctl("migrate", first, "--wait")[0] == 0  # what both servers can do is known from here on
+    proxy = ferry.proxy()
+    assert ferry.ctl("group", "make", "office", ann, bob, "--reason", "they share")[0] == 0
+    writers = [Writer(proxy.addresses[0], user, of_ann(source, other)) for user, other in (users, reversed(users))]
+    for w in writers:
+        w.start()
+    assert ferry.ctl("group", "migrate", "office")[0] == 0
+    for user in users:
+        ferry.wait_state(user, "flipped", timeout=90)
+    for w in writers:
+        w.check()
+        proxy.wait(f"event=handed_over .*user={w.user} ")
+    for w, owner in zip(writers, (bob, ann)):
+        with Wire(proxy.addresses[0]) as wire:
+            wire.until(b"* ")
+            assert b" OK" in wire.command(b"l", f"LOGIN {owner} secret".encode())[-1]
+            assert numbers(wire, b"Work") == (w.uidvalidity, {**w.first, **{s: uid for s, _, uid in w.written}})

@@ -609,7 +609,8 @@ static void test_view(void **state)
     UNIT_UNTIL(u, k.calls == 1);
     assert_int_equal(k.rows, 3);
     assert_string_equal(k.last, "3");
-    assert_true(route_view_is_needed("1:ab:2") && route_view_is_needed("1<:ab"));
+    assert_true(route_view_is_needed("1:ab:2") && route_view_is_needed("1<:ab") &&
+                route_view_is_needed("1=+:ab"));
     assert_false(route_view_is_needed("") || route_view_is_needed("1=:ab") || route_view_is_needed("1=:mab"));
     assert_true(route_view_has_modseqs("") && route_view_has_modseqs("1=:mab"));
     assert_false(route_view_has_modseqs("1=:ab"));

@@ -93,6 +93,8 @@ static void test_spelling_has_one_text(void **state)
                                       "1 client=/, backend=/, avoid= users=u/,v/,,x",
                                       "1 client=/, backend=/, avoid= users=u/,v/,b,",
                                       "1 client=/, backend=/, avoid= users=u/,v/,, ",
+                                      "1 client=/, backend=/, avoid= users=u/,v/,,,",
+                                      "1 client=/, backend=/, avoid= users=u/,v/,,,ann,ann",
                                       "1 client=/, backend=/, avoid= shared=s/,t/ users=u/,v/,,",
                                       "1 client=/, backend=/, avoid= shared=s/"};
     (void)state;
@@ -144,6 +146,58 @@ static void test_names_of_others(void **state)
     v = view_of("1 client=/, backend=/, avoid= users=u/,u/,,", NULL);
     assert_true(view_names_alike(v));
     assert_true(view_is_plain(v));
+    view_unref(&v);
+}
+
+/* What is changed of them is kept as of a mailbox without a record. */
+static void test_records_of_others(void **state)
+{
+    struct view *v = view_of(
+        "1 client=/, backend=/, avoid= users=shared/,Other%20Users/,bexample.org,b,ann@example.org", NULL);
+    struct view_spelling his;
+    struct view *ann = view_of(SPELLING, NULL);
+    struct view_changes changes = {0};
+    struct view_sight sight;
+    struct buf text = {0};
+    (void)state;
+    assert_true(view_spelling_decode(span_str("1 client=/, backend=/, avoid="), &his));
+    take(ann, "x", "y", VIEW_T2, 7, 100);
+    view_record_encode(&text, view_record_of(ann, span_str("x")));
+    assert_true(view_lend(v, "ann@example.org", &his, span_str("Work"), buf_span(&text)));
+    buf_clear(&text);
+    take(ann, "INBOX", "INBOX", VIEW_T1, 9, 200);
+    view_record_encode(&text, view_record_of(ann, span_str("INBOX")));
+    assert_true(view_lend(v, "ann@example.org", &his, span_str("INBOX"), buf_span(&text)));
+    assert_false(view_lend(v, "ann@example.org", &his, span_str("Work"), span_str("1")));
+    same_name(v, "shared/ann@example.org/INBOX", "Other Users/ann");
+    same_name(v, "shared/ann@example.org/Work", "Other Users/ann/y");
+    assert_int_equal(view_look(v, span_str("shared/ann@example.org/INBOX"), 200, 50, &sight), VIEW_FITS);
+    assert_int_equal(sight.uidvalidity, 9);
+    assert_true(view_has_modseqs(v));
+
+    assert_int_equal(view_look(v, span_str("shared/ann@example.org/INBOX"), 201, 50, &sight), VIEW_CHANGED);
+    assert_true(view_void(v, span_str("shared/ann@example.org/INBOX"), 201, &changes));
+    assert_null(changes.items[0].was);
+    struct view *now = view_apply(v, &changes);
+    assert_int_equal(view_look(now, span_str("shared/ann@example.org/INBOX"), 201, 50, &sight), VIEW_FITS);
+    assert_int_equal(sight.uidvalidity, 201);
+    same_name(now, "shared/ann@example.org/Plan", "Other Users/ann/Plan");
+    view_changes_free(&changes);
+
+    const struct view_unknown unknown = {.highest = 1000, .id = "77"};
+    view_delete_begin(v, span_str("shared/ann@example.org/INBOX"), &unknown, &changes);
+    assert_int_equal(changes.n, 1);
+    assert_null(changes.items[0].was);
+    view_changes_free(&changes);
+    view_rename_begin(v, span_str("shared/ann@example.org/Work"), span_str("shared/ann@example.org/z"),
+                      &unknown, &changes);
+    assert_int_equal(changes.n, 1);
+    assert_null(changes.items[0].was);
+    view_changes_free(&changes);
+    view_spelling_free(&his);
+    buf_free(&text);
+    view_unref(&now);
+    view_unref(&ann);
     view_unref(&v);
 }
 
@@ -750,6 +804,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spelling_has_one_text),
         cmocka_unit_test(test_names_of_others),
+        cmocka_unit_test(test_records_of_others),
         cmocka_unit_test(test_names_by_spelling_and_record),
         cmocka_unit_test(test_names_by_rules),
         cmocka_unit_test(test_plain_and_alike),
