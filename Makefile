@@ -7,7 +7,7 @@
 # make check-long       what make check leaves out of tests/e2e: more servers, seeds and moments (tests/e2e/long_cases.py)
 # make check-valgrind   both daemons through a migration under valgrind
 # make check-tsan       a proxy of several threads under ThreadSanitizer, with all going on at once; SECONDS=60 (tests/tsan.py)
-# make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays (see tests/faults/)
+# make check-faults     cut-overs under load, a fault in each; RUNS=N of them, SEED=S replays, STORE=several or cluster (see tests/faults/)
 # make check-crash      a migrator killed, stopped and cut off at each of its steps; RUNS=N draws N cases, SEED=N repeats
 # make bench-migrate    how long an account takes, beside other engines; RUNS=1 ONLY=small,20 (see tests/bench/bench.py)
 # make bench-cutover    what a client waits while its account is switched over; RUNS= SESSIONS= (see tests/bench/cutover.py)
@@ -230,7 +230,7 @@ check-tsan:
 check-faults:
 	@sh tests/deps.sh ensure
 	@$(MAKE) --no-print-directory -s -j$$(nproc) SAN= BUILD=$(BUILD) all
-	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/faults/run.py --runs $(or $(RUNS),100) $(if $(SEED),--seed $(SEED))
+	@IMAPFERRY_BUILD=$(abspath $(BUILD)) $(PYTHON) -B tests/faults/run.py --runs $(or $(RUNS),100) $(if $(SEED),--seed $(SEED)) $(if $(STORE),--store $(STORE))
 
 check-crash:
 	@sh tests/deps.sh ensure

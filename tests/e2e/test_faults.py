@@ -133,3 +133,12 @@ def test_cut_overs_to_a_cyrus_and_from_one(capsys, way):
 def test_cut_overs_over_a_failover_of_redis(capsys):
     with capsys.disabled():
         assert run.cut_overs(["--runs", "2", "--accounts", "1", "--sessions", "1", "--seed", SEED, "--fault", "fail_over"]).found == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fault", ["nothing", "cut_off", "fail_over"])
+@pytest.mark.parametrize("kind", ["several", "cluster"])
+def test_cut_overs_of_accounts_in_several_stores(capsys, kind, fault):
+    with capsys.disabled():
+        assert run.cut_overs(["--runs", "1", "--accounts", "2", "--sessions", "1", "--seed", SEED, "--way", "map", "--store", kind,
+                              "--fault", fault]).found == []

@@ -56,7 +56,8 @@ class Post(threading.Thread):
         if len(self.messages) >= MOST:
             return
         with contextlib.suppress(redis_client.RedisError):
-            backend = self.world.ferry.route(self.user).get("backend", "old")
+            client, key = self.world.key("route", self.user)
+            backend = client.hget(key, "backend") or "old"
             self._over.wait(self.random.choice((0, 0, self.random.random() * 0.2)))
             self.deliver(backend)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Cut-overs under load and one fault at a random step of them, and a judgement of what the clients were told.
 
-    tests/faults/run.py [--runs N] [--seed S] [--accounts N] [--sessions N] [--fault NAME] [--way NAME]
+    tests/faults/run.py [--runs N] [--seed S] [--accounts N] [--sessions N] [--fault NAME] [--way NAME] [--store KIND]
 
 In each round some accounts are moved while their sessions write through two proxies, one of each is in IDLE, two keep a
 mailbox by its MODSEQ, and mail comes to the servers; when one account comes to a step that the seed says, something happens
@@ -44,7 +44,7 @@ TOLD_TIMEOUT = 40  # for EXISTS in IDLE
 class Plan:
     """All that the seed decides."""
 
-    def __init__(self, seed, fault=None, way=None):
+    def __init__(self, seed, fault=None, way=None, kind="alone"):
         rng = random.Random(seed)
         self.seed = seed
         self.step = rng.choice(STEPS)
@@ -60,6 +60,9 @@ class Plan:
         if self.fault == FAIL_OVER:
             self.member = "redis by " + rng.choice(store.HOW)
         self.way = way or rng.choices(list(WAYS), [w.share for w in WAYS.values()])[0]
+        self.kind, self.only_one = kind, kind != "alone" and rng.random() < 0.7
+        if kind == "cluster" and self.fault == FAIL_OVER and rng.random() < 0.4:
+            self.member = "redis by " + store.MOVE
 
     @property
     def is_fail_over(self):
@@ -67,7 +70,7 @@ class Plan:
 
     def __str__(self):
         return (f"seed {self.seed}: {self.fault} {self.member} {self.delay * 1000:.0f} ms after {self.step} "
-                f"for {self.lasts:.2f} s, {self.way}")
+                f"for {self.lasts:.2f} s, {self.way}" + (f", {self.kind}" + ", one of them" * self.only_one if self.kind != "alone" else ""))
 
 
 class Injector:
@@ -94,6 +97,7 @@ class Injector:
 
     def _strike(self):
         member = self.world.members[self.plan.member]
+        member.way.only = self.world.store.place(self.user) if self.plan.only_one else None
         try:
             getattr(member, self.plan.fault)()
             time.sleep(self.plan.lasts)
@@ -102,10 +106,10 @@ class Injector:
 
     def _fail_over(self):
         try:
-            self.world.store.fail_over(self.plan.member.rpartition(" ")[2])
+            self.world.store.fail_over(self.plan.member.rpartition(" ")[2], self.user)
             time.sleep(self.plan.lasts)
         finally:
-            self.world.redis.restore()
+            self.world.store.restore()
 
 
 class Round:
@@ -205,7 +209,7 @@ class Runner:
         self.totals = Totals()
 
     def plan(self, seed):
-        plan = Plan(seed, self.args.fault, self.args.way)
+        plan = Plan(seed, self.args.fault, self.args.way, self.args.store)
         n = self.args.accounts * (FAIL_OVER_ACCOUNTS if plan.is_fail_over else 1)
         users = [f"f{plan.seed}x{i}@example.org" for i in range(n)]
         return plan, users, self.pool.submit(prepare, self.servers, users, plan.way)
@@ -215,7 +219,7 @@ class Runner:
         if kind not in self.worlds:
             if len(self.worlds) == WORLDS:
                 self.worlds.pop(next(iter(self.worlds))).close()
-            self.worlds[kind] = World(self.servers, store.Group if plan.is_fail_over else store.Alone, way=plan.way)
+            self.worlds[kind] = World(self.servers, store.KINDS[plan.kind][plan.is_fail_over], way=plan.way)
         return self.worlds[kind]
 
     def run(self, first):
@@ -279,6 +283,7 @@ def cut_overs(arguments=None):
     parser.add_argument("--sessions", type=int, default=2, help="of each account, besides the one in IDLE")
     parser.add_argument("--fault", choices=[*FAULTS, FAIL_OVER, NOTHING], default=None, help="this one each time")
     parser.add_argument("--way", choices=WAYS, default=None, help="in which numbers are kept; this one each time")
+    parser.add_argument("--store", choices=store.KINDS, default="alone", help="one Redis, three, or a cluster of six nodes")
     args = parser.parse_args(arguments)
     began, runner = time.monotonic(), Runner(args)
     totals = runner.totals

@@ -163,7 +163,8 @@ class World:
         for label in ("migrator1", "migrator2"):
             self.members[label] = Member(self, label[:-1], label)
         # Who signs in before is shown what the old server alone can do, which may be more than the new one has.
-        net.wait_until("capabilities", lambda: {"old", "new"} <= set(self.redis.client().hgetall("imapferry:backends")), LOOK_TIMEOUT)
+        net.wait_until("capabilities", lambda: all({"old", "new"} <= set(client.hgetall(f"{prefix}:backends"))
+                                                   for client, prefix in self.store.all()), LOOK_TIMEOUT)
         for label in ("proxy1", "proxy2"):
             self.members[label] = Member(self, label[:-1], label)
 
@@ -189,13 +190,21 @@ class World:
 
     # ---- accounts
 
+    def key(self, kind, user):
+        """(client, key)."""
+        client, prefix = self.store.of(user)
+        return client, f"{prefix}:{kind}:{user}"
+
     def ask(self, users, command, *words):
-        """One read for each account; None for all where Redis does not answer now."""
+        """One read for each account; None for all where a store does not answer now."""
+        asked = {}
         try:
-            pipe = self.redis.client().pipeline(transaction=False)
             for user in users:
-                pipe.execute_command(command, f"imapferry:route:{user}", *words)
-            return dict(zip(users, pipe.execute()))
+                client, key = self.key("route", user)
+                pipe, of = asked.setdefault(id(client), (client.pipeline(transaction=False), []))
+                pipe.execute_command(command, key, *words)
+                of.append(user)
+            return {user: answer for pipe, of in asked.values() for user, answer in zip(of, pipe.execute())}
         except redis_client.RedisError:
             return {user: None for user in users}
 
@@ -219,15 +228,18 @@ class World:
     def _left_over(self, users):
         """Those that did not move: why, and for which sessions they wait."""
         states = self.ask(users, "HMGET", "state", "reason")
-        client = self.redis.client()
-        return {user: (found, client.hgetall(f"imapferry:sessions:{user}"))
+        return {user: (found, self._all("sessions", user))
                 for user, found in states.items() if not found or found[0] not in ("flipped", "settled")}
+
+    def _all(self, kind, user):
+        client, key = self.key(kind, user)
+        return client.hgetall(key)
 
     def tiers(self, users):
         """How many mailboxes keep their numbers in which way."""
         found = {}
         for user in users:
-            for text in self.redis.client().hvals(f"imapferry:views:{user}"):
+            for text in self._all("views", user).values():
                 tier = re.search(r" tier=(T\d)", text)
                 if tier:
                     found[tier[1]] = found.get(tier[1], 0) + 1
@@ -236,7 +248,7 @@ class World:
     def report(self, user):
         """What staff are told of it, and its records."""
         return "\n".join([self.ferry.ctl_raw("user", user, "--report")[1],
-                          *(f"{k}: {v}" for k, v in self.redis.client().hgetall(f"imapferry:views:{user}").items())])
+                          *(f"{k}: {v}" for k, v in self._all("views", user).items())])
 
     def _unblock(self, user):
         """A copy of Kept that was begun again after a kill has other UIDs than the source. Clients must not take them for
@@ -255,7 +267,9 @@ class World:
         for _ in range(3):
             before = self.ask(users, "HGET", "last_late")
             marks = {label: m.daemon.mark() for label, m in self.members.items()}
-            self.redis.client().zadd("imapferry:late", {user: 1 for user in users})
+            for user in users:
+                client, prefix = self.store.of(user)
+                client.zadd(f"{prefix}:late", {user: 1})
 
             def looked(before=before):
                 now = self.ask(users, "HGET", "last_late")
@@ -263,7 +277,7 @@ class World:
             try:
                 net.wait_until("a late look", looked, LOOK_TIMEOUT, step=0.05)
             except TimeoutError as e:
-                late = self.redis.client().zrange("imapferry:late", 0, 20, withscores=True)
+                late = [client.zrange(f"{prefix}:late", 0, 20, withscores=True) for client, prefix in self.store.all()]
                 raise RuntimeError(f"{e}: {self.ask(users, 'HMGET', 'last_late', 'owner', 'state')}, before {before}; {late}") from None
             blind = {m.group(1) for label, mark in marks.items()
                      for m in self.members[label].daemon.find(r"event=late_blind user=(\S+)", since=mark)}
@@ -280,29 +294,33 @@ class World:
                 member.way.close()
 
 
-class Follower(threading.Thread):
-    """Calls fn(user, state) for each change of state that the store tells."""
+class Follower:
+    """Calls fn(user, state) for each change of state that a store tells, from a thread of each store."""
 
     def __init__(self, world, fn):
-        super().__init__(daemon=True)
         self.world, self.fn = world, fn
         self.over = threading.Event()
-        last = world.redis.client().xrevrange("imapferry:events", count=1)
-        self.last = last[0][0] if last else "0-0"
-        self.start()
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(len(world.store.all()))]
+        self._last = []
+        for client, prefix in world.store.all():
+            last = client.xrevrange(f"{prefix}:events", count=1)
+            self._last.append(last[0][0] if last else "0-0")
+        for t in self._threads:
+            t.start()
 
-    def run(self):
-        client = self.world.redis.client()
+    def _run(self, n):
+        last = self._last[n]
         while not self.over.is_set():
             try:
-                for _, entries in client.xread({"imapferry:events": self.last}, block=200) or []:
-                    for self.last, event in entries:
+                client, prefix = self.world.store.nth(n)
+                for _, entries in client.xread({f"{prefix}:events": last}, block=200) or []:
+                    for last, event in entries:
                         if event.get("kind") == "state":
                             self.fn(event["user"], event["state"])
             except redis_client.RedisError:
                 self.over.wait(0.05)
-                client = self.world.redis.client()
 
     def stop(self):
         self.over.set()
-        self.join()
+        for t in self._threads:
+            t.join()

@@ -130,7 +130,8 @@ class Cluster:
 
     # ---- who has what
 
-    def _says_it_is_here(self, node, nth):
+    def is_here(self, node, nth):
+        """Whether it says that it has the partition, or gives it away at this moment."""
         try:
             node.client().exists(self.prefix(nth))
         except redis.ResponseError as e:
@@ -143,7 +144,7 @@ class Cluster:
         """The master that has the partition."""
         def find():
             return next((n for n in self.nodes if n.is_running() and n.client().info("replication")["role"] == "master" and
-                         self._says_it_is_here(n, nth)), None)
+                         self.is_here(n, nth)), None)
         return net.wait_until(f"node of partition {nth}", find, timeout)
 
     def replica_of(self, node):
