@@ -201,6 +201,12 @@ static const char *advice_of_redis(const char *detail)
          "It takes no writes: fewer replicas are there, and up to date, than min-replicas-to-write asks for. See whether they "
          "run."},
         {"LOADING", "It reads its data from the disk: check again in a while."},
+        {"on its way",
+         "One of its slots is being moved: it is back once that is done (redis-cli --cluster check)."},
+        {", too: ", "A move of its slot was broken off: redis-cli --cluster fix."},
+        {"CLUSTERDOWN",
+         "See redis-cli --cluster check: a slot has no node, or the node that was asked is cut off."},
+        {"cluster support", "This is no Redis Cluster: see how url in the section redis begins."},
         {"READONLY", "This is a replica: name the master, or the Sentinels (sentinel://)."},
         {"TLS",
          "See whether url in the section redis has to begin with redis:// or with rediss://, the certificate of that Redis, and "

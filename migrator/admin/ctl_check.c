@@ -58,6 +58,21 @@ static void ctl_check_on_next(struct loop_task *task)
     ctl_check_go_on(CONTAINER_OF(task, struct checking, next));
 }
 
+/* What was found of another store too, word for word, is told once. */
+static void ctl_check_add(json_t *lines, const json_t *more)
+{
+    size_t i, k;
+    json_t *line, *known;
+
+    json_array_foreach(more, i, line)
+    {
+        bool found = false;
+        json_array_foreach(lines, k, known) found = found || json_equal(known, line);
+        if (!found)
+            json_array_append(lines, line);
+    }
+}
+
 static void ctl_check_on_checked(void *owner, bool ok, json_t *data)
 {
     struct checking *g = owner;
@@ -65,7 +80,7 @@ static void ctl_check_on_checked(void *owner, bool ok, json_t *data)
     if (!g->data) {
         g->data = json_incref(data);
     } else {
-        json_array_extend(json_object_get(g->data, "checks"), json_object_get(data, "checks"));
+        ctl_check_add(json_object_get(g->data, "checks"), json_object_get(data, "checks"));
         if (!ok)
             json_object_set_new(g->data, "ok", json_false());
     }

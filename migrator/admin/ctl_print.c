@@ -91,6 +91,10 @@ static void write_user(struct buf *out, const json_t *o)
     ctl_write_line(out, "held up", ctl_text_of(o, "held_up"));
     wave_line(out, json_object_get(o, "wave"));
     ctl_write_line(out, "group", ctl_text_of(o, "group"));
+    if (ctl_number_of(o, "store")) {
+        ctl_write_label(out, "store");
+        buf_printf(out, "%" PRIu64 "\n", ctl_number_of(o, "store"));
+    }
     if (!json_is_true(json_object_get(o, "record"))) {
         ctl_write_line(out, "record", "none: nothing was begun");
         return;

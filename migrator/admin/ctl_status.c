@@ -77,11 +77,14 @@ static void write_counts(struct buf *out, const char *head, json_t *counts, cons
     }
 }
 
-static void write_store(struct buf *out, const json_t *store, bool says_pause)
+/* What there is to say of it; nothing, mostly. */
+static void write_store_state(struct buf *out, const json_t *store, bool says_pause)
 {
-    ctl_write_label(out, "store");
-    buf_printf(out, "%s, generation %" PRIu64 "\n", ctl_text_of(store, "address"),
-               ctl_number_of(store, "generation"));
+    if (*ctl_text_of(store, "error")) {
+        ctl_write_label(out, "");
+        buf_printf(out, "%s\n", ctl_text_of(store, "error"));
+        return;
+    }
     if (says_pause) {
         ctl_write_label(out, "");
         buf_add_str(out, json_is_true(json_object_get(store, "paused")) ? "paused\n" : "not paused\n");
@@ -103,6 +106,14 @@ static void write_store(struct buf *out, const json_t *store, bool says_pause)
     }
 }
 
+static void write_store(struct buf *out, const json_t *store, bool says_pause)
+{
+    ctl_write_label(out, "store");
+    buf_printf(out, "%s, generation %" PRIu64 "\n", ctl_text_of(store, "address"),
+               ctl_number_of(store, "generation"));
+    write_store_state(out, store, says_pause);
+}
+
 /* What was asked for while a store was out of reach is done at the others alone. */
 static bool ctl_status_pause_differs(const json_t *stores)
 {
@@ -118,6 +129,61 @@ static bool ctl_status_pause_differs(const json_t *stores)
     return some && other;
 }
 
+/* " {07}" of the address of a partition; NULL: it is none. */
+static const char *ctl_status_partition(const json_t *store)
+{
+    const char *address = ctl_text_of(store, "address");
+
+    return strstr(address, " {");
+}
+
+/* The partitions of which the same is to be said as of the nth, which is the first of them, and that. */
+static void write_partitions_alike(struct buf *out, const json_t *stores, char *const *said, size_t nth)
+{
+    const char *before = "";
+
+    ctl_write_label(out, "");
+    for (size_t i = nth; i < json_array_size(stores); i++) {
+        if (strcmp(said[i], said[nth]) != 0)
+            continue;
+        const char *name = ctl_status_partition(json_array_get(stores, i));
+        buf_printf(out, "%s%s", before, name ? name + 1 : "");
+        before = " ";
+    }
+    buf_printf(out, ":\n%s", said[nth]);
+}
+
+static bool ctl_status_said_before(char *const *said, size_t nth)
+{
+    for (size_t i = 0; i < nth; i++)
+        if (!strcmp(said[i], said[nth]))
+            return true;
+    return false;
+}
+
+/* There are many of them, and mostly all are well. */
+static void write_partitions(struct buf *out, const json_t *stores)
+{
+    size_t n = json_array_size(stores), i;
+    const char *address = ctl_text_of(json_array_get(stores, 0), "address");
+    char **said = xcalloc(n, sizeof(*said));
+
+    ctl_write_label(out, "stores");
+    buf_printf(out, "%.*s\n", (int)(strstr(address, " {") - address), address);
+    for (i = 0; i < n; i++) {
+        struct buf text = {0};
+        write_store_state(&text, json_array_get(stores, i), ctl_status_pause_differs(stores));
+        said[i] = xstrdup(buf_str(&text));
+        buf_free(&text);
+    }
+    for (i = 0; i < n; i++)
+        if (*said[i] && !ctl_status_said_before(said, i))
+            write_partitions_alike(out, stores, said, i);
+    for (i = 0; i < n; i++)
+        free(said[i]);
+    free(said);
+}
+
 /* Of a site with several, each. */
 static void write_stores(struct buf *out, const json_t *o)
 {
@@ -127,6 +193,10 @@ static void write_stores(struct buf *out, const json_t *o)
 
     if (!stores)
         write_store(out, json_object_get(o, "store"), false);
+    if (stores && ctl_status_partition(json_array_get(stores, 0))) {
+        write_partitions(out, stores);
+        return;
+    }
     json_array_foreach(stores, i, store)
     {
         if (!*ctl_text_of(store, "error")) {

@@ -64,7 +64,7 @@ def test_accounts_are_moved_with_the_rights_of_the_sample_and_no_more(whole, mak
         assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
     for nth, user in zip(each, users):
         ferry.wait_state(user, "flipped")
-        assert ferry.user(user)["store"] == nth
+        assert ferry.user(user)["store"] == nth and f"store {nth}" in " ".join(ferry.ctl_raw("user", user)[1].split())
         assert_equal(old, new, user, 5)
     for wire in wires:
         assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
@@ -114,7 +114,7 @@ def generation(whole, nth):
 @pytest.mark.parametrize("how", ["asked", "killed"])
 def test_failover_of_a_node_is_one_of_its_partitions(make, old, new, how):
     with cluster.Cluster() as whole:
-        ferry = make(whole)
+        ferry = make(whole, proxy={**SETTINGS["proxy"], "lease": "3s", "lease_long": "4s"})
         near, far = user_of(whole, 1), user_of(whole, neighbour(whole, 1))
         for user in (near, far):
             fill(old, user, small(messages=5))
@@ -222,6 +222,9 @@ def test_node_without_a_replica_stops_its_own(make, old):
         ferry.login(proxy, far, "secret")
         status, answer = ferry.ctl("status")
         assert status == 5 and [s["store"] for s in answer["stores"] if s["error"]] == its, answer
+        lines = [line.strip() for line in ferry.ctl_raw("status")[1].splitlines()[:6]]
+        assert lines[0].startswith("stores") and lines[0].endswith("?partitions=8") and \
+            " ".join(f"{{{nth:02}}}" for nth in its) + ":" in lines, lines
         assert ferry.ctl_raw("user", far)[0] == 0 and ferry.ctl_raw("user", near)[0] == 5
         node.start()
         net.wait_until("login once it is back", lambda: logs_in(ferry, proxy, near), 30)
@@ -292,6 +295,7 @@ def test_export_and_restore(whole, make):
     assert [generation(whole, nth) for nth in range(1, whole.partitions + 1) if nth not in its] == \
         [g for nth, g in enumerate(left, 1) if nth not in its]
     status, answer = ferry.ctl("doctor")
+    assert sum(line["of"] == "proxies" for line in answer["checks"]) == 1, answer
     of_redis = [line["text"] for line in answer["checks"] if line["of"] == "redis"]
     assert all(any(f"{{{nth:02}}} answers, and is the master; its replicas: 1" in text for text in of_redis) for nth in range(1, 9)), of_redis
 
