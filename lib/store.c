@@ -62,7 +62,7 @@ struct store {
     char *foreign;                /* owned; why it is STORE_FOREIGN; NULL: it is not */
     char *detail;                 /* owned; of the last change of state */
     bool at_odds;                 /* store_is_at_odds() */
-    bool empty;                   /* store_is_empty() */
+    bool empty, coming;           /* store_is_empty(), store_is_coming() */
     bool alarms;                  /* store_sound_alarm() */
     uint64_t alarmed_ms;          /* 0: not since it was up */
     char *why; /* owned; what the last answer said in place of what was asked for; NULL: there was none */
@@ -524,6 +524,14 @@ static bool store_looks_first(struct store *s, struct span word)
     return true;
 }
 
+static const char *store_lacks(struct span why)
+{
+    return span_is(why, "coming") ? "this store is being made (\"imapferryctl route restore\" is at work)"
+           : span_is(why, "moved")
+               ? "the store that was here was moved to others: the section redis of this configuration has to name these"
+               : "this Redis holds no store (\"imapferryctl init\" makes one; if it held one before, it lost it)";
+}
+
 static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 {
     struct store *s = owner;
@@ -535,6 +543,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     s->busy++;
     s->at_odds = span_is(word, "source");
     s->empty = span_is(word, "nostore");
+    s->coming = s->empty && span_is(reply_str(reply_at(r, 1)), "coming");
     if (rc == REDIS_ERROR_REPLY && library_is_missing(reply_str(r)) && !s->loaded) {
         s->hello_missing = true;
         library_load(&s->library);
@@ -551,9 +560,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     } else if (span_is(word, "place")) {
         store_misplaced(s, r);
     } else if (span_is(word, "nostore")) {
-        now_foreign(
-            s,
-            "this Redis holds no store (\"imapferryctl init\" makes one; if it held one before, it lost it)");
+        now_foreign(s, store_lacks(reply_str(reply_at(r, 1))));
     } else if (span_is(word, "foreign") || span_is(word, "ok")) {
         now_foreign(s, "this Redis holds another store than at the start of this process");
     } else if (s->at_odds) {
@@ -721,6 +728,11 @@ bool store_is_at_odds(const struct store *s)
     return s->at_odds;
 }
 
+bool store_is_coming(const struct store *s)
+{
+    return s->state == STORE_FOREIGN && s->coming;
+}
+
 bool store_is_empty(const struct store *s)
 {
     return s->state == STORE_FOREIGN && s->empty;
@@ -854,7 +866,7 @@ void store_script_for(struct store *s, const void *who, const char *name, const 
     c->script = name;
     c->args = copy_spans(args, n);
     c->n_args = n;
-    static const char *const early_ones[] = {"init", "restore", "reserve", "source"};
+    static const char *const early_ones[] = {"init", "restore", "reserve", "carry", "source", "reopen"};
     bool early = false;
     for (size_t i = 0; i < COUNTOF(early_ones); i++)
         early = early || (strcmp(name, early_ones[i]) == 0 && redis_is_up(s->redis));

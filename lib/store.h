@@ -65,6 +65,8 @@ bool store_is_at_odds(const struct store *s);
 /* True while it is STORE_FOREIGN because this Redis holds no store: none was made, or it lost it. What holds the record of
  * another store, or of another place in the site, is not empty. */
 bool store_is_empty(const struct store *s);
+/* True while it is empty because a restore is under way, which ends with a store: worth to be waited for. */
+bool store_is_coming(const struct store *s);
 /* For daemons: from now on, while the store is STORE_FOREIGN, that is logged as an error each minute
  * (store_missing, store_differs). */
 void store_sound_alarm(struct store *s);
@@ -102,7 +104,7 @@ size_t store_names(const struct store *s, const char *kind, const struct reply *
 /* Runs a script of lib/route; name is a constant. That is an FCALL of its function (store_library.h), and a
  * second one where Redis did not have the library. The scripts build their keys from the prefix, which goes
  * as KEYS[1]; args go as ARGV. Where the store is not STORE_UP, fn gets REDIS_DOWN at once (but for "hello",
- * "init", "restore", "reserve" and "source", which the store itself or imapferryctl sends).
+ * "init", "restore", "reserve", "carry", "source" and "reopen", which the store itself or imapferryctl sends).
  *
  * Scripts and commands are executed in the order in which they were given. Where that can't be kept, since
  * the library was lost and came back between two of them, the first one is not executed: REDIS_DOWN, as for

@@ -255,16 +255,16 @@ static void ask_route(struct session *s)
 }
 
 /* Holds the login back for a while; then the route is read again. */
-static void routing_hold(struct session *s)
+static void routing_hold(struct session *s, const char *why)
 {
     struct login *l = s->login;
     uint64_t now = clock_boot_ms();
     if (l->hold_until_ms == 0) {
         l->hold_until_ms = now + s->proxy->conf->proxy.hold_max_ms;
-        LOG(INFO, "login_waits", LOG_S("user", l->key), LOG_S("session", s->name));
+        LOG(INFO, "login_waits", LOG_S("user", l->key), LOG_S("session", s->name), LOG_S("why", why));
     }
     if (now >= l->hold_until_ms) {
-        routing_unavailable(s, "waiting", "the account is being switched over");
+        routing_unavailable(s, "waiting", why);
         return;
     }
     uint64_t left = l->hold_until_ms - now;
@@ -276,6 +276,13 @@ static void routing_hold(struct session *s)
 void routing_wake(struct session *s)
 {
     ask_route(s);
+}
+
+/* A restore is under way, or was when the login began to wait: it may be done again. */
+static bool routing_may_wait(const struct session *s)
+{
+    const struct store *store = s->account->branch->store;
+    return store_is_coming(store) || (s->login->hold_until_ms && store_is_empty(store));
 }
 
 /* The route changed while we looked at it. */
@@ -338,7 +345,7 @@ static bool routing_take_route(struct session *s, const struct route *r)
     if (is_frozen(r->state))
         route_thaw(s->account->branch->store, l->key, routing_on_thaw, s);
     if (is_frozen(r->state) && l->shown) {
-        routing_hold(s);
+        routing_hold(s, "the account is being switched over");
         return false;
     }
     l->at = judge_of(s, r, lives_at);
@@ -375,6 +382,10 @@ static void routing_on_route(void *owner, enum route_rc rc, const struct route *
     struct session *s = owner;
     struct login *l = s->login;
     const struct conf_backend *tried = l->at;
+    if (rc != ROUTE_OK && routing_may_wait(s)) {
+        routing_hold(s, "the store is being made");
+        return;
+    }
     if (rc != ROUTE_OK) {
         routing_unavailable(s, "routing", routing_text_of(rc));
         return;
@@ -534,6 +545,10 @@ static void routing_enter(struct session *s)
     struct proxy *p = s->proxy;
     struct branch *b = s->account->branch;
     struct conf_pair pair = conf_pair_of(p->conf, l->key);
+    if (!lease_is_valid(b->lease, true) && l->hold_until_ms && !b->has_lease) {
+        routing_hold(s, "the store was made a moment ago");
+        return;
+    }
     if (!lease_is_valid(b->lease, true)) {
         routing_unavailable(s, "entering", "no valid lease");
         return;
@@ -706,7 +721,7 @@ static void routing_on_entered(void *owner, enum route_rc rc, enum route_state s
         break;
     case ROUTE_WAIT:
         s->reg.may_exist = false;
-        routing_hold(s);
+        routing_hold(s, "the account is being switched over");
         break;
     case ROUTE_FULL:
         s->reg.may_exist = false;

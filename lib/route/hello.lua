@@ -4,12 +4,16 @@
 -- Then which store it is by the configuration, and of how many ('': 1 of 1, from versions that don't tell it); stores of one site
 -- share an id, which is told behind the rest.
 -- The first source that a daemon tells stands (`source`); source.lua changes it. A program that has another one would serve these accounts from another server.
--- ok: id, generation, ms of quarantine left. replica: this server takes no writes. greet: greet.lua has something to write.
+-- ok: id, generation, ms of quarantine left. nostore: coming, where a restore is under way; moved (move.lua). replica: this server takes no writes. greet: greet.lua has something to write.
 -- source: the one that stands. place: which store it is by its record, and of how many.
 -- flags: no-writes
 if string.match(call('INFO', 'replication'), 'role:(%l+)') ~= 'master' then return {'replica'} end
 look_at_store()
-if S.id == '' then return NOSTORE end
+if S.id == '' then
+    local told = string.match(call('GET', prefix .. 'restoring') or '', '^%S+ (%d+)$')
+    if number(told) + 60000 > now() then return {'nostore', 'coming'} end
+    return call('EXISTS', STORE .. ':moved') == 1 and {'nostore', 'moved'} or NOSTORE
+end
 if ARGV[1] ~= '' and ARGV[1] ~= S.id then return {'foreign', S.id} end
 local place, of, shared = place_of_store()
 if arg(4) ~= '' and (arg(4) ~= place or arg(5) ~= of) or arg(4) == '' and of ~= '1' then return {'place', place, of} end

@@ -1,10 +1,11 @@
 -- init: makes the store. args: id to give it, quarantine in ms, generation (none: 1), 1 where the quarantine begins now, since
 -- proxies and migrators of a store that was lost may still be at work, the source of accounts without a record (hello.lua),
 -- token of the restore that this ends (restore.lua), which store of the site it is, of how many, and the id that they share.
--- refused: there already; restoring.
+-- refused: there already; moved (reopen.lua); restoring.
 look_at_store()
 if S.id == arg(1) then return OK end
 if S.id ~= '' then return {'refused', 'there already'} end
+if call('EXISTS', STORE .. ':moved') == 1 then return {'refused', 'moved'} end
 local restoring = string.match(call('GET', prefix .. 'restoring') or '', '^%S+')
 if restoring and restoring ~= arg(6) then return {'refused', 'restoring'} end
 local generation = math.max(1, number(arg(3)))

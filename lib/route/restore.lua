@@ -5,9 +5,10 @@
 -- PREFIX:restoring has the token, and when it was last heard of: until it is done no store is made by others. A restore that said
 -- nothing for a minute has ended, and another one may go on.
 -- ok: how many were written. Repeated, it writes the same. What was switched over later, by what is there, stays.
--- refused: there; another (restore is at work); leftover (records of a store that somebody made meanwhile).
+-- refused: there; moved (reopen.lua); another (restore is at work); leftover (records of a store that somebody made meanwhile).
 look_at_store()
 if S.id ~= '' then return {'refused', 'there'} end
+if call('EXISTS', STORE .. ':moved') == 1 then return {'refused', 'moved'} end
 local RESTORING = prefix .. 'restoring'
 local token, told = string.match(call('GET', RESTORING) or '', '^(%S+) (%d+)$')
 if token and token ~= arg(2) and number(told) + 60000 > now() then return {'refused', 'another'} end

@@ -198,6 +198,11 @@ static void on_init(void *owner, enum route_rc rc, const char *detail)
             r, ACTION_REFUSED,
             "a \"route restore\" has begun here and has not ended, so that Redis holds only some of the accounts: "
             "do it again. If it was a mistake, take away all keys that begin with the prefix");
+    else if (rc == ROUTE_REFUSED && !strcmp(detail, "moved"))
+        run_end(
+            r, ACTION_REFUSED,
+            "the store that was here was moved to others (\"route move\"): nothing was changed. Name these in the "
+            "section redis, or take that back (\"route reopen\")");
     else if (rc == ROUTE_REFUSED)
         run_end(r, ACTION_REFUSED, "Redis holds a store already: nothing was changed");
     else
@@ -287,6 +292,12 @@ static void run_now(struct run *r)
         break;
     case ACTION_EXPORT:
         run_export(r);
+        break;
+    case ACTION_MOVE:
+        run_move(r);
+        break;
+    case ACTION_REOPEN:
+        run_reopen(r);
         break;
     case ACTION_RETIRE:
         run_retire(r);

@@ -29,7 +29,10 @@ enum action_verb {              /* from MIGRATE on they change something */
                    ACTION_HISTORY, /* how far everything was over time */
                    /* what has to be known of all after a loss of the store, as lines (migrator/site/flips.h) */
                    ACTION_EXPORT,
-                   ACTION_AUDIT, /* who did what, of one account or of all */
+                   /* closes the store, and writes all that it knows of accounts to carry, for other stores */
+                   ACTION_MOVE,
+                   ACTION_REOPEN, /* takes that back */
+                   ACTION_AUDIT,  /* who did what, of one account or of all */
                    /* may a backend (to) be switched off? all: keys are the accounts that lived there */
                    ACTION_RETIRE,
                    ACTION_DIRECT,       /* who would notice if there were no proxy */
@@ -81,7 +84,8 @@ struct action {
     bool all;          /* retry, waive */
     bool
         yes; /* waive of all; proxy forget; flip by force: also where the user is not seen on the other server */
-    FILE *out; /* export, report; borrowed until the end */
+    FILE *out;                /* export, report; borrowed until the end */
+    struct carry_file *carry; /* move; the same (carry_out.h) */
     bool force, now, report;
     bool remove; /* waive: the other way round */
     bool gone;   /* forget: also where it was switched over, since it is on no server any more */
@@ -113,7 +117,7 @@ struct action_result {
 typedef void (*action_fn)(void *owner, const struct action_result *result);
 
 /* What is about an account is done at the store that has it; what is about all, at each. A store that is concerned is
- * connected (for ACTION_INIT and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP); where a site has several, one that
+ * connected (for ACTION_INIT, ACTION_REOPEN and ACTION_SOURCE: STORE_FOREIGN or STORE_UP, else STORE_UP); where a site has several, one that
  * is not is named in the result, which has "stores" then, a list of store (its number), address and error.
  * Copies the action. Calls back once, not before it returned. s is borrowed until then. */
 void action_run(struct stores *s, const struct action *a, action_fn fn, void *owner);

@@ -6,6 +6,7 @@
 #include "lib/xalloc.h"
 
 #include "actions.h"
+#include "carry_out.h"
 #include "json_value.h"
 #include "naming.h"
 #include "walk.h"
@@ -19,8 +20,9 @@ struct run {
     void *owner;
     json_t *data; /* owned */
     struct loop_task task;
-    struct walk *walk; /* owned, while it goes on */
-    char *domain;      /* owned; as it stands in keys; NULL: any */
+    struct walk *walk;       /* owned, while it goes on */
+    struct carry_out *carry; /* the same */
+    char *domain;            /* owned; as it stands in keys; NULL: any */
     /* owned; the account that the name means if it is written as a key is (naming.h); NULL: none */
     char *as_key;
     struct naming *naming;
@@ -86,6 +88,8 @@ void report_history(struct run *r);
 void run_all(struct run *r);
 char *run_all_fault(const struct action *a);
 void run_export(struct run *r);
+void run_move(struct run *r);
+void run_reopen(struct run *r);
 void run_recount(struct run *r);
 /* actions_sharing.c: what is wrong with it, NULL = nothing; to be freed. */
 char *sharing_fault(const struct action *a);

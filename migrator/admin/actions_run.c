@@ -29,6 +29,7 @@ static void run_free(struct run *r)
     action_free(&r->action);
     free(r->domain);
     walk_cancel(&r->walk);
+    carry_out_cancel(&r->carry);
     naming_cancel(&r->naming);
     free(r->as_key);
     free(r->from);

@@ -293,6 +293,9 @@ static void stores_say_sum(struct everywhere *e)
         return;
     if (e->action.verb == ACTION_EXPORT)
         text = xasprintf("%lld accounts that were switched over, or are held", stores_sum(e, "exported"));
+    else if (e->action.verb == ACTION_MOVE)
+        text = xasprintf("%lld accounts; the stores are closed, and nobody is signed in by them",
+                         stores_sum(e, "moved"));
     else if (e->action.verb == ACTION_RETRY)
         text = xasprintf("%lld accounts are queued again", stores_sum(e, "queued"));
     else if (e->action.verb == ACTION_WAIVE)
@@ -326,7 +329,8 @@ static void stores_step(struct loop_task *task)
     }
     struct store *s = e->stores->all[e->at];
     stores_tell_export(e);
-    if (store_state(s) == STORE_UP || (store_state(s) == STORE_FOREIGN && e->action.verb == ACTION_INIT))
+    bool makes = e->action.verb == ACTION_INIT || e->action.verb == ACTION_REOPEN;
+    if (store_state(s) == STORE_UP || (store_state(s) == STORE_FOREIGN && makes))
         action_run_at(s, &e->action, stores_on_result, e);
     else
         stores_on_result(e, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = store_detail(s)});

@@ -20,6 +20,7 @@
 #include "actions.h"
 #include "apart.h"
 #include "bulk.h"
+#include "carry_out.h"
 #include "ctl_args.h"
 #include "ctl_check.h"
 #include "ctl_complete.h"
@@ -176,7 +177,7 @@ static void ctl_end(struct ctl *c, const struct action_result *r)
 {
     c->ended = true;
     c->rc = r->rc;
-    if (c->args.what == ACTION_EXPORT && r->rc == ACTION_DONE) {
+    if (c->args.action.out && !c->args.csv && r->rc == ACTION_DONE) { /* route export, route move */
         c->exported = xstrdup(r->text);
         c->exported_data = json_incref(r->data);
     } else {
@@ -308,19 +309,22 @@ static bool read_flips(struct ctl *c, const char *path)
     bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
     char *name = folder ? xasprintf("%s/flips", path) : xstrdup(path);
     FILE *f = fopen(name, "rb");
-    struct buf text = {0};
-    char block[65536];
-    size_t n;
+    struct flips_reading r;
+    char *line = NULL;
+    size_t cap = 0;
+    ssize_t len;
 
-    while (f && (n = fread(block, 1, sizeof(block), f)) > 0)
-        buf_add(&text, block, n);
+    flips_begin(&r, &c->flips, name);
+    while (f && (len = getline(&line, &cap, f)) > 0)
+        flips_line(&r, span_of(line, (size_t)len - (line[len - 1] == '\n')));
     bool good = f && !ferror(f);
-    if (good)
-        flips_read(&c->flips, name, buf_span(&text));
+    int error = errno;
+    flips_end(&r);
     if (f)
         fclose(f);
-    buf_free(&text);
+    free(line);
     free(name);
+    errno = error;
     return good;
 }
 
@@ -450,6 +454,8 @@ static void start_restore(struct ctl *c)
     c->restore =
         restore_start(&(struct restore_request){.store = c->stores->all[c->restoring ? c->restoring - 1 : 0],
                                                 .flips = &c->flips,
+                                                .files = c->args.keys,
+                                                .n_files = c->args.action.n_keys,
                                                 .by_journal = c->by_journal,
                                                 .yes = c->args.action.yes},
                       on_restored, c);
@@ -723,7 +729,9 @@ static bool ctl_can_work_on(const struct ctl *c, const struct store *s)
     bool at_odds = state == STORE_FOREIGN && store_is_at_odds(s);
     bool other = c->stores->n > 1 && c->args.what == CTL_RESTORE && !store_is_empty(s);
 
-    return state == STORE_UP || (state == STORE_FOREIGN && ctl_makes_stores(c) && !other) ||
+    bool closed = state == STORE_FOREIGN && c->args.what == ACTION_REOPEN && store_is_empty(s);
+
+    return state == STORE_UP || closed || (state == STORE_FOREIGN && ctl_makes_stores(c) && !other) ||
            (at_odds && c->args.what == ACTION_SOURCE);
 }
 
@@ -881,8 +889,11 @@ static int run_export_to(struct ctl *c, const char *path)
     else
         export_open_file(&e);
     c->args.action.out = e.f;
+    c->args.action.carry = e.f && c->args.what == ACTION_MOVE ? carry_file_begin(e.f) : NULL;
     if (e.f)
         status = run_verb(c);
+    if (c->args.action.carry)
+        carry_file_end(&c->args.action.carry, status == ACTION_DONE);
     if (!export_finish(&e, status == ACTION_DONE)) {
         char *text = xasprintf("%s: %s", path, strerror(errno));
         ctl_print_error(c->args.json && !e.to_stdout, text, NULL);
@@ -986,7 +997,7 @@ static int ctl_run(struct ctl *c)
         return run_check(c);
     if (a->what == CTL_RESTORE)
         return run_restore(c);
-    if (a->what == ACTION_EXPORT)
+    if (a->what == ACTION_EXPORT || a->what == ACTION_MOVE)
         return run_export_to(c, a->keys[0]);
     return run_verb(c);
 }

@@ -397,7 +397,7 @@ static size_t ctl_args_most_keys(const struct ctl_args *a)
     if (takes & TAKES_VERB)
         return 2;
     if (takes & (TAKES_FILES | TAKES_KEYS | TAKES_ACCOUNTS))
-        return a->what == ACTION_EXPORT || a->what == CTL_SURVEY ? 1 : CTL_KEYS_MAX;
+        return a->what == ACTION_EXPORT || a->what == ACTION_MOVE || a->what == CTL_SURVEY ? 1 : CTL_KEYS_MAX;
     return 0;
 }
 

@@ -386,6 +386,31 @@ const struct ctl_verb ctl_verbs[] = {
         .changes = "Writes FILE, once it is whole.",
     },
     {
+        .name = "route move",
+        .what = ACTION_MOVE,
+        .takes = TAKES_FILES,
+        .options = WITH_YES,
+        .forms = {{"FILE [--yes]", "close the store, and take all out of it"}},
+        .more =
+            "For a site that gets more stores, or fewer: FILE has all that is known of all accounts, for \"route restore\" with a "
+            "configuration that names the new ones. From then on nobody is signed in by the store, whatever a program's "
+            "configuration says, and it stays as it is. Stop all proxies and migrators before; the handbook's page on Redis has "
+            "the steps.",
+        .changes = "Writes FILE, once it is whole; the store is closed.",
+        .refused = "an account is being switched over; without --yes where a proxy or migrator is at work",
+    },
+    {
+        .name = "route reopen",
+        .what = ACTION_REOPEN,
+        .options = WITH_YES,
+        .forms = {{"--yes", "take \"route move\" back"}},
+        .more =
+            "The store is again what it was when it was closed. Only while the stores that the accounts were moved to have not "
+            "worked: what these did is unknown to it.",
+        .changes = "Opens the store, with a quarantine.",
+        .refused = "no store was moved from here, or --yes is not given",
+    },
+    {
         .name = "route restore",
         .what = CTL_RESTORE,
         .takes = TAKES_FILES,

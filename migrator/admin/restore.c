@@ -7,6 +7,7 @@
 #include "lib/route.h"
 #include "lib/xalloc.h"
 
+#include "carry_in.h"
 #include "ctl_text.h"
 #include "json_value.h"
 #include "restore.h"
@@ -22,7 +23,10 @@ struct restore {
     const struct flip *next;
     uint64_t generation;
     size_t restored, held, skipped, by_journal;
-    bool yes, made;                       /* made: the store is there */
+    bool yes, made;           /* made: the store is there */
+    const char *const *files; /* borrowed */
+    size_t n_files;
+    struct carry_in *carrying;            /* owned */
     char token[33];                       /* of this restore */
     size_t sent, kept;                    /* accounts of the call under way; left as Redis has them */
     size_t problems;                      /* for which nothing is made without yes */
@@ -37,6 +41,7 @@ void restore_cancel(struct restore **rp)
     if (!r)
         return;
     store_forget(r->store, r);
+    carry_in_cancel(&r->carrying);
     loop_undefer(store_loop(r->store), &r->task);
     json_decref(r->in_doubt);
     json_decref(r->backends);
@@ -79,6 +84,9 @@ static const char *restore_refused(const char *detail)
                "old server, also where the mail is on the new one: look at what came to the old server since. Stop all "
                "proxies and migrators, take away all keys that begin with the prefix, and do it again (--yes goes on with "
                "these records, and keeps what was switched over later)";
+    if (!strcmp(detail, "moved"))
+        return "the store that was here was moved to others: name these in the section redis, and give another prefix; \"route "
+               "reopen\" takes the move back";
     if (!strcmp(detail, "restoring"))
         return "another \"route restore\" has begun since: do this one again";
     return "Redis holds a store: \"route restore\" is for one that has lost it. Was it made by mistake? Then stop all "
@@ -149,11 +157,18 @@ struct row {
     const char *state, *held_from, *reason;
 };
 
+static bool restore_is_carried(const struct flip *one)
+{
+    return one->carried && !flip_is_in_doubt(one);
+}
+
 /* What it is found in; state NULL: there is nothing to restore. */
 static struct row restore_row_of(const struct flip *one)
 {
     bool moved = one->flipped_ms > 0, back = !strcmp(one->backend, *one->home ? one->home : one->source);
 
+    if (restore_is_carried(one)) /* by carry_in.c; this is for those who count */
+        return (struct row){one->state, "", ""};
     if (flip_is_in_doubt(one))
         return (struct row){"held", "resting",
                             "held: restored, and two hosts contradict each other about where it is"};
@@ -232,6 +247,8 @@ static void restore_send(struct restore *r, json_t *texts)
     free(spans);
 }
 
+static void restore_carry(struct restore *r);
+
 static void restore_go_on(struct restore *r)
 {
     json_t *texts = json_array();
@@ -243,15 +260,41 @@ static void restore_go_on(struct restore *r)
         r->skipped += !row.state;
         if (!row.state)
             continue;
-        restore_add_row(texts, r->next, &row);
         restore_count(r, r->next, &row);
+        if (restore_is_carried(r->next))
+            continue;
+        restore_add_row(texts, r->next, &row);
         n++;
     }
     if (json_array_size(texts) > 0)
         restore_send(r, texts);
     else
-        route_init(r->store, r->generation, r->token, on_made, r);
+        restore_carry(r);
     json_decref(texts);
+}
+
+static void restore_on_carried(void *owner, enum route_rc rc, const char *detail)
+{
+    struct restore *r = owner;
+
+    r->carrying = NULL;
+    if (rc == ROUTE_OK)
+        route_init(r->store, r->generation, r->token, on_made, r);
+    else if (rc == ROUTE_REFUSED && strchr(detail, ':'))
+        restore_finish(r, ACTION_REFUSED, detail);
+    else
+        restore_fail(r, rc, detail);
+}
+
+static void restore_carry(struct restore *r)
+{
+    r->carrying = carry_in_start(&(struct carry_in_request){.store = r->store,
+                                                            .flips = r->flips,
+                                                            .files = r->files,
+                                                            .n_files = r->n_files,
+                                                            .generation = r->generation,
+                                                            .token = r->token},
+                                 restore_on_carried, r);
 }
 
 /* ---- what may be missing */
@@ -374,8 +417,8 @@ static void restore_begin(struct loop_task *task)
         restore_fail(r, ROUTE_REFUSED, "there");
     else if (r->problems && !r->yes)
         restore_refuse(r);
-    else
-        restore_go_on(r);
+    else /* tells everybody that it has begun */
+        route_restore(r->store, r->generation, r->token, r->yes, NULL, 0, restore_on_written, r);
 }
 
 struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner)
@@ -386,6 +429,8 @@ struct restore *restore_start(const struct restore_request *q, action_fn fn, voi
     r->flips = q->flips;
     r->by_journal = q->by_journal;
     r->yes = q->yes;
+    r->files = q->files;
+    r->n_files = q->n_files;
     r->fn = fn;
     r->owner = owner;
     r->next = q->flips->all;

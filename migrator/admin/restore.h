@@ -13,8 +13,10 @@ struct restore_request {
     struct store
         *store; /* is connected, and holds no store (STORE_FOREIGN); its accounts alone are restored */
     const struct flips *flips; /* borrowed */
-    size_t by_journal;         /* accounts that only the journal of this host knows */
-    bool yes;                  /* whatever may be missing */
+    const char *const *files;  /* of which flips was read; for what they have beside; borrowed */
+    size_t n_files;
+    size_t by_journal; /* accounts that only the journal of this host knows */
+    bool yes;          /* whatever may be missing */
 };
 /* Looks at everything first, and makes nothing (ACTION_REFUSED) where the files may not be all that was
  * written, name a backend that is not configured, or tell of no account. Calls back once, not before it

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include <jansson.h>
+#include <openssl/evp.h>
 
 #include "lib/xalloc.h"
 
@@ -64,7 +65,7 @@ static struct flip *flip_of(struct flips *f, const char *user)
 /* Of a line, whichever of the two it is. epoch: of an account behind the flip, as an export has it. */
 struct line {
     const json_t *o;
-    bool is_export;
+    bool is_export, is_move;
     uint64_t epoch;
     const char *backend, *home;
 };
@@ -74,6 +75,7 @@ static void take_state(struct flip *one, const struct line *l)
     const char *flipped = flips_text_of(l->o, "flipped_at");
 
     one->epoch = l->epoch;
+    one->carried = l->is_move;
     flips_set(&one->backend, l->backend);
     flips_set(&one->source, flips_text_of(l->o, "source"));
     flips_set(&one->target, flips_text_of(l->o, "target"));
@@ -99,7 +101,8 @@ static void flips_take(struct flip *one, const struct line *l)
 {
     uint64_t ms = flips_ms_of(flips_text_of(l->o, "time"));
 
-    if (l->epoch > one->epoch || (l->epoch == one->epoch && l->is_export && !*one->state) || !*one->backend)
+    bool tells_more = l->is_move ? !one->carried : l->is_export && !*one->state;
+    if (l->epoch > one->epoch || (l->epoch == one->epoch && tells_more) || !*one->backend)
         take_state(one, l);
     take_view(one, l);
     if (number_of(l->o, "generation") > one->generation)
@@ -123,15 +126,7 @@ void flips_blame(struct flips *f, const char *file, size_t line, const char *tex
     f->n_faults++;
 }
 
-/* A file that is being read. */
-struct reading {
-    struct flips *f;
-    const char *file;
-    size_t line;    /* the number of this one */
-    size_t pending; /* accounts of an export since its begin */
-};
-
-static void flips_cut_off(struct reading *r, size_t line, const char *detail)
+static void flips_cut_off(struct flips_reading *r, size_t line, const char *detail)
 {
     char *text = xasprintf("this export may be cut off, or was put together: %s", detail);
 
@@ -139,7 +134,23 @@ static void flips_cut_off(struct reading *r, size_t line, const char *detail)
     free(text);
 }
 
-static bool flips_read_end(struct reading *r, const json_t *o)
+/* The last line of an export of a store that was moved says what stands before it. */
+static bool flips_is_proved(struct flips_reading *r, const json_t *o)
+{
+    uint8_t sum[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    struct buf text = {0};
+
+    EVP_DigestFinal_ex(r->sum, sum, &len);
+    for (unsigned i = 0; i < len; i++)
+        buf_printf(&text, "%02x", sum[i]);
+    bool is =
+        !strcmp(buf_str(&text), flips_text_of(o, "sha256")) && number_of(o, "kept") == (uint64_t)r->pieces;
+    buf_free(&text);
+    return is;
+}
+
+static bool flips_read_end(struct flips_reading *r, const json_t *o)
 {
     json_int_t said = json_integer_value(json_object_get(o, "end"));
     char *detail = xasprintf("by this line it has %" JSON_INTEGER_FORMAT " accounts, and there are %zu", said,
@@ -147,14 +158,17 @@ static bool flips_read_end(struct reading *r, const json_t *o)
 
     if (said < 0 || (size_t)said != r->pending)
         flips_cut_off(r, r->line, detail);
+    else if (r->is_move && !flips_is_proved(r, o))
+        flips_cut_off(r, r->line, "its lines are not those that were written (sha256)");
     r->pending = 0;
+    r->is_ended = true;
     free(detail);
     return true;
 }
 
-static bool flips_read_flip(struct reading *r, const json_t *o)
+static bool flips_read_flip(struct flips_reading *r, const json_t *o)
 {
-    struct line l = {.o = o, .is_export = json_object_get(o, "state") != NULL};
+    struct line l = {.o = o, .is_export = json_object_get(o, "state") != NULL, .is_move = r->is_move};
     const char *user = flips_text_of(o, "user");
 
     l.backend = flips_text_of(o, l.is_export ? "backend" : "target");
@@ -179,14 +193,37 @@ static bool flips_is_half(struct span text, const json_error_t *error)
            (memcmp(text.p, begin, n) == 0 && json_error_code(error) == json_error_premature_end_of_input);
 }
 
-static void flips_read_line(struct reading *r, struct span text)
+enum { MOVE_VERSION = 1 };
+
+static bool flips_read_head(struct flips_reading *r, const json_t *o)
+{
+    if (r->line != 1)
+        flips_cut_off(r, r->line, "a head in the middle");
+    else if (json_integer_value(json_object_get(o, "move")) != MOVE_VERSION)
+        flips_blame(r->f, r->file, r->line, "is of another release, which this one can't read");
+    r->is_move = true;
+    return true;
+}
+
+static bool flips_read_object(struct flips_reading *r, const json_t *o)
+{
+    if (r->is_ended && r->is_move)
+        flips_cut_off(r, r->line, "there is more behind its last line");
+    if (json_is_integer(json_object_get(o, "move")))
+        return flips_read_head(r, o);
+    if (json_is_integer(json_object_get(o, "end")))
+        return flips_read_end(r, o);
+    return flips_read_flip(r, o);
+}
+
+static void flips_read_line(struct flips_reading *r, struct span text)
 {
     json_error_t error;
 
     while (text.len && text.p[text.len - 1] == '\0')
         text.len--;
     json_t *o = json_loadb((const char *)text.p, text.len, 0, &error);
-    if (json_is_integer(json_object_get(o, "end")) ? flips_read_end(r, o) : flips_read_flip(r, o)) {
+    if (o && flips_read_object(r, o)) {
         r->f->lines++;
     } else if (!o && flips_is_half(text, &error)) {
         r->f->half++;
@@ -197,21 +234,82 @@ static void flips_read_line(struct reading *r, struct span text)
     json_decref(o);
 }
 
+/* Written by carry_out.c, so it begins just so. */
+static const char piece_head[] = "{\"keep\": \"";
+
+bool flips_is_piece(struct span line, struct span *user)
+{
+    size_t n = strlen(piece_head);
+    const uint8_t *end =
+        line.len > n && memcmp(line.p, piece_head, n) == 0 ? memchr(line.p + n, '"', line.len - n) : NULL;
+
+    if (!end)
+        return false;
+    *user = span_of(line.p + n, (size_t)(end - line.p) - n);
+    return true;
+}
+
+void flips_begin(struct flips_reading *r, struct flips *f, const char *file)
+{
+    *r = (struct flips_reading){.f = f, .file = xstrdup(file), .sum = EVP_MD_CTX_new()};
+    EVP_DigestInit_ex(r->sum, EVP_sha256(), NULL);
+}
+
+/* What an end proves stands before it: it is read before it is added. */
+void flips_line(struct flips_reading *r, struct span text)
+{
+    struct span user;
+
+    r->line++;
+    if (r->is_move && !r->is_ended && flips_is_piece(text, &user))
+        r->pieces++;
+    else if (text.len)
+        flips_read_line(r, text);
+    if (r->is_ended || !r->is_move)
+        return;
+    EVP_DigestUpdate(r->sum, text.p, text.len);
+    EVP_DigestUpdate(r->sum, "\n", 1);
+}
+
+void flips_end(struct flips_reading *r)
+{
+    if (r->pending || (r->is_move && !r->is_ended))
+        flips_cut_off(r, 0, "the last line, which counts its accounts, is missing");
+    EVP_MD_CTX_free(r->sum);
+    free(r->file);
+    *r = (struct flips_reading){0};
+}
+
 void flips_read(struct flips *f, const char *file, struct span text)
 {
-    struct reading r = {.f = f, .file = file};
+    struct flips_reading r;
 
+    flips_begin(&r, f, file);
     while (text.len) {
         const uint8_t *feed = memchr(text.p, '\n', text.len);
         size_t len = feed ? (size_t)(feed - text.p) : text.len;
-        r.line++;
-        if (len)
-            flips_read_line(&r, span_of(text.p, len));
+        flips_line(&r, span_of(text.p, len));
         len += feed != NULL;
         text = span_of(text.p + len, text.len - len);
     }
-    if (r.pending)
-        flips_cut_off(&r, 0, "the last line, which counts its accounts, is missing");
+    flips_end(&r);
+}
+
+const struct flip *flips_find(const struct flips *f, struct span user)
+{
+    struct flip *one;
+
+    HASH_FIND(hh, f->all, user.p, user.len, one);
+    return one;
+}
+
+size_t flips_carried(const struct flips *f)
+{
+    size_t n = 0;
+
+    for (const struct flip *one = f->all; one; one = one->hh.next)
+        n += one->carried && !flip_is_in_doubt(one);
+    return n;
 }
 
 void flips_free(struct flips *f)

@@ -16,6 +16,10 @@
  *
  *   {"time": ..., "end": 14}
  *
+ * An export of a store that was moved to others (migrator/admin/carry_out.h) begins with {"move": 1, ...}, has all accounts that have a
+ * record, and in lines with "keep" what else is known of them, which its last line counts ("kept") and proves ("sha256"). What is told of
+ * an account by such a line is carried whole, if no other line is newer.
+ *
  * Which line of an account is newer is decided by its epoch, which rises at each flip and depends on no
  * host's clock. Where the clocks say that another server was the last one, the account is in doubt. A line
  * may be there many times. Pure. */
@@ -36,6 +40,7 @@ struct flip {
     char *last_backend;  /* by the clocks: where it was at the latest time */
     uint64_t last_ms, last_epoch;
     uint64_t first_epoch; /* of the flip or export that home is of */
+    bool carried; /* the newest line is of a store that was moved: all that is known of it is in that file */
     UT_hash_handle hh;
 };
 
@@ -54,10 +59,30 @@ struct flips {
     size_t n_faults; /* may be more than are kept */
 };
 
+/* A file that is read line by line, of any size: flips_begin(), flips_line() with each without its line feed, flips_end(). */
+struct flips_reading {
+    struct flips *f;
+    char *file;             /* owned */
+    size_t line;            /* the number of this one; the first is 1 */
+    size_t pending;         /* accounts of an export since its begin */
+    size_t pieces;          /* of a store that was moved */
+    bool is_move, is_ended; /* it is the export of one; its end was read */
+    void *sum;              /* owned; of its lines */
+};
+void flips_begin(struct flips_reading *r, struct flips *f, const char *file);
+void flips_line(struct flips_reading *r, struct span text);
+void flips_end(struct flips_reading *r);
+/* Is it a piece of what is known of an account, in the export of a store that was moved? *user: of the line, "" of nobody. */
+bool flips_is_piece(struct span line, struct span *user);
+
 /* Adds the lines of a file. Empty lines say nothing. A line that can't be read is a fault, but for half a
  * line that a crash left in a journal; the migrator that comes next begins behind a line feed. An export
  * without its last line, or with one that counts otherwise, is a fault too. */
 void flips_read(struct flips *f, const char *file, struct span text);
+/* The account, NULL: no line tells of it. */
+const struct flip *flips_find(const struct flips *f, struct span user);
+/* How many are carried whole. */
+size_t flips_carried(const struct flips *f);
 /* Notes why a file may not be all that was written. line: 0 where the fault is about the whole file. */
 void flips_blame(struct flips *f, const char *file, size_t line, const char *text);
 void flips_free(struct flips *f);

@@ -1,16 +1,21 @@
 """A site with two stores: accounts are spread over both, and one that is out of reach stops its own and no others."""
+import concurrent.futures
+import hashlib
 import imaplib
 import json
 import os
+import re
+import time
 
 import pytest
 
-from harness import net, redisd
+from harness import mail, net, redisd
 from harness.api import Api
 from harness.ferry import backend
 from harness.monitor import LISTEN, metrics
 from harness.scene import assert_equal, connect, fill, small
 from harness.stores import place, user_in
+from harness.viewed import lines_of, seen
 
 
 @pytest.fixture
@@ -264,6 +269,60 @@ def test_from_one_store_to_two(make_ferry, redis, second, old, new, authority):
     assert all(any(str(port) in text for text in of_redis) for port in (redis.port, second.port)), of_redis
 
 
+def test_a_moved_store_comes_whole_or_not_at_all(make_ferry, redis, second):
+    """And back: as long as nothing else was made of it, it is opened again."""
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}})
+    users = [user_in(i % 2) for i in range(4)]
+    for user in users:
+        assert ferry.ctl_raw("hold", user, "--reason", "x")[0] == 0
+        assert ferry.ctl_raw("waive", user, "flags", "--reason", 'a "b" \\ \xe9\u20ac\n')[0] == 0
+    bare, file = user_in(1), os.path.join(ferry.folder, "moved")
+    assert ferry.ctl_raw("waive", bare, "flags", "--reason", "y")[0] == 0
+    redis.client().rpush(f"imapferry:ledger:{users[0]}:ab", *[f"5 landed {i} {i}" for i in range(2300)])
+    redis.client().hset(f"imapferry:views:{users[0]}", mapping={"": "x", "INBOX": RECORD})
+    status, answer = ferry.ctl("route", "move", file)
+    assert status == 0 and answer["moved"] == 5 and os.stat(file).st_mode & 0o777 == 0o600, answer
+    kept = {user: kept_of(redis.client(), "imapferry", user) for user in [*users, bare]}
+    ferry.settings["redis"].update(url=[redis.url, second.url], prefix="more")
+    with open(file, encoding="ascii") as f:
+        lines = f.read().splitlines()
+    piece = next(i for i, line in enumerate(lines) if '"waivers"' in line)
+    of = next(i for i, line in enumerate(lines) if '"kind": "views"' in line)
+    for why, wrong in (("may be cut off", lines[:-1]), ("may be cut off", lines[:-3]), ("sha256", lines[:piece] + lines[piece + 1:]),
+                       ("sha256", [line.replace("flags", "zone") for line in lines]), ("more behind its last line", lines + [lines[1]]),
+                       ("there are 6", lines[:-1] + [x for x in lines if '"state"' in x][:1] + lines[-1:]),
+                       ("another release", ['{"move": 2, "time": "2026-01-31T10:00:00Z"}'] + lines[1:]),
+                       ("can't read", signed(lines[:of] + [lines[of].replace("tier=T2", "tier=T7")] + lines[of + 1:-1], lines[-1])),
+                       ("no piece of an account", signed([x.replace('"waivers"', '"store"') for x in lines[:-1]], lines[-1])),
+                       ("do not belong", signed([x.replace('["flags", ', "[") for x in lines[:-1]], lines[-1]))):
+        with open(file + ".wrong", "w", encoding="ascii") as f:
+            f.writelines(line + "\n" for line in wrong)
+        status, out, err = ferry.ctl_raw("route", "restore", file + ".wrong")
+        assert status == 4 and why in err, (why, out, err)
+        assert not any(s.client().exists("more:store") for s in (redis, second)), why
+        for server in (redis, second):
+            server.client().delete("more:restoring")  # else one at a time, for a minute
+    status, answer = ferry.ctl("route", "restore", file)
+    assert status == 0 and (answer["restored"], answer["held"]) == (5, 4), answer
+    for user, was in kept.items():
+        assert kept_of((redis, second)[place(user)].client(), "more", user) == was
+    assert ferry.ctl_raw("list")[1].count("held: x") == 4
+    ferry.settings["redis"].update(url=redis.url, prefix="imapferry")
+    assert ferry.ctl_raw("status")[0] == 5 and ferry.ctl_raw("route", "reopen")[0] == 5
+    assert ferry.ctl_raw("route", "reopen", "--yes")[0] == 0
+    status, answer = ferry.ctl("status")
+    assert status == 0 and answer["accounts"]["held"] == 4 and answer["quarantine_ms"] > 0, answer
+
+
+RECORD = "1 id=ab source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC"
+
+
+def signed(lines, end):
+    """As who writes such a file by hand would do it."""
+    digest = hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
+    return lines + [re.sub(r'"sha256": "\w+"', f'"sha256": "{digest}"', end)]
+
+
 def test_the_api_knows_both(make_ferry, redis, second):
     ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}},
                        {"redis": {"url": [redis.url, second.url]}, "migration": {"trigger": "manual"}}, init=False)
@@ -312,3 +371,107 @@ def test_a_group_lies_in_one_store(two):
     assert two.ctl("group", "show", there)[1]["group"] == two.ctl("group", "show", "office")[1]["group"] == "office"
     assert two.ctl("group", "migrate", "office")[1]["queued"] == 2 and state(two, 1, also) == "queued"
     assert two.ctl("group", "drop", "office")[0] == 0 and two.ctl("group", "show", "office")[0] == 3
+
+
+def gaps(server, user, every):
+    """Takes every so many-th message of INBOX away, so that the new server would number those behind it anew."""
+    account = mail.connect(server, user, "secret")
+    assert account.select("INBOX")[0] == "OK"
+    for uid in account.uid("SEARCH", "ALL")[1][0].split()[::every]:
+        account.uid("STORE", uid.decode(), "+FLAGS.SILENT", "(\\Deleted)")
+    assert account.expunge()[0] == "OK"
+    account.logout()
+
+
+# Of a route, what belongs to the store that has it.
+OF_STORE = {"generation", "counted", "job", "listed", "owner", "last_owner", "deadline", "prepared", "given", "reason", "next_try"}
+
+
+def kept_of(client, prefix, user):
+    """All that a store knows of an account, by what it is."""
+    known = {}
+    for kind in ("route", "views", "waivers", "stamps"):
+        known[kind] = client.hgetall(f"{prefix}:{kind}:{user}")
+    for kind in ("folded", "report", "secret"):
+        known[kind] = client.get(f"{prefix}:{kind}:{user}")
+    for key in client.keys(f"{prefix}:ledger:{user}:*"):
+        known[key[len(prefix) + 1:]] = client.lrange(key, 0, -1)
+    for kind in ("audit", "arrivals"):
+        known[kind] = client.xrange(f"{prefix}:{kind}:{user}")
+    marks = (client.hget(f"{prefix}:fingerprints", "=" + user) or "").split()
+    known["marks"] = [m for m in marks if client.hget(f"{prefix}:fingerprints", m) == user]
+    known["late"] = client.zscore(f"{prefix}:late", user) is not None
+    known["route"] = {k: v for k, v in known["route"].items() if k not in OF_STORE and v not in ("", "0")}
+    return {kind: value for kind, value in known.items() if value}
+
+
+def seen_by(ferry, proxy, user):
+    """UIDVALIDITY, UIDNEXT and UIDs of each mailbox, as a mail program keeps them."""
+    with connect(proxy) as wire:
+        assert wire.login(user).startswith(b"l1 OK"), user
+        names = [re.search(rb'\) "." "?(.+?)"?$', x)[1].decode() for x in lines_of(wire.command(b"l", b'LIST "" "*"'), b"LIST")
+                 if b"\\Noselect" not in x]
+        return {name: seen(wire, name) for name in names}
+
+
+def test_the_move_from_one_store_to_two_is_a_slow_login(make_ferry, redis, second, old, new, authority):
+    """What the handbook says. Each keeps UIDs and all that is known of it, and who comes while the stores are made waits."""
+    t1, t2, waived, blocked, queued = user_in(0), user_in(1), user_in(1), user_in(0), user_in(1)
+    for user in (t1, t2, waived, blocked, queued):
+        fill(old, user, small(messages=24))
+    gaps(old, t1, 20)
+    gaps(old, t2, 3)
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)},
+                       {"migration": {"t1_max_gaps": 3, "late_watch": "1h"}})
+    ferry.seal_keys()
+    proxy, migrator = ferry.proxy(), ferry.migrator()
+    for user in (t1, t2):
+        ferry.login(proxy, user, "secret").logout()
+        ferry.wait_state(user, "flipped")
+    with connect(proxy) as wire:  # a record that only a client made, through the proxy
+        assert wire.login(t2).startswith(b"l1 OK")
+        name = next(name for name in seen_by(ferry, proxy, t2) if name != "INBOX")
+        assert wire.command(b"c", b'RENAME "%s" INBOX.Kept' % name.encode())[-1].startswith(b"c OK")
+    before = {user: seen_by(ferry, proxy, user) for user in (t1, t2)}
+    assert "INBOX.Kept" in before[t2]
+    assert [ferry.ctl("user", user)[1]["tiers"].get(tier, 0) > 0 for user, tier in ((t1, "T1"), (t2, "T2"))] == [True, True]
+    assert ferry.ctl_raw("waive", waived, "flags", "--reason", "known")[0] == 0
+    assert ferry.ctl_raw("hold", blocked, "--reason", "wait")[0] == 0
+    assert ferry.ctl_raw("pause", "--reason", "the move")[0] == 0
+    ferry.login(proxy, queued, "secret").logout()
+    assert ferry.user(queued)["state"] == "queued"
+    known = {user: kept_of(redis.client(), "imapferry", user) for user in (t1, t2, waived, blocked, queued)}
+    assert any(k.startswith("ledger") for k in known[t2]) and {"secret", "report", "late"} <= set(known[t1]), known[t1].keys()
+
+    file = os.path.join(ferry.folder, "moved")
+    status, out, err = ferry.ctl_raw("route", "move", file)
+    assert status == 4 and "is at work" in err and not os.path.exists(file), (out, err)
+    assert ferry.login(proxy, t1, "secret").logout()
+    migrator.stop()
+    proxy.stop()
+    assert ferry.ctl_raw("route", "move", file)[0] == 0
+    stale = ferry.proxy(proxy={"store_timeout": "1s"})  # somebody forgot one, with the configuration from before
+    with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+        ferry.login(stale, t1, "secret")
+    assert "was moved to others" in ferry.ctl_raw("status")[2] and ferry.ctl_raw("init")[0] == 4
+    stale.stop()
+
+    ferry.settings["redis"].update(url=[redis.url, second.url], prefix="more")
+    for server in (redis, second):  # as a restore begins; those who come meanwhile wait for its end
+        server.client().set("more:restoring", f"t {int(time.time() * 1000)}")
+    proxy = ferry.proxy(proxy={"store_timeout": "1s"})
+    with concurrent.futures.ThreadPoolExecutor() as waiting:
+        logins = {user: waiting.submit(seen_by, ferry, proxy, user) for user in (t1, t2)}
+        net.wait_until("logins that wait", lambda: len(proxy.find("event=login_waits")) == 2)
+        for server in (redis, second):
+            server.client().delete("more:restoring")
+        status, answer = ferry.ctl("route", "restore", file)
+        assert status == 0 and answer["restored"] == 5 and answer["backends"] == {"new": 2, "old": 3}, answer
+        assert {user: logins[user].result() for user in logins} == before
+    for user, was in known.items():
+        assert kept_of((redis, second)[place(user)].client(), "more", user) == was, user
+    assert ferry.user(blocked)["state"] == "held" and ferry.user(queued)["state"] == "queued"
+    ferry.migrator()
+    net.wait_until("flip", lambda: ferry.user(queued)["state"] == "flipped", 60)
+    assert_equal(old, new, queued, 24)
+    assert {user: seen_by(ferry, proxy, user) for user in (t1, t2)} == before

@@ -115,7 +115,7 @@ def made_store(server):
 
 # ---- the store ----
 
-MAKING = ("init", "hello", "greet", "restore", "reserve", "source")  # for a store that is not there, or at odds
+MAKING = ("init", "hello", "greet", "restore", "reserve", "carry", "reopen", "source")  # for a store that is not there, or at odds
 
 
 def test_each_script_refuses_a_missing_store(server):
@@ -2821,6 +2821,70 @@ def test_one_restore_at_a_time(store):
     assert store.call("restore", 4, "u", "", *row) == ["ok", "1"], "the first one has ended, and was not finished"
     assert store.call("init", "id-two", LONG, 4, 1, "old", "t") == ["refused", "restoring"]
     assert store.call("init", "id-two", LONG, 4, 1, "old", "u") == ["ok"]
+
+
+def test_a_store_that_was_moved_is_none_until_it_is_opened_again(store):
+    store.plant("settled")
+    client, record = store.client, store.client.hgetall(store.key("store"))
+    client.hset(store.key("instances"), "proxy/p", f"t {store.now()} here")
+    assert store.call("move", "") == ["refused", "proxy/p is at work"]
+    client.hset(store.key("instances"), "proxy/p", f"t {store.now() - 12001} here")
+    store.plant("freezing", user="bob")
+    client.sadd(store.key("groups"), "freezing:")
+    client.zadd(store.key("in:freezing:"), {"bob": 1})
+    assert store.call("move", "1") == ["refused", "1 accounts are being switched over"]
+    client.delete(store.key("in:freezing:"))
+    assert store.call("move", "") == ["ok"] and store.call("move", "") == ["ok"]
+    assert store.call("read", "ann") == ["nostore"] and store.call("hello", LONG)[:2] == ["nostore", "moved"]
+    assert store.call("init", "id-two", LONG) == ["refused", "moved"]
+    assert store.call("restore", 4, "t", "") == ["refused", "moved"]
+    assert client.hget(store.key("store:moved"), "id") == record["id"]
+    assert store.call("reopen", 1000) == ["ok"] and store.call("reopen", 1000) == ["ok"]
+    assert store.call("read", "ann")[0] == "ok" and not client.exists(store.key("store:moved"))
+    assert int(client.hget(store.key("store"), "generation")) > int(record["generation"])
+    assert int(client.hget(store.key("store"), "quarantine_until")) > store.now()
+    client.flushall()
+    assert store.call("reopen", 1000) == ["refused", "not moved"]
+
+
+def test_hello_says_that_a_restore_is_under_way(store):
+    store.client.flushall()
+    store.id = ""
+    assert store.call("hello", LONG) == ["nostore"]
+    assert store.call("restore", 4, "t", "") == ["ok", "0"]
+    assert store.call("hello", LONG) == ["nostore", "coming"]
+    store.client.set(store.key("restoring"), f"t {store.now() - 60001}")
+    assert store.call("hello", LONG) == ["nostore"]
+
+
+def test_what_is_carried_is_there_once_and_is_nobodys(store):
+    """Also said again: a piece at the first place takes the place of what is there."""
+    client = store.client
+    client.flushall()
+    assert store.call("carry", 4, "t", "ann", "route", "", "0", "2", "state", "held") == ["refused", "restoring"]
+    assert store.call("restore", 4, "t", "") == ["ok", "0"]
+    at = str(store.now() + 50000)
+    route = ["backend", "old", "state", "copying", "epoch", "3", "owner", "x", "job", "1-1", "generation", "9", "counted", "7 copying old",
+             "parked", "", "target", "new", "listed", "copying: 5"]
+    pieces = ["ann", "route", "", "0", str(len(route)), *route, "ann", "ledger", "ab", "0", "2", "one", "two", "ann", "ledger", "ab", "2", "1", "three",
+              "ann", "audit", "0", "0", "4", "5-1", "2", "who", "me", "ann", "late", "", "0", "2", at, "1", "ann", "marks", "", "0", "1", "m1",
+              "ann", "secret", at, "0", "1", "sealed", "bob", "route", "", "0", "8", "backend", "old", "state", "backoff", "epoch", "1", "next_try", at,
+              "", "waves", "", "0", "4", "w:paused", "1", "w:today", "5", "", "group", "g", "0", "4", "members", "ann bob", "rev", "2"]
+    for _ in range(2):
+        assert store.call("carry", 4, "t", *pieces) == ["ok"]
+        r = client.hgetall(store.key("route", "ann"))
+        assert (r["state"], r["epoch"], r["owner"], r["generation"]) == ("queued", "3", "", "4"), r
+        assert [x[1] for x in client.xrange(store.key("jobs"))] == [{"user": "ann"}]
+        assert client.lrange(store.key("ledger", "ann:ab"), 0, -1) == ["one", "two", "three"]
+        assert client.xrange(store.key("audit", "ann")) == [("5-1", {"who": "me"})]
+        assert client.zscore(store.key("late:daily"), "ann") is not None and 0 < client.pttl(store.key("secret", "ann")) <= 50000
+        assert client.hgetall(store.key("fingerprints")) == {"m1": "ann", "=ann": "m1"}
+        assert [client.hget(store.key("route", u), "group") for u in ("ann", "bob")] == ["g", "g"] and client.smembers(store.key("sharing")) == {"g"}
+        assert client.zscore(store.key("later"), "bob") == int(at) and client.hgetall(store.key("waves")) == {"w:paused": "1"}
+        counts = client.hgetall(store.key("counts"))
+        assert (counts["state:queued"], counts["state:backoff"], counts["backend:old"]) == ("1", "1", "2"), counts
+    assert store.call("init", "id-two", LONG, 4, 1, "old", "t") == ["ok"]
+    assert store.call("carry", 4, "t", *pieces) == ["refused", "there"]
 
 
 def test_two_urls_that_lead_to_one_redis_are_known(store):

@@ -52,6 +52,51 @@ static void test_back_and_forth(void **state)
            "ann new old old 16 -");
 }
 
+#define MOVE(version) "{\"move\": " version ", \"time\": \"2026-01-31T10:00:00Z\"}\n"
+#define MOVED_SUM     "e63ca6d249d9297538dea78d8b57aed966ef21c2561bd58467ccb057d85f213e"
+#define MOVED_2_SUM   "d3f0694f6ddb4e60aa6467763a5912c7ffbd08c7f2a16e4aed0353f7886c0f52"
+#define PIECE         "{\"keep\": \"ann\", \"kind\": \"marks\", \"name\": \"\", \"at\": 0, \"items\": [\"m\"]}\n"
+#define MOVE_END(n, kept, sum)                                                                               \
+    "{\"time\": \"2026-01-31T10:00:00Z\", \"end\": " n ", \"kept\": " kept ", \"sha256\": \"" sum "\"}\n"
+
+static bool is_carried(const char *text)
+{
+    struct flips f = {0};
+
+    flips_read(&f, "x", span_str(text));
+    const struct flip *one = flips_find(&f, span_str("ann"));
+    bool is = one && one->carried && !flip_is_in_doubt(one);
+    flips_free(&f);
+    return is;
+}
+
+/* What is newer than a store that was moved is not of that file, and what is older is. */
+static void test_a_store_that_was_moved(void **state)
+{
+    static const char moved[] =
+        MOVE("1") EXPORT("05.0", "settled", "new", "6") PIECE MOVE_END("1", "1", MOVED_SUM);
+
+    (void)state;
+    expect(moved, "ann new old old 6 settled");
+    assert_true(is_carried(moved));
+    expect(MOVE("2") EXPORT("05.0", "settled", "new", "6") PIECE MOVE_END("1", "1", MOVED_2_SUM),
+           "ann new old old 6 settled x:1: is of an");
+    expect(MOVE("1") EXPORT("05.0", "settled", "new", "6") MOVE_END("1", "1", MOVED_SUM),
+           "ann new old old 6 settled x:3: this exp");
+    expect(MOVE("1") EXPORT("05.0", "settled", "new", "6") PIECE, "ann new old old 6 settled x:0: this exp");
+    expect(MOVE("1") PIECE, "x:0: this exp");
+    const char *const others[] = {EXPORT("04.0", "settled", "new", "6") "{\"time\": \"x\", \"end\": 1}\n",
+                                  FLIP("03.0", "old", "new", "5"), FLIP("06.0", "new", "old", "6")};
+    for (size_t i = 0; i < COUNTOF(others); i++)
+        for (unsigned order = 0; order < 2; order++) {
+            struct flips f = {0};
+            flips_read(&f, "a", span_str(order ? moved : others[i]));
+            flips_read(&f, "b", span_str(order ? others[i] : moved));
+            assert_int_equal(flips_carried(&f), i < 2);
+            flips_free(&f);
+        }
+}
+
 static void test_clocks_that_contradict(void **state)
 {
     (void)state;
@@ -163,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_flip),
         cmocka_unit_test(test_back_and_forth),
+        cmocka_unit_test(test_a_store_that_was_moved),
         cmocka_unit_test(test_clocks_that_contradict),
         cmocka_unit_test(test_export_and_journal),
         cmocka_unit_test(test_the_view),

@@ -1,0 +1,93 @@
+-- carry_read: all that is known of accounts of a store that was moved (move.lua), for the store that gets them (carry.lua). args: 1 where
+-- only those are meant that have no record (something of theirs is waived), else those that have one; users; none: what is of no account.
+-- ok: for each account a list: of the thirteen that export.lua tells; then of each kind: kind, name, how many items it has, items.
+-- Of a long ledger the first ones. An entry of a stream is one item, a list.
+-- flags: no-writes
+local id, generation = unpack(call('HMGET', STORE .. ':moved', 'id', 'generation'))
+if not id or id ~= ARGV[1] then return NOSTORE end
+S = {id = id, generation = number(generation), series = ''}
+local LEDGER_FIRST = 1000
+
+local function add(out, kind, name, items, total)
+    if #items == 0 then return end
+    local all = {kind, name, text(total or #items)}
+    for i = 1, #items do all[i + 3] = items[i] end
+    out[#out + 1] = all
+end
+
+local function ledgers(out, user)
+    local seen = {}
+    for _, record in ipairs(try('HVALS', key('views', user)) or {}) do
+        local of = string.match(record, ' id=(%x+)')
+        local list = of and not seen[of] and key('ledger', user) .. ':' .. of
+        if list then
+            seen[of] = true
+            add(out, 'ledger', of, try('LRANGE', list, 0, LEDGER_FIRST - 1) or {}, try('LLEN', list) or 0)
+        end
+    end
+end
+
+local function until_when(name)
+    local left = call('PTTL', name)
+    return left > 0 and text(now() + left) or '0'
+end
+
+local function stream(out, kind, user)
+    local name, items = prefix .. kind .. ':' .. user, {}
+    for _, entry in ipairs(try('XRANGE', name, '-', '+') or {}) do
+        local one = {entry[1]}
+        for i = 1, #entry[2] do one[i + 1] = entry[2][i] end
+        items[#items + 1] = one
+    end
+    add(out, kind, until_when(name), items)
+end
+
+local function one_text(out, kind, user, name)
+    local value = try('GET', key(kind, user))
+    if value then add(out, kind, name, {value}) end
+end
+
+local hooks
+local function hooks_of(user)
+    local items = {}
+    hooks = hooks or call('ZRANGE', HOOKS, '0', '-1', 'WITHSCORES')
+    for i = 1, #hooks, 2 do
+        if string.match(hooks[i], '[^\n]*$') == user then items[#items + 1], items[#items + 2] = hooks[i], hooks[i + 1] end
+    end
+    return items
+end
+
+local function account(user)
+    local r = look(user)
+    local out = {{r.user, r.backend, r.state, r.epoch, r.generation, r.source, r.target, r.home or '', r.left, r.flipped_at or '0',
+                  r.held_from, r.reason, r.view}}
+    local marks = {}
+    add(out, 'route', '', call('HGETALL', key('route', user)))
+    for _, kind in ipairs({'views', 'waivers', 'stamps'}) do add(out, kind, '', try('HGETALL', key(kind, user)) or {}) end
+    ledgers(out, user)
+    one_text(out, 'folded', user, '')
+    one_text(out, 'report', user, '')
+    one_text(out, 'secret', user, until_when(key('secret', user)))
+    stream(out, 'audit', user)
+    stream(out, 'arrivals', user)
+    for mark in string.gmatch(call('HGET', prefix .. 'fingerprints', '=' .. user) or '', '%S+') do marks[#marks + 1] = mark end
+    add(out, 'marks', '', marks)
+    if late_at(user) > 0 then add(out, 'late', '', {text(late_at(user)), late_is_daily(user) and '1' or ''}) end
+    add(out, 'hooks', '', hooks_of(user))
+    return out
+end
+
+local function nobody()
+    local out = {{}}
+    add(out, 'backends', '', call('HGETALL', prefix .. 'backends'))
+    add(out, 'waves', '', call('HGETALL', WAVES))
+    for _, name in ipairs(try('SMEMBERS', SHARING) or {}) do add(out, 'group', name, try('HGETALL', group_key(name)) or {}) end
+    return out
+end
+
+local out = {'ok'}
+if nargs() == 1 then out[2] = nobody() end
+for i = 2, nargs() do
+    if (call('EXISTS', key('route', arg(i))) == 1) == (arg(1) == '') then out[#out + 1] = account(arg(i)) end
+end
+return out
