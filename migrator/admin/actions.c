@@ -473,11 +473,13 @@ void action_copy(struct action *to, const struct action *from)
     copy_keys(to, from);
 }
 
-void action_run_at(struct store *s, const struct action *a, action_fn fn, void *owner)
+static void action_begin(struct store *s, struct stores *stores, const struct action *a, action_fn fn,
+                         void *owner)
 {
     struct run *r = xcalloc(1, sizeof(*r));
 
     r->store = s;
+    r->stores = stores;
     action_copy(&r->action, a);
     r->action.now = a->now || a->verb == ACTION_FLIP;
     r->fn = fn;
@@ -486,4 +488,14 @@ void action_run_at(struct store *s, const struct action *a, action_fn fn, void *
     r->text = fault_of(r);
     r->task.fn = action_start;
     loop_defer(store_loop(s), &r->task);
+}
+
+void action_run_at(struct store *s, const struct action *a, action_fn fn, void *owner)
+{
+    action_begin(s, NULL, a, fn, owner);
+}
+
+void action_run_through(struct stores *s, const struct action *a, action_fn fn, void *owner)
+{
+    action_begin(s->all[0], s, a, fn, owner);
 }

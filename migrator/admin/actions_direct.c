@@ -214,6 +214,8 @@ static void direct_say(struct direct *d)
     json_array_foreach(d->accounts, i, account) direct_say_account(r, account);
 }
 
+static void direct_begin(struct direct *d);
+
 static void direct_on_end(void *owner, bool good)
 {
     struct direct *d = owner;
@@ -223,6 +225,10 @@ static void direct_on_end(void *owner, bool good)
     d->scan = NULL;
     if (!good) {
         direct_fail(d, ROUTE_DOWN);
+        return;
+    }
+    if (run_next_store(r)) {
+        direct_begin(d);
         return;
     }
     direct_say(d);
@@ -237,6 +243,12 @@ static void direct_on_end(void *owner, bool good)
         run_end(r, ACTION_REFUSED, "%s", "the proxy is needed");
 }
 
+/* At the store at hand. */
+static void direct_begin(struct direct *d)
+{
+    d->scan = name_scan_start(d->run->store, "route", "", direct_on_users, direct_on_end, d);
+}
+
 void run_direct(struct run *r)
 {
     struct direct *d = xcalloc(1, sizeof(*d));
@@ -244,5 +256,5 @@ void run_direct(struct run *r)
     d->run = r;
     d->accounts = json_array();
     json_object_set_new(r->data, "checks", json_array());
-    d->scan = name_scan_start(r->store, "route", "", direct_on_users, direct_on_end, d);
+    direct_begin(d);
 }

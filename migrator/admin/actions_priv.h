@@ -14,6 +14,8 @@
 /* An action under way. Ends with run_end(). */
 struct run {
     struct store *store;
+    struct stores *
+        stores; /* borrowed; of one that goes through all of them itself: store is the one at hand; else NULL */
     struct action action; /* its strings are owned */
     char *user;           /* account key; owned; NULL where no account is meant */
     action_fn fn;
@@ -42,6 +44,11 @@ void action_copy(struct action *to, const struct action *from);
 void action_free(struct action *a);
 /* actions.c: at one store; the action is about an account that is there, or about all that are. */
 void action_run_at(struct store *s, const struct action *a, action_fn fn, void *owner);
+
+/* The same at all stores, from the first on, which the action goes through by itself. */
+void action_run_through(struct stores *s, const struct action *a, action_fn fn, void *owner);
+/* Goes on with the next store; false: that was the last one. */
+bool run_next_store(struct run *r);
 
 void run_end(struct run *r, enum action_rc rc, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* rc is neither ROUTE_OK nor about this verb: ends with what it means. */

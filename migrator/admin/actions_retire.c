@@ -246,6 +246,7 @@ static void retire_end(struct retire *t)
 /* ---- what came late ---- */
 
 static void retire_ask_arrivals(struct retire *t);
+static void retire_begin(struct retire *t);
 
 static void retire_take_arrival(struct retire *t, const struct reply *fields, uint64_t ms)
 {
@@ -282,6 +283,8 @@ static void retire_on_arrivals(void *owner, enum redis_rc rc, const struct reply
     }
     if (rc == REDIS_OK && n == ARRIVALS_AT_ONCE)
         retire_ask_arrivals(t);
+    else if (run_next_store(t->run))
+        retire_begin(t);
     else
         retire_end(t);
 }
@@ -307,6 +310,7 @@ static void retire_on_time(void *owner, enum redis_rc rc, const struct reply *re
         retire_fail(t, ROUTE_DOWN);
         return;
     }
+    free(t->from);
     t->from = xasprintf("%" PRIu64, now_ms > lately ? now_ms - lately : 0);
     retire_ask_arrivals(t);
 }
@@ -358,7 +362,8 @@ static void retire_next_listed(struct retire *t)
     size_t n = 0;
 
     for (; t->listed_at < a->n_keys && n < LISTED_AT_ONCE; t->listed_at++)
-        if (!strcmp(conf_pair_of(store_conf(t->run->store), a->keys[t->listed_at]).source, a->to))
+        if (stores_is_in(t->run->store, a->keys[t->listed_at]) &&
+            !strcmp(conf_pair_of(store_conf(t->run->store), a->keys[t->listed_at]).source, a->to))
             users[n++] = span_str(a->keys[t->listed_at]);
     t->what = "listed";
     if (n > 0)
@@ -391,16 +396,23 @@ static void retire_on_all_routes(void *owner, bool good)
     t->scan = name_scan_start(t->run->store, "sessions", "", retire_on_users, retire_on_all_sessions, t);
 }
 
+/* At the store at hand. */
+static void retire_begin(struct retire *t)
+{
+    t->what = "routes";
+    t->listed_at = 0;
+    t->scan = name_scan_start(t->run->store, "route", "", retire_on_users, retire_on_all_routes, t);
+}
+
 void run_retire(struct run *r)
 {
     struct retire *t = xcalloc(1, sizeof(*t));
 
     t->run = r;
-    t->what = "routes";
     for (size_t i = 0; i < RETIRE_KINDS; i++) {
         t->found[i].examples = json_object();
         t->found[i].details = json_object();
     }
     json_object_set_new(r->data, "checks", json_array());
-    t->scan = name_scan_start(r->store, "route", "", retire_on_users, retire_on_all_routes, t);
+    retire_begin(t);
 }

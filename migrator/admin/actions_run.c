@@ -90,6 +90,16 @@ void run_end(struct run *r, enum action_rc rc, const char *fmt, ...)
     buf_free(&text);
 }
 
+bool run_next_store(struct run *r)
+{
+    size_t next = store_nth(r->store) + 1;
+
+    if (!r->stores || next == r->stores->n)
+        return false;
+    r->store = r->stores->all[next];
+    return true;
+}
+
 void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
 {
     switch (rc) {
@@ -107,7 +117,11 @@ void run_end_failed(struct run *r, enum route_rc rc, const char *detail)
         run_end(r, ACTION_UNREACHABLE, "Redis holds no store of ours, or another one than before");
         break;
     case ROUTE_DOWN:
-        run_end(r, ACTION_UNREACHABLE, "%s", store_why(r->store));
+        if (r->stores)
+            run_end(r, ACTION_UNREACHABLE, "store %zu of %zu: %s", store_nth(r->store) + 1, r->stores->n,
+                    store_why(r->store));
+        else
+            run_end(r, ACTION_UNREACHABLE, "%s", store_why(r->store));
         break;
     default:
         run_end(r, ACTION_FAILED, "the store refuses: %s", detail);

@@ -318,6 +318,13 @@ static void stores_tell_export(struct everywhere *e)
     e->action.before = (uint64_t)stores_sum(e, "exported");
 }
 
+static bool stores_is_for_foreign(enum action_verb verb, const struct store *s)
+{
+    bool makes = verb == ACTION_INIT || verb == ACTION_REOPEN;
+
+    return store_state(s) == STORE_FOREIGN && (makes || (verb == ACTION_SOURCE && store_is_at_odds(s)));
+}
+
 static void stores_step(struct loop_task *task)
 {
     struct everywhere *e = CONTAINER_OF(task, struct everywhere, task);
@@ -329,8 +336,7 @@ static void stores_step(struct loop_task *task)
     }
     struct store *s = e->stores->all[e->at];
     stores_tell_export(e);
-    bool makes = e->action.verb == ACTION_INIT || e->action.verb == ACTION_REOPEN;
-    if (store_state(s) == STORE_UP || (store_state(s) == STORE_FOREIGN && makes))
+    if (store_state(s) == STORE_UP || stores_is_for_foreign(e->action.verb, s))
         action_run_at(s, &e->action, stores_on_result, e);
     else
         stores_on_result(e, &(struct action_result){.rc = ACTION_UNREACHABLE, .text = store_detail(s)});
@@ -518,9 +524,10 @@ void action_run(struct stores *s, const struct action *a, action_fn fn, void *ow
         action_run_at(user ? stores_of(s, user) : s->all[0], a, fn, owner);
     else if (a->verb == ACTION_PAGE)
         stores_page(s, a, fn, owner);
-    else if (a->verb == ACTION_SOURCE || a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT)
-        stores_refuse(s, ACTION_REFUSED, xstrdup("this can't be done yet where a site has several stores"),
-                      fn, owner);
+    else if (a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT)
+        action_run_through(s, a, fn, owner);
+    else if (a->verb == ACTION_SOURCE && !a->yes) /* what it would mean is the same of all */
+        action_run_at(s->all[0], a, fn, owner);
     else if (a->verb == ACTION_INIT)
         stores_init(s, a, fn, owner);
     else

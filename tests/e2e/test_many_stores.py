@@ -136,6 +136,33 @@ def test_urls_that_lead_to_one_redis_make_no_store(two, make_ferry, redis):
     assert status == 0, (out, err)
 
 
+def test_what_is_asked_of_a_whole_site_is_added_up(two, tmp_path):
+    """May an old server be switched off, or the proxies; and another source for accounts without a record."""
+    users, bare = [user_in(0), user_in(1), user_in(1)], [user_in(0), user_in(1)]
+    for user in users:
+        assert two.ctl_raw("hold", user, "--reason", "x")[0] == 0
+    names = tmp_path / "names"
+    names.write_text("".join(f"{user}\n" for user in users + bare))
+    status, answer = two.ctl("retire", "old", "--all", str(names))
+    told = {check["of"]: check for check in answer["checks"]}
+    assert status == 4 and not answer["may_retire"] and len(answer["checks"]) == len(told), answer
+    assert told["accounts"]["accounts"] == 3 and set(told["accounts"]["examples"]) == set(users), answer
+    assert told["others"]["accounts"] == 2 and set(told["others"]["examples"]) == set(bare), answer
+    status, answer = two.ctl("doctor", "--without-proxy")
+    assert status == 4 and answer["unmoved"] == 3 and "3 accounts with a record" in answer["checks"][0]["text"], answer
+    exchanged = {"migration": {"source": "new", "target": "old"}}
+    assert two.ctl_raw("status", **exchanged)[0] != 0
+    status, answer = two.ctl("route", "source", "new", **exchanged)
+    assert status == 4 and answer["error"].count("--yes") == 1, answer
+    assert two.ctl("route", "source", "new", "--yes", "--reason", "x", **exchanged)[0] == 0
+    assert [s.client().hget("imapferry:store", "source") for s in two.stores] == ["new", "new"]
+    assert two.ctl_raw("status", **exchanged)[0] == 0 and two.ctl("retire", "new", **exchanged)[1]["checks"][0]["level"] == "ok"
+    two.stores[1].kill()
+    status, answer = two.ctl("retire", "old", **exchanged)
+    assert status == 5 and "store 2 of 2" in answer["error"], answer
+    two.stores[1].start()
+
+
 def test_a_restore_tells_of_all_stores(two):
     """Doubts of the first one are told at the end, and keep nobody from the second."""
     held = [user_in(0), user_in(1), user_in(1)]
@@ -308,10 +335,10 @@ def test_a_moved_store_comes_whole_or_not_at_all(make_ferry, redis, second):
         assert kept_of((redis, second)[place(user)].client(), "more", user) == was
     assert ferry.ctl_raw("list")[1].count("held: x") == 4
     ferry.settings["redis"].update(url=redis.url, prefix="imapferry")
-    assert ferry.ctl_raw("status")[0] == 5 and ferry.ctl_raw("route", "reopen")[0] == 5
+    assert ferry.ctl_raw("status")[0] == 5 and ferry.ctl_raw("route", "reopen")[0] == 4
     assert ferry.ctl_raw("route", "reopen", "--yes")[0] == 0
     status, answer = ferry.ctl("status")
-    assert status == 0 and answer["accounts"]["held"] == 4 and answer["quarantine_ms"] > 0, answer
+    assert status == 0 and answer["accounts"]["held"] == 4 and answer["store"]["quarantine_ms"] > 0, answer
 
 
 RECORD = "1 id=ab source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC"

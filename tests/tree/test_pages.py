@@ -90,7 +90,7 @@ def offered(*words):
 def test_what_may_stand_where(config):
     first = offered("")[1]
     assert {"status", "migrate", "route", "proxy"} <= set(first) and "route export" not in first
-    assert set(offered("route", "")[1]) == {"export", "restore", "source"}
+    assert set(offered("route", "")[1]) == {"export", "move", "reopen", "restore", "source"}
     assert {"-c", "--json", "--check-conf"} <= set(offered("-")[1])
     assert offered("-c", "")[0] == "files" and offered("-c", config, "sta")[0] == "words"
     assert {"--to", "--wait", "--json"} <= set(offered("migrate", "ann", "-")[1])

@@ -46,7 +46,7 @@ WRONG = [
     (("migrate", "--all", "x", "--now"), "--all takes neither", "migrate --help"),
     (("status", "-c", "x"), "before the verb", "status --help"),
     (("help", "stauts"), 'did you mean "status"?', "help --help"),
-    (("route",), "route needs one more word: export, restore", "imapferryctl help"),
+    (("route",), "route needs one more word: export, move, reopen, restore", "imapferryctl help"),
     (("help", "stauts", "x"), "there is no verb", "help --help"),
     (("--jsn", "status"), 'no option "--jsn": did you mean "--json"?', "imapferryctl help"),
     (("--print-conf=smaple",), 'did you mean "--print-conf=sample"?', "imapferryctl help"),
