@@ -136,6 +136,60 @@ def test_urls_that_lead_to_one_redis_make_no_store(two, make_ferry, redis):
     assert status == 0, (out, err)
 
 
+def test_a_proxy_that_starts_while_a_store_is_away_serves_the_other(two, old):
+    users = [user_in(0), user_in(1)]
+    for user in users:
+        fill(old, user, small(messages=1))
+    two.stores[1].kill()
+    before = two.proxy()
+    assert before.find("event=serving_early") and two.login(before, users[0], "secret")
+    with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+        two.login(before, users[1], "secret")
+    status, _, err = two.ctl_raw("status")
+    assert status == 5 and "store 2 of 2" in err
+    two.stores[1].start()
+    net.wait_until("login once it is back", lambda: logs_in(two, before, users[1]), 30)
+
+
+def messages(server, user):
+    account = mail.connect(server, user, "secret")
+    n = int(account.select("INBOX", readonly=True)[1][0])
+    account.logout()
+    return n
+
+
+@pytest.mark.writes_source
+def test_late_mail_and_hooks_of_the_store_that_is_there(two, old, new):
+    """They go on while the other one is away, and are made up for once it is back."""
+    users, said = [user_in(0), user_in(1)], os.path.join(two.folder, "said")
+    path = os.path.join(two.folder, "hook")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f'#!/bin/sh\necho "$1 $2" >> {said}\n')
+    os.chmod(path, 0o755)
+    two.settings["migration"].update(trigger="manual", late_watch="8s", hook_flip=[path, "%e", "%u"], hook_settle=[path, "%e", "%u"])
+    for user in users:
+        fill(old, user, small(messages=2))
+    two.migrator()
+    for which, user in enumerate(users):
+        assert two.ctl("migrate", user)[0] == 0
+        net.wait_until("flip", lambda w=which, u=user: state(two, w, u) == "flipped", 40)
+
+    def has(user, event):
+        with open(said, encoding="utf-8") as lines:
+            return f"{event} {user}\n" in lines
+    net.wait_until("hooks of the flips", lambda: all(has(user, "flip") for user in users))
+    two.stores[1].kill()
+    for user in users:
+        old.deliver(user, b"Subject: late\r\n\r\nlate\r\n")
+    net.wait_until("late mail", lambda: messages(new, users[0]) == messages(old, users[0]), 30)
+    net.wait_until("settled", lambda: state(two, 0, users[0]) == "settled" and has(users[0], "settle"), 30)
+    assert not has(users[1], "settle")
+    two.stores[1].start()
+    net.wait_until("settled", lambda: state(two, 1, users[1]) == "settled" and has(users[1], "settle"), 40)
+    assert messages(new, users[1]) == messages(old, users[1])
+    assert all(two.ctl("audit", user)[1]["audit"] for user in users)
+
+
 def test_what_is_asked_of_a_whole_site_is_added_up(two, tmp_path):
     """May an old server be switched off, or the proxies; and another source for accounts without a record."""
     users, bare = [user_in(0), user_in(1), user_in(1)], [user_in(0), user_in(1)]
