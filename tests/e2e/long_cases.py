@@ -25,6 +25,7 @@ LONG = {
     # test_cases_crash.test_bye_at_any_command_is_no_end.
     "test_logins": {"test_target_that_fails_while_copying": "(?:hang|close)-(?:list|select)|close-(?:append$|fetch)|hang-append_literal",
                     "test_source_that_fails_while_copying": "(?:hang|close)-login|hang-fetch_literal|close-(?:list|select|fetch$)"},
+    "test_many_stores": {"test_stores_that_hang_are_waited_for_once_and_named": ""},
     "test_numbers": {"test_long_gap_by_several_appends": "mdbox|single|courier|from_cyrus|from_courier",
                           "test_every_gap_is_filled": "mdbox|single",
                      "test_batch_behind_one_that_is_refused_is_given_up": "<lambda>0"},

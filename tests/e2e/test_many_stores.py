@@ -5,6 +5,7 @@ import imaplib
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -149,6 +150,23 @@ def test_a_proxy_that_starts_while_a_store_is_away_serves_the_other(two, old):
     assert status == 5 and "store 2 of 2" in err
     two.stores[1].start()
     net.wait_until("login once it is back", lambda: logs_in(two, before, users[1]), 30)
+
+
+def test_stores_that_hang_are_waited_for_once_and_named(make_ferry, redis, second):
+    third = redisd.Redis(port=net.free_port())
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}},
+                       {"redis": {"url": [redis.url, second.url, third.url]}}, init=False)
+    ferry.init()
+    for store in (second, third):
+        store.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    status, out, err = ferry.ctl_raw("status")
+    took = time.monotonic() - began
+    for store in (second, third):
+        store.signal(signal.SIGCONT)
+    third.close()
+    assert status == 5 and "store 2 of 3" in err and "store 3 of 3" in err and str(redis.port) in out, (out, err)
+    assert took < 9, f"5 s each: {took}"
 
 
 def messages(server, user):
