@@ -6,11 +6,12 @@
 
 #include "route.h"
 
-enum { ROUTE_PAGE_MAX = 500, ROUTE_PAGE_FIELDS = 11 };
+enum { ROUTE_PAGE_MAX = 500, ROUTE_PAGE_FIELDS = 12 };
 /* state, reason: "" any. cursor: "" the first page, else what the page before began with; one that is none is as
  * "". rows[0] is the cursor of the next page, "" where this is the last; behind it ROUTE_PAGE_FIELDS rows for each
  * account: user, state, backend, reason, time of the next try and since when, both in ms ("0": none), what ended
- * its last attempt, messages done and in all, bytes done and in all. Accounts that rest are on no page, and
+ * its last attempt, messages done and in all, bytes done and in all, and the cursor of what follows it. Of several stores
+ * a cursor of one is good for each: they are places in one order (list_page.lua). Accounts that rest are on no page, and
  * neither are those whose late watch is over for good. An account that changes meanwhile may be on two pages, or
  * on none. */
 void route_page(struct store *s, const char *state, const char *reason, const char *cursor, unsigned n,

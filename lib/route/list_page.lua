@@ -2,8 +2,9 @@
 -- head.lua), what is queued (the streams of jobs), what was switched over (late, late:daily). Accounts that rest are in none of these.
 -- args: state ('' any), word that the reason begins with ('' any), cursor ('' the first page), how many at most.
 -- ok: the cursor of the next page ('' there is none), then of each: user, state, backend, reason, time of the next try in ms ('0'
--- none), since when in ms ('0' not known), what ended the last attempt, messages and bytes, done and total. A page may have fewer
--- than it could, and another one follows all the same.
+-- none), since when in ms ('0' not known), what ended the last attempt, messages and bytes, done and total, and the cursor behind it. A page
+-- may have fewer than it could, and another one follows all the same.
+-- A cursor is a place in one order of all accounts, whichever store has them: by source, byte by byte, then by time or id, then by account.
 -- flags: no-writes
 if not open() then return NOSTORE end
 local state, word, most = arg(1), arg(2), math.max(1, math.min(number(arg(4)), 500))
@@ -27,22 +28,37 @@ end
 if word == '' and (wanted('flipped') or wanted('settled')) then
     for name in pairs(SETS) do sources[#sources + 1] = name end
 end
-table.sort(sources)
+-- As bytes, whatever the locale of this server is.
+local function before(a, b)
+    for i = 1, math.min(#a, #b) do
+        local x, y = string.byte(a, i), string.byte(b, i)
+        if x ~= y then return x < y end
+    end
+    return #a < #b
+end
+table.sort(sources, before)
 
 local function in_stream(stream, from, n)
-    local rows = {}
-    for i, entry in ipairs(try('XRANGE', stream, from and '(' .. score or '-', '+', 'COUNT', text(n)) or {}) do
+    local rows, first = {}, '-'
+    if from then
+        local same = (try('XRANGE', stream, score, score) or {})[1]
+        first = same and before(member, same[2][2]) and score or '(' .. score
+    end
+    for i, entry in ipairs(try('XRANGE', stream, first, '+', 'COUNT', text(n)) or {}) do
         rows[i] = {entry[2][2], entry[1], string.match(entry[1], '^%d+')}
     end
     return rows
 end
 
--- Behind the one that the page before ended with, or, where it has gone, from its time on.
+-- Behind the one that the page before ended with, also where that has gone, or is in another store.
 local function in_set(set, from, n)
     local first, rows = 0, {}
     if from then
         local rank = call('ZSCORE', set, member) == score and call('ZRANK', set, member)
         first = rank and rank + 1 or call('ZCOUNT', set, '-inf', '(' .. score)
+        for _, other in ipairs(rank and {} or call('ZRANGEBYSCORE', set, score, score)) do
+            first = first + (before(member, other) and 0 or 1)
+        end
     end
     local flat = call('ZRANGE', set, text(first), text(first + n - 1), 'WITHSCORES')
     for i = 1, #flat, 2 do rows[#rows + 1] = {flat[i], flat[i + 1], flat[i + 1]} end
@@ -59,7 +75,7 @@ end
 local out, looked = {'ok', ''}, 0
 for _, source in ipairs(sources) do
     local rows = {}
-    if not at or source >= at then
+    if not at or not before(source, at) then
         local ask = 4 * most - looked
         rows = STREAMS[source] and in_stream(STREAMS[source], source == at, ask)
             or in_set(SETS[source] or prefix .. 'in:' .. source, source == at, ask)
@@ -71,8 +87,9 @@ for _, source in ipairs(sources) do
             local since = SETS[source] and (f[10] or '0') or row[3]
             for _, v in ipairs({row[1], f[1], f[2] or '', f[3] or '', f[4] or '0', since, f[5] or ''}) do out[#out + 1] = v end
             for i = 6, 9 do out[#out + 1] = f[i] or '0' end
+            out[#out + 1] = source .. ' ' .. row[2] .. ' ' .. row[1]
         end
-        if #out - 2 >= 11 * most or looked >= 4 * most then
+        if #out - 2 >= 12 * most or looked >= 4 * most then
             out[2] = source .. ' ' .. row[2] .. ' ' .. row[1]
             return out
         end

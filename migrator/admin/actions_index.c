@@ -51,7 +51,8 @@ static json_t *index_done(struct span done, struct span total)
                      (json_int_t)index_number(total));
 }
 
-static json_t *index_account(const struct span *row)
+/* several: by its place, accounts of several stores are brought in one order. */
+static json_t *index_account(const struct span *row, bool several)
 {
     json_t *o = json_object();
     char *user = xspandup(row[0]);
@@ -67,6 +68,8 @@ static json_t *index_account(const struct span *row)
     json_object_set_new(o, "last_failure", index_text_or_null(row[6]));
     json_object_set_new(o, "messages", index_done(row[7], row[8]));
     json_object_set_new(o, "bytes", index_done(row[9], row[10]));
+    if (several)
+        json_object_set_new(o, "at", json_text(row[11]));
     free(user);
     return o;
 }
@@ -74,6 +77,7 @@ static json_t *index_account(const struct span *row)
 static void index_on_page(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct run *r = owner;
+    bool several = store_conf(r->store)->redis.n_stores > 1;
     json_t *list = json_array();
 
     if (rc != ROUTE_OK || n == 0) {
@@ -82,18 +86,26 @@ static void index_on_page(void *owner, enum route_rc rc, const struct span *rows
         return;
     }
     for (size_t i = 1; i + ROUTE_PAGE_FIELDS <= n; i += ROUTE_PAGE_FIELDS)
-        json_array_append_new(list, index_account(&rows[i]));
+        json_array_append_new(list, index_account(&rows[i], several));
     json_object_set_new(r->data, "accounts", list);
     json_object_set_new(r->data, "next", rows[0].len ? json_text(rows[0]) : json_null());
+    if (several && rows[0].len)
+        json_object_set_new(r->data, "nexts", json_pack("[o]", json_text(rows[0])));
     run_end(r, ACTION_DONE, "%s", "");
+}
+
+unsigned page_count(const struct action *a)
+{
+    unsigned n = a->count ? a->count : PAGE_USUAL;
+
+    return n < ROUTE_PAGE_MAX ? n : ROUTE_PAGE_MAX;
 }
 
 void report_page(struct run *r)
 {
     const struct action *a = &r->action;
 
-    route_page(r->store, a->state, a->reason, a->cursor, index_count(r, PAGE_USUAL, ROUTE_PAGE_MAX),
-               index_on_page, r);
+    route_page(r->store, a->state, a->reason, a->cursor, page_count(a), index_on_page, r);
 }
 
 /* ---- how many have which reason */

@@ -88,6 +88,8 @@ void run_direct(struct run *r);
 void report_list(struct run *r);
 /* actions_index.c */
 void report_page(struct run *r);
+/* How many accounts a page has at most. */
+unsigned page_count(const struct action *a);
 void report_groups(struct run *r);
 void report_events(struct run *r);
 void report_history(struct run *r);

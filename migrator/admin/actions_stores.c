@@ -171,11 +171,106 @@ static void stores_sort(json_t *data, const char *name, int (*compare)(const voi
     json_object_set_new(data, name, sorted);
 }
 
+/* ---- a page ---- */
+
+/* Where a text begins behind so many blanks. */
+static const char *stores_word(const char *text, unsigned blanks)
+{
+    for (; blanks > 0 && *text; text++)
+        blanks -= *text == ' ';
+    return text;
+}
+
+static int stores_compare_numbers(unsigned long long a, unsigned long long b)
+{
+    return (a > b) - (a < b);
+}
+
+/* "SOURCE MS ACCOUNT", or "SOURCE MS-SEQ ACCOUNT": the order of list_page.lua. */
+static int stores_compare_places(const char *a, const char *b)
+{
+    const char *x = stores_word(a, 1), *y = stores_word(b, 1);
+    size_t n = (size_t)(x - a), m = (size_t)(y - b);
+    int of_source = strncmp(a, b, n < m ? n : m);
+    char *x_seq, *y_seq;
+
+    if (of_source != 0 || n != m)
+        return of_source ? of_source : stores_compare_numbers(n, m);
+    int by_time = stores_compare_numbers(strtoull(x, &x_seq, 10), strtoull(y, &y_seq, 10));
+    int by_seq = by_time || *x_seq != '-' || *y_seq != '-'
+                     ? by_time
+                     : stores_compare_numbers(strtoull(x_seq + 1, NULL, 10), strtoull(y_seq + 1, NULL, 10));
+    return by_seq ? by_seq : strcmp(stores_word(x, 1), stores_word(y, 1));
+}
+
+static const char *stores_place_of(const json_t *account)
+{
+    const char *at = json_string_value(json_object_get(account, "at"));
+
+    return at ? at : "";
+}
+
+static int stores_by_place(const void *a, const void *b)
+{
+    const json_t *const *x = a, *const *y = b;
+
+    return stores_compare_places(stores_place_of(*x), stores_place_of(*y));
+}
+
+/* Behind the place where the first of the stores broke off, it is not known what others have before it; "": none did. */
+static const char *stores_bound(const json_t *nexts)
+{
+    const char *bound = "", *next;
+    const json_t *o;
+    size_t i;
+
+    json_array_foreach(nexts, i, o)
+    {
+        next = json_string_value(o);
+        if (next && (!*bound || stores_compare_places(next, bound) < 0))
+            bound = next;
+    }
+    return bound;
+}
+
+/* Of the pages of all stores the one that follows the cursor; what is behind it comes again. A store that is away has its error in
+ * "stores", and the page is of the others. */
+static void stores_make_page(struct everywhere *e)
+{
+    json_t *page = json_array(), *o, *list;
+    const char *bound = stores_bound(json_object_get(e->data, "nexts")), *last = "";
+    size_t i, n = 0;
+
+    if (!json_object_get(e->data, "accounts")) {
+        json_decref(page);
+        return;
+    }
+    stores_sort(e->data, "accounts", stores_by_place, 0);
+    list = json_object_get(e->data, "accounts");
+    while (n < json_array_size(list) &&
+           (!*bound || stores_compare_places(stores_place_of(json_array_get(list, n)), bound) <= 0))
+        n++;
+    bool is_cut = n > page_count(&e->action);
+    n = is_cut ? page_count(&e->action) : n;
+    for (i = 0; i < n; i++)
+        json_array_append(page, json_array_get(list, i));
+    last = is_cut ? stores_place_of(json_array_get(list, n - 1)) : bound;
+    json_object_set_new(e->data, "next", *last ? json_string(last) : json_null());
+    json_array_foreach(page, i, o) json_object_del(o, "at");
+    json_object_set_new(e->data, "accounts", page);
+    json_object_del(e->data, "nexts");
+    buf_clear(&e->text);
+    e->rc = ACTION_DONE;
+}
+
 static void stores_put_in_order(struct everywhere *e)
 {
     switch (e->action.verb) {
     case ACTION_LIST:
         stores_sort(e->data, "accounts", stores_by_user, 0);
+        break;
+    case ACTION_PAGE:
+        stores_make_page(e);
         break;
     case ACTION_EVENTS:
         stores_sort(e->data, "events", stores_by_time, e->action.count);
@@ -247,7 +342,7 @@ static void stores_take(struct everywhere *e, const char *name, json_t *value)
 /* What each store says for itself. */
 static bool stores_is_of_one(const char *name)
 {
-    static const char *const names[] = {"message", "error", "store", "unknown"};
+    static const char *const names[] = {"message", "error", "store", "unknown", "next"};
 
     for (size_t i = 0; i < COUNTOF(names); i++)
         if (!strcmp(names[i], name))
@@ -373,44 +468,6 @@ static void stores_refuse(const struct stores *s, enum action_rc rc, char *text,
     loop_defer(store_loop(s->all[0]), &r->task);
 }
 
-/* A page is of one store; the cursor says of which: "2:...". */
-struct paging {
-    const struct stores *stores; /* borrowed */
-    size_t place;
-    action_fn fn;
-    void *owner;
-};
-
-static void stores_on_page(void *owner, const struct action_result *r)
-{
-    struct paging *p = owner;
-    const char *next = json_string_value(json_object_get(r->data, "next"));
-    char *cursor = NULL;
-
-    if (next)
-        cursor = xasprintf("%zu:%s", p->place + 1, next);
-    else if (p->place + 1 < p->stores->n)
-        cursor = xasprintf("%zu:", p->place + 2);
-    if (r->rc == ACTION_DONE)
-        json_object_set_new(r->data, "next", cursor ? json_string(cursor) : json_null());
-    p->fn(p->owner, r);
-    free(cursor);
-    free(p);
-}
-
-static void stores_page(const struct stores *s, const struct action *a, action_fn fn, void *owner)
-{
-    const char *cursor = a->cursor ? a->cursor : "", *colon = strchr(cursor, ':');
-    struct action of_one = *a;
-    struct paging *p = xcalloc(1, sizeof(*p));
-    size_t place = colon ? (size_t)strtoul(cursor, NULL, 10) : 1;
-
-    *p = (struct paging){
-        .stores = s, .place = place >= 1 && place <= s->n ? place - 1 : 0, .fn = fn, .owner = owner};
-    of_one.cursor = colon ? colon + 1 : cursor;
-    action_run_at(s->all[p->place], &of_one, stores_on_page, p);
-}
-
 /* A store that is made without the others would know of another site than they. */
 static bool stores_are_all_there(const struct stores *s)
 {
@@ -522,8 +579,6 @@ void action_run(struct stores *s, const struct action *a, action_fn fn, void *ow
             fn, owner);
     else if (of_one)
         action_run_at(user ? stores_of(s, user) : s->all[0], a, fn, owner);
-    else if (a->verb == ACTION_PAGE)
-        stores_page(s, a, fn, owner);
     else if (a->verb == ACTION_RETIRE || a->verb == ACTION_DIRECT)
         action_run_through(s, a, fn, owner);
     else if (a->verb == ACTION_SOURCE && !a->yes) /* what it would mean is the same of all */

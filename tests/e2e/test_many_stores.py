@@ -439,7 +439,7 @@ def test_the_api_knows_both(make_ferry, redis, second):
         assert status == 200 and len(answer["accounts"]) <= 2, answer
         seen += [a["user"] for a in answer["accounts"]]
         cursor = answer["next"]
-    assert sorted(seen) == sorted(users)
+    assert seen == users, "in one order, by since when"
     status, answer = api.call("audit")
     assert status == 200 and {e["user"] for e in answer["audit"]} == set(users)
     assert [e["time"] for e in answer["audit"]] == sorted((e["time"] for e in answer["audit"]), reverse=True)
@@ -451,6 +451,8 @@ def test_the_api_knows_both(make_ferry, redis, second):
     assert status == 200 and [p["accounts"].get("held") for p in answer["points"]][:3] == [2, 3, 5], answer
     second.kill()
     net.wait_until("store that is gone", lambda: api.migrator.find("event=store .*state=down"))
+    status, answer = api.call("accounts", state="held")
+    assert status == 200 and [a["user"] for a in answer["accounts"]] == users[::2] and answer["stores"][1]["error"], answer
     assert api.call("account/hold", {"user": users[1], "reason": "y"})[0] == 503 and api.call("account", user=users[0])[0] == 200
     second.start()
 

@@ -2559,7 +2559,7 @@ def groups(store):
     return {k: int(v) for k, v in zip(flat[::2], flat[1::2])}
 
 
-FIELDS = "user state backend reason next_try since failed messages_done messages_total bytes_done bytes_total".split()
+FIELDS = "user state backend reason next_try since failed messages_done messages_total bytes_done bytes_total at".split()
 
 
 def page(store, state="", word="", cursor="", n=100):
@@ -2631,6 +2631,23 @@ def test_a_page_goes_on_where_its_last_account_has_gone(store):
     assert store.call("release", first[-1]["user"], "me", "", "old")[0] == "ok"
     rest, after = page(store, "held", cursor=cursor, n=100)
     assert [a["user"] for a in rest] == [f"h{i}" for i in range(4, 10)] and after == ""
+
+
+@pytest.mark.parametrize("state", ["held", "queued"])
+def test_a_cursor_of_another_store_goes_on_behind_its_place(store, state):
+    """One order of all: by time, and where that is the same, by account."""
+    for user in "bdf":
+        store.plant(state, user, reason="held: x" if state == "held" else "")
+    store.client.sadd(store.key("groups"), "held:held")
+    store.client.zadd(store.key("in:held:held"), {"b": 1000, "d": 1000, "f": 2000})
+    for id_, user in (("1000-0", "b"), ("1000-1", "d"), ("2000-0", "f")):
+        store.client.xadd(store.key("jobs"), {"user": user}, id=id_)
+    places = [a["at"] for a in page(store, state)[0]]
+    assert [x.split()[2] for x in places] == ["b", "d", "f"]
+    source = places[0].split()[0]
+    for place, rest in (("1000 c", "df"), ("1000 d", "f"), ("999 z", "bdf"), ("1500 a", "f"), ("2000 g", "")) if state == "held" else (
+            ("1000-0 a", "bdf"), ("1000-0 c", "df"), ("1000-1 c", "df"), ("1000-1 d", "f"), ("1500-0 a", "f"), ("2000-0 g", "")):
+        assert "".join(a["user"] for a in page(store, state, cursor=f"{source} {place}")[0]) == rest, place
 
 
 @pytest.mark.parametrize("cursor", ["x", "held:held x ann", "~jobs 5 ann", "held:held 1-1 ann", "zzz 1 ann", "~late ( ann", "a b c d"])
