@@ -10,7 +10,7 @@ if S.id ~= '' then return {'refused', 'there'} end
 local RESTORING = prefix .. 'restoring'
 if string.match(call('GET', RESTORING) or '', '^%S+') ~= arg(2) then return {'refused', 'restoring'} end
 call('SET', RESTORING, arg(2) .. ' ' .. now_text())
-S.generation, S.series, S.audit_keep = number(arg(1)), '1', 0
+S.generation, S.series, S.audit_keep, S.small = number(arg(1)), '1', 0, true
 
 -- What belongs to the store that it came from.
 local LEFT = set_of('owner', 'last_owner', 'given', 'job', 'deadline', 'prepared', 'counted', 'counted_wave', 'listed', 'parked', 'generation',
@@ -61,12 +61,15 @@ local function stream_in(name, from, to, at, ends)
 end
 
 local function marks_in(user, from, to)
-    local all, kept = prefix .. 'fingerprints', {}
-    for i = from, to do
-        call('HSETNX', all, arg(i), user)
-        if call('HGET', all, arg(i)) == user then kept[#kept + 1] = arg(i) end
-    end
-    if #kept > 0 then call('HSET', all, '=' .. user, table.concat(kept, ' ')) end
+    local marks = {}
+    for i = from, to do marks[#marks + 1] = arg(i) end
+    marks_drop(user)
+    marks_put(user, marks)
+end
+
+local function packed_in(user, value, ends)
+    call('SET', key('packed', user), value)
+    if number(ends) > 0 then call('PEXPIREAT', key('packed', user), ends) end
 end
 
 local function waves_in(from, to)
@@ -97,6 +100,7 @@ local function take(user, kind, name, at, from, to)
     elseif kind == 'ledger' then list_in(key('ledger', user) .. ':' .. name, from, to, at)
     elseif kind == 'folded' or kind == 'report' then call('SET', key(kind, user), arg(from))
     elseif kind == 'secret' then secret_in(user, arg(from), name)
+    elseif kind == 'packed' then packed_in(user, arg(from), name)
     elseif kind == 'audit' or kind == 'arrivals' then stream_in(prefix .. kind .. ':' .. user, from, to, at, name)
     elseif kind == 'marks' then marks_in(user, from, to)
     elseif kind == 'late' then late_in(user, arg(from), arg(from + 1))

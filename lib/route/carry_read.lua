@@ -3,9 +3,9 @@
 -- ok: for each account a list: of the thirteen that export.lua tells; then of each kind: kind, name, how many items it has, items.
 -- Of a long ledger the first ones. An entry of a stream is one item, a list.
 -- flags: no-writes
-local id, generation = unpack(call('HMGET', STORE .. ':moved', 'id', 'generation'))
+local id, generation, is_small = unpack(call('HMGET', STORE .. ':moved', 'id', 'generation', 'small'))
 if not id or id ~= ARGV[1] then return NOSTORE end
-S = {id = id, generation = number(generation), series = ''}
+S = {id = id, generation = number(generation), series = '', small = is_small == '1'}
 local LEDGER_FIRST = 1000
 
 local function add(out, kind, name, items, total)
@@ -68,9 +68,12 @@ local function account(user)
     one_text(out, 'folded', user, '')
     one_text(out, 'report', user, '')
     one_text(out, 'secret', user, until_when(key('secret', user)))
+    one_text(out, 'packed', user, until_when(key('packed', user)))
     stream(out, 'audit', user)
     stream(out, 'arrivals', user)
-    for mark in string.gmatch(call('HGET', prefix .. 'fingerprints', '=' .. user) or '', '%S+') do marks[#marks + 1] = mark end
+    for _, mark in ipairs(marks_of(user)) do
+        if marked(mark) == user then marks[#marks + 1] = mark end
+    end
     add(out, 'marks', '', marks)
     if late_at(user) > 0 then add(out, 'late', '', {text(late_at(user)), late_is_daily(user) and '1' or ''}) end
     add(out, 'hooks', '', hooks_of(user))

@@ -115,12 +115,12 @@ static const struct {
     enum shape shape;
     bool of_nobody;
 } carry_kinds[] = {
-    {"route", PAIRS, false},      {"views", PAIRS, false},   {"waivers", PAIRS, false},
-    {"stamps", PAIRS, false},     {"ledger", LIST, false},   {"folded", ONE, false},
-    {"report", ONE, false},       {"secret", ONE, false},    {"audit", ENTRIES, false},
-    {"arrivals", ENTRIES, false}, {"marks", LIST, false},    {"late", TWO, false},
-    {"hooks", PAIRS, false},      {"backends", PAIRS, true}, {"waves", PAIRS, true},
-    {"group", PAIRS, true},
+    {"route", PAIRS, false},   {"views", PAIRS, false},      {"waivers", PAIRS, false},
+    {"stamps", PAIRS, false},  {"ledger", LIST, false},      {"folded", ONE, false},
+    {"report", ONE, false},    {"secret", ONE, false},       {"packed", ONE, false},
+    {"audit", ENTRIES, false}, {"arrivals", ENTRIES, false}, {"marks", LIST, false},
+    {"late", TWO, false},      {"hooks", PAIRS, false},      {"backends", PAIRS, true},
+    {"waves", PAIRS, true},    {"group", PAIRS, true},
 };
 
 static bool carry_in_is_number(const json_t *text)

@@ -493,14 +493,13 @@ def kept_of(client, prefix, user):
     known = {}
     for kind in ("route", "views", "waivers", "stamps"):
         known[kind] = client.hgetall(f"{prefix}:{kind}:{user}")
-    for kind in ("folded", "report", "secret"):
+    for kind in ("folded", "report", "secret", "packed"):
         known[kind] = client.get(f"{prefix}:{kind}:{user}")
     for key in client.keys(f"{prefix}:ledger:{user}:*"):
         known[key[len(prefix) + 1:]] = client.lrange(key, 0, -1)
     for kind in ("audit", "arrivals"):
         known[kind] = client.xrange(f"{prefix}:{kind}:{user}")
-    marks = (client.hget(f"{prefix}:fingerprints", "=" + user) or "").split()
-    known["marks"] = [m for m in marks if client.hget(f"{prefix}:fingerprints", m) == user]
+    known["marks"] = [client.hstrlen(k, "=" + user) for k in client.keys(f"{prefix}:fingerprints:*") if client.hexists(k, "=" + user)]
     known["late"] = client.zscore(f"{prefix}:late", user) is not None
     known["route"] = {k: v for k, v in known["route"].items() if k not in OF_STORE and v not in ("", "0")}
     return {kind: value for kind, value in known.items() if value}
@@ -542,7 +541,7 @@ def test_the_move_from_one_store_to_two_is_a_slow_login(make_ferry, redis, secon
     ferry.login(proxy, queued, "secret").logout()
     assert ferry.user(queued)["state"] == "queued"
     known = {user: kept_of(redis.client(), "imapferry", user) for user in (t1, t2, waived, blocked, queued)}
-    assert any(k.startswith("ledger") for k in known[t2]) and {"secret", "report", "late"} <= set(known[t1]), known[t1].keys()
+    assert any(k.startswith("ledger") for k in known[t2]) and {"secret", "report", "late", "marks"} <= set(known[t1]), known[t1].keys()
 
     file = os.path.join(ferry.folder, "moved")
     status, out, err = ferry.ctl_raw("route", "move", file)
