@@ -717,7 +717,8 @@ const struct option options[] = {
     {"migration", "max_flips_per_minute", OPTION_NUMBER,
      offsetof(struct conf_migration, max_flips_per_minute), .def = "0", .max = 100000, .reload = RELOAD_YES,
      .text =
-         "How many accounts are switched over in a minute at most, by all migrators together; 0: any number."},
+         "How many accounts are switched over in a minute at most, by all migrators together; 0: any number. Those of a group go together, "
+         "and each counts."},
     {"migration", "stop_failure_share", OPTION_NUMBER, offsetof(struct conf_migration, stop_failure_share),
      .def = "50", .max = 100, .reload = RELOAD_YES,
      .text =

@@ -12,14 +12,10 @@ if r.group == '' then return {'again', 'alone'} end
 if paused() then return {'paused'} end
 if quarantine_left() > 0 then return {'quarantine', text(quarantine_left())} end
 local missing, ready, busy = {}, {}, busy_left(r.user)
-local RESTS = set_of('resting', 'flipped', 'settled')
 for _, m in ipairs(mates(r)) do
     busy = math.max(busy, busy_left(m.user))
     if RESTS[m.state] and m.backend == r.backend then
-        local set = push(m, true)
-        set.source, set.target, set.force, set.back, set.now = r.source, r.target, '', r.back, r.now
-        set.attempts, set.failed, set.wave = '0', '', waved(m, '')
-        change(m, set, 'state')
+        change(m, push_with(r, m), 'state')
         audit(r.at ~= '' and r.at or 'migrator', 'enqueue', m.user, 'moves with ' .. r.user .. ' (group ' .. r.group .. ')',
               'resting ' .. r.source, m.state .. ' ' .. r.target)
     end

@@ -577,6 +577,15 @@ local function push(r, bulk)
             gather = r.gather ~= '' and '' or nil}
 end
 
+-- One of r's group that rests where r came from goes with it: what its route has to remember of that.
+local RESTS = set_of('resting', 'flipped', 'settled')
+local function push_with(r, m)
+    local set = push(m, true)
+    set.source, set.target, set.force, set.back, set.now = r.source, r.target, '', r.back, r.now
+    set.attempts, set.failed, set.wave = '0', '', waved(m, '')
+    return set
+end
+
 -- The account waits for the end of its wave's pause: queued, in nobody's way, and due_list.lua finds it then. Who had the job
 -- has lost it.
 local function park(r)

@@ -30,6 +30,9 @@ if what == 'make' or what == 'add' then
     for _, user in ipairs(homes) do
         local r = look(user, named[user])
         if r.group ~= '' and r.group ~= name then return {'refused', 'can\'t have ' .. user .. ', which is in the group ' .. r.group} end
+        if r.force == '1' then
+            return {'refused', 'can\'t have ' .. user .. ', which is to be switched over without a copy'}
+        end
         if not is_in[user] then after[#after + 1] = user end
     end
 end
@@ -44,7 +47,7 @@ end
 for _, r in ipairs(concerned) do
     if may_thaw(r) or r.state == 'flipping' then return {'refused', 'can\'t be changed now: ' .. r.user .. ' is ' .. r.state} end
 end
-if #after > most then return {'refused', 'would have ' .. text(#after) .. ' members, more than group_max = ' .. text(most)} end
+if #after > most and #after > #members then return {'refused', 'would have ' .. text(#after) .. ' members, more than group_max = ' .. text(most)} end
 if what ~= 'drop' and #after < 2 then return {'refused', 'would have fewer than two members'} end
 local stays = {}
 for _, user in ipairs(after) do stays[user] = true end

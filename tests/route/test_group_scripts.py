@@ -86,6 +86,14 @@ def test_a_group_is_refused(store):
     assert edit(store, "remove", "eve") == ["refused", "has no member eve"]
     assert edit(store, "remove", "bob") == ["refused", "would have fewer than two members"]
     assert store.route("eve") == {}
+    store.plant("queued", "eve", force="1")
+    assert edit(store, "add", "eve") == ["refused", "can't have eve, which is to be switched over without a copy"]
+
+
+def test_a_group_above_the_most_may_only_shrink(store):
+    assert edit(store, "make", "ann", "bob", "eve", "joe") == ["ok", "4"]
+    assert edit(store, "add", "zoe", most=2)[1] == "would have 5 members, more than group_max = 2"
+    assert edit(store, "remove", "joe", most=2) == ["ok", "3"]
 
 
 @pytest.mark.parametrize("state", ["preparing", "freezing", "flipping"])
@@ -132,6 +140,28 @@ def test_who_moves_one_moves_all(group):
     bob = group.route("bob")
     assert (bob["state"], bob["source"], bob["target"]) == ("queued", "old", "new") and group.jobs(bulk=True) == ["bob"]
     assert group.audit()[-1]["reason"] == "moves with ann (group office)"
+
+
+def test_who_is_released_goes_with_those_who_wait(group):
+    """They have no owner who would see that it may go now."""
+    group.plant("held", "bob", held_from="resting", gather="")
+    group.client.hdel(group.key("route", "bob"), "source", "target", "owner")
+    assert call(group, "gather", "ann", 0) == ["ok"]
+    assert group.call("release", "bob", "root", "why") == ["ok", "queued"] == group.call("release", "bob", "root", "why")
+    bob = group.route("bob")
+    assert (bob["source"], bob["target"], bob["held_from"]) == ("old", "new", "") and group.jobs(bulk=True) == ["bob"]
+    group.plant("held", "bob", held_from="resting", gather="", backend="new")
+    assert group.call("release", "bob", "root", "again") == ["ok", "resting"], "it is there"
+
+
+def test_a_group_has_its_turn_together(group):
+    """One a minute, and the first would not wait for the tenth."""
+    assert [group.call("turn", u, 1)[0] for u in ("ann", "bob", "eve")] == ["ok", "ok", "late"]
+    group.client.delete(group.key("flips"))
+    assert [group.call("turn", u, 3)[0] for u in ("ann", "bob", "eve", "joe")] == ["ok", "ok", "ok", "late"], "each counts"
+    group.client.delete(group.key("flips"))
+    group.plant("settled", "bob")
+    assert [group.call("turn", u, 2)[0] for u in ("ann", "eve", "joe")] == ["ok", "ok", "late"]
 
 
 @pytest.mark.parametrize("state", ["held", "blocked", "backoff"])
