@@ -498,7 +498,7 @@ void records_drop(struct records *r, struct record *rec)
 
 void records_begin_attempt(struct records *r)
 {
-    for (struct record *rec = r->by_name; rec; rec = rec->hh.next)
+    for (struct record *rec = r ? r->by_name : NULL; rec; rec = rec->hh.next)
         rec->whole = false;
 }
 

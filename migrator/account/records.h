@@ -107,7 +107,7 @@ struct record *records_next_twin(const struct records *r);
 void records_twin(struct records *r, struct record *record, const char *from_name, const char *to_name);
 /* Forgets the others of its id. Ledger and stamp are this one's then, which is compared wholly next. */
 void records_keep_twin(struct records *r, struct record *record);
-/* Nothing that was listed wholly before counts any more: another attempt begins. */
+/* Nothing that was listed wholly before counts any more: another attempt begins. NULL: none was read (by force). */
 void records_begin_attempt(struct records *r);
 /* Is of any mailbox known how much there is in it? */
 bool records_counted(const struct records *r);

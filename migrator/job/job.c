@@ -884,8 +884,7 @@ static void on_calm(void *owner, enum route_rc rc, const char *detail)
         return;
     j->move.calm = true;
     job_say(j, "");
-    if (j->move.records)
-        records_begin_attempt(j->move.records);
+    records_begin_attempt(j->move.records);
     job_enter(j, j->move.force ? WATCH : RECOPY);
 }
 

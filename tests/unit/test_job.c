@@ -207,6 +207,28 @@ static void test_force_copies_nothing(void **state)
     end(t);
 }
 
+/* A pause that begins while a silent proxy is waited for: it goes on when that is over, though nothing of it was ever copied. */
+static void test_force_over_a_pause(void **state)
+{
+    struct world *t = begin(state, old_server, new_server);
+    migrator_unit_enter(t->w, ROUTE_RESTING, 0);
+    migrator_unit_queue(t->w, true);
+    start(t);
+    while (strncmp(migrator_unit_route(t->w, "reason"), "proxy: ", 7) != 0)
+        assert_false(t->done);
+    UNIT_DO_RC(&t->w->u, ROUTE_OK, route_pause, true, "test", "", "");
+    UNIT_DO_RC(&t->w->u, ROUTE_OK, route_leave, t->w->user, "p/1");
+    uint64_t from = clock_boot_ms();
+    UNIT_UNTIL(&t->w->u, t->done || clock_boot_ms() - from > 2500);
+    assert_false(t->done);
+    EXPECT_ROUTE(t, "state", "ready");
+    UNIT_DO_RC(&t->w->u, ROUTE_OK, route_pause, false, "test", "", "");
+    await(t);
+    assert_int_equal(t->how, JOB_DONE);
+    EXPECT_ROUTE(t, "backend", "new");
+    end(t);
+}
+
 /* With cutover = manual it stays ready, without a job, once it is copied. */
 static void test_manual_stays_ready(void **state)
 {
@@ -287,6 +309,7 @@ int main(void)
         MIGRATOR_TEST(test_without_credentials_it_waits_for_a_login),
         MIGRATOR_TEST(test_refused_sign_in),
         MIGRATOR_TEST(test_force_copies_nothing),
+        MIGRATOR_TEST(test_force_over_a_pause),
         MIGRATOR_TEST(test_manual_stays_ready),
         MIGRATOR_TEST(test_pause),
         MIGRATOR_TEST(test_held_meanwhile),
