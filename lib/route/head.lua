@@ -456,7 +456,8 @@ local function may_thaw(r) return r.state == 'preparing' or r.state == 'freezing
 local function thaw_alone(r, reason) change(r, {state = 'ready', deadline = '0', reason = reason}, 'state') end
 local function thaw_mates(r, reason)
     for _, m in ipairs(mates(r)) do
-        if may_thaw(m) then thaw_alone(m, 'group: ' .. r.user .. ': ' .. reason) end
+        local of_another = string.sub(reason, 1, 7) == 'group: '
+        if may_thaw(m) then thaw_alone(m, of_another and reason or 'group: ' .. r.user .. ': ' .. reason) end
     end
 end
 

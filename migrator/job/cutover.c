@@ -66,6 +66,8 @@ struct cutover_run {
     bool again;            /* ... and has to be repeated at once */
     bool waiting;          /* for others of its group, in this state */
     bool own_rest;         /* REST: its own sessions do; are those of the others at rest, too? */
+    char *waits_for;       /* which others those were that it waited for last; owned */
+    bool kept_waiting;     /* by them, up to the deadline: soon nobody waits any longer */
     uint64_t asked_ms;     /* when route_freeze was sent last */
     struct timer *retry;   /* runs the state again */
     struct timer *deadline;
@@ -114,6 +116,7 @@ void cutover_free(struct cutover_run **cp)
     hook_cancel(&c->hook);
     drop_proof(c);
     free(c->told_proof);
+    free(c->waits_for);
     store_forget(c->move->m->store, c);
     if (c->move->records)
         records_forget(c->move->records, c);
@@ -315,9 +318,16 @@ static void want_lanes(struct cutover_run *c)
         crew_want(c->move->crew, c->lanes);
 }
 
-/* At a gate, for the others. */
-static void cutover_wait(struct cutover_run *c, uint64_t ms)
+static void cutover_name_others(struct cutover_run *c, const char *names)
 {
+    free(c->waits_for);
+    c->waits_for = xstrdup(names);
+}
+
+/* At a gate, for the others. */
+static void cutover_wait(struct cutover_run *c, uint64_t ms, const char *others)
+{
+    cutover_name_others(c, others);
     if (!c->waiting)
         LOG(INFO, "group_waits", LOG_S("user", c->move->user), LOG_S("group", c->move->group),
             LOG_S("at", state_names[c->state]));
@@ -365,7 +375,7 @@ static void on_prepared(void *owner, enum route_rc rc, const char *detail)
         return;
     }
     if (rc == ROUTE_WAIT) {
-        cutover_wait(c, GATE_POLL_MS);
+        cutover_wait(c, GATE_POLL_MS, detail);
         return;
     }
     if (cutover_common_answer(c, rc, detail))
@@ -387,7 +397,9 @@ static void cutover_is_frozen(struct cutover_run *c, const char *left)
         uint64_t used = clock_boot_ms() - c->asked_ms;
         c->froze_ms = c->asked_ms;
         c->budget_ms = ms;
-        timer_start(c->deadline, used < ms ? ms - used : 1);
+        uint64_t own_ms = ms / 10 * 9; /* over before others may thaw it, as SIGN_INS is */
+        timer_start(c->deadline, used < own_ms ? own_ms - used : 1);
+        c->kept_waiting = false;
         want_lanes(c);
     }
     cutover_enter(c, REST);
@@ -398,7 +410,7 @@ static void cutover_on_frozen(void *owner, enum route_rc rc, const char *detail)
     struct cutover_run *c = owner;
 
     if (rc == ROUTE_WAIT) {
-        cutover_wait(c, GATE_POLL_MS);
+        cutover_wait(c, GATE_POLL_MS, detail);
         return;
     }
     if (cutover_common_answer(c, rc, detail))
@@ -434,22 +446,33 @@ static uint64_t sign_ins_ms(const struct cutover_run *c)
     return c->prepare_ms / 10 * 9;
 }
 
+/* Whoever is late says so itself, with its reason, and counts it; only where it doesn't are the others the first. */
+static void cutover_is_kept_waiting(struct cutover_run *c)
+{
+    uint64_t ms = c->state == FREEZE ? c->prepare_ms : c->budget_ms;
+    struct buf text = {0};
+
+    if (!c->kept_waiting) {
+        c->kept_waiting = true;
+        timer_start(c->deadline, ms / 20);
+        return;
+    }
+    buf_printf(&text, "%s did not come as far ", c->waits_for);
+    deadline_text(ms, &text);
+    abort_with(c, WHY_GROUP, buf_str(&text));
+    buf_free(&text);
+}
+
 static void cutover_on_deadline(void *owner)
 {
     struct cutover_run *c = owner;
     struct buf text = {0};
 
-    if (c->state == CATCH_UP) {
+    if (c->waits_for && (c->waiting || c->own_rest)) {
+        cutover_is_kept_waiting(c);
+    } else if (c->state == CATCH_UP) {
         buf_add_str(&text, "the pass before the freeze did not end ");
         deadline_text(sign_ins_ms(c), &text);
-        abort_with(c, WHY_DEADLINE, buf_str(&text));
-    } else if (c->state == FREEZE && c->waiting) {
-        buf_printf(&text, "others of the group %s were not prepared ", c->move->group);
-        deadline_text(sign_ins_ms(c), &text);
-        abort_with(c, WHY_DEADLINE, buf_str(&text));
-    } else if (c->waiting || c->own_rest) {
-        buf_printf(&text, "others of the group %s were not as far ", c->move->group);
-        deadline_text(c->budget_ms, &text);
         abort_with(c, WHY_DEADLINE, buf_str(&text));
     } else if (c->state <= SIGN_INS) {
         buf_printf(&text, "%zu session%s could not be signed in at %s ", c->restless,
@@ -496,10 +519,12 @@ static void cutover_on_rested(void *owner, enum route_rc rc, const char *detail)
     struct cutover_run *c = owner;
 
     c->asking = false;
-    if (rc == ROUTE_BUSY)
+    if (rc == ROUTE_BUSY) {
+        cutover_name_others(c, detail);
         cutover_later(c, GROUP_POLL_MS);
-    else if (!cutover_common_answer(c, rc, detail))
+    } else if (!cutover_common_answer(c, rc, detail)) {
         cutover_enter(c, SYNC);
+    }
 }
 
 /* Who is granted its mailboxes may change them until their own sessions rest. */
@@ -519,6 +544,7 @@ static void on_registrations(void *owner, enum redis_rc rc, const struct registr
         c->restless = 0;
         for (size_t i = 0; i < n; i++)
             c->restless += !is_where_it_has_to_be(c, &rows[i]);
+        c->own_rest = c->own_rest && c->restless == 0;
         if (c->restless == 0 && c->state == REST && cutover_in_group(c)) {
             ask_others(c);
             return;
@@ -832,7 +858,7 @@ static void on_flipping(void *owner, enum route_rc rc, const char *detail)
         cutover_enter(c, KEPT);
         break;
     case ROUTE_WAIT:
-        cutover_wait(c, GATE_POLL_MS);
+        cutover_wait(c, GATE_POLL_MS, detail);
         break;
     case ROUTE_BUSY: /* a proxy has registered a session anew, which will rest or go */
         cutover_later(c, POLL_MS);

@@ -30,8 +30,9 @@ enum {
     STALE_MS = 10000,              /* after a watch that took longer, one more pass goes before the freeze */
     PROXY_LOOK_MS = 1000,          /* between looks whether a silent proxy is waited for */
     IDLE_PASS_MS = 30 * 60 * 1000, /* an account that is always in use gets a pass so often */
-    DIFFERS_MAX = 3,               /* attempts after which a difference is a person's */
-    REASON_MAX = 700,              /* bytes */
+    THAWS_MAX = 3,    /* with others of its group, one after the other, before it waits for longer */
+    DIFFERS_MAX = 3,  /* attempts after which a difference is a person's */
+    REASON_MAX = 700, /* bytes */
 };
 
 enum job_state {
@@ -77,6 +78,7 @@ struct job {
     /* in this SETTLE; DONE: no command is under way any more */
     enum { KICK_DUE, KICK_TRIED, KICK_DONE } kicking;
     unsigned passes;  /* in this COPY */
+    unsigned thaws;   /* with others of its group */
     bool whole;       /* the last pass compared every mailbox that this job had not */
     bool repeated;    /* what can't be copied was looked at twice */
     size_t mailboxes; /* of the last pass */
@@ -833,14 +835,14 @@ static void on_cutover(void *owner, const struct cutover_result *r)
             job_gather_again(j);
         break;
     case CUTOVER_FAILED:
-        if (r->why == WHY_GROUP && !j->stopping) {
+        if (r->why == WHY_GROUP && !j->stopping && ++j->thaws < THAWS_MAX) {
             metric_add(METRIC_THAWS, 1, why_word(r->why), NULL);
             LOG(INFO, "thawed", LOG_S("user", j->move.user), LOG_S("why", why_word(r->why)),
                 LOG_S("detail", r->detail), LOG_U("frozen_ms", r->frozen_ms));
             job_gather_again(j);
             break;
         }
-        if (r->why != WHY_STORE && r->why != WHY_PAUSED &&
+        if (r->why != WHY_STORE && r->why != WHY_PAUSED && r->why != WHY_GROUP &&
             r->why != WHY_JOURNAL) /* these are nobody's bad luck with accounts */
             tell_outcome(j, false);
         metric_add(METRIC_THAWS, 1, why_word(r->why), NULL);

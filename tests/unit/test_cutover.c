@@ -350,6 +350,58 @@ static void test_thawed_before_it_heard_of_it(void **state)
     end(c);
 }
 
+/* Both are freezing, and the other one asked for so long. */
+static void freeze_with(struct cut *c, struct route_job *mate, uint64_t ms)
+{
+    struct unit_store *u = &c->w->u;
+    start(c);
+    await_gate(c, "ready");
+    UNIT_DO_RC(u, ROUTE_OK, route_prepare, mate, 8000, false);
+    mate->epoch++;
+    UNIT_UNTIL(u, c->done || c->move.job.epoch == 2);
+    if (c->w->entered)
+        UNIT_DO_RC(u, ROUTE_OK, route_prepared, c->w->user, "p/1", c->move.job.epoch);
+    await_gate(c, "preparing");
+    UNIT_DO_RC(u, ROUTE_OK, route_freeze, mate, ms);
+    cutover_event(c->run, &(struct event){.kind = span_str("state"), .epoch = 2, .state = ROUTE_FREEZING});
+}
+
+/* Its reason names the one that was waited for; it is no failure of this one. */
+static void test_another_of_the_group_is_late(void **state)
+{
+    struct cut *c = ready(*state);
+    char name[48], want[100];
+    struct route_job mate = mate_of(c, name);
+    c->w->entered = false;
+    c->w->u.conf.migration.freeze_budget_ms = 500;
+    freeze_with(c, &mate, 1000);
+    await(c);
+    assert_int_equal(c->rc, CUTOVER_FAILED);
+    assert_int_equal(c->why, WHY_GROUP);
+    snprintf(want, sizeof want, "%s did not come as far within", name);
+    assert_memory_equal(c->detail, want, strlen(want));
+    assert_string_equal(migrator_unit_route(c->w, "state"), "ready");
+    end(c);
+}
+
+/* It says so before those who wait for it do. */
+static void test_the_late_one_of_a_group_says_so(void **state)
+{
+    struct cut *c = ready(*state);
+    char name[48], key[64];
+    struct route_job mate = mate_of(c, name);
+    c->w->u.conf.migration.freeze_budget_ms = 500;
+    migrator_unit_enter(c->w, ROUTE_READY, c->move.job.epoch);
+    freeze_with(c, &mate, 1000);
+    await(c);
+    assert_int_equal(c->rc, CUTOVER_FAILED);
+    assert_int_equal(c->why, WHY_SESSIONS);
+    snprintf(key, sizeof key, "unit:route:%s", name);
+    struct unit_reply a = UNIT_COMMAND(&c->w->u, "HGET", key, "reason");
+    assert_non_null(strstr(a.text, ": sessions: 1 session did not come to rest"));
+    end(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +417,8 @@ int main(void)
         MIGRATOR_TEST(test_resume_goes_forward),
         MIGRATOR_TEST(test_a_group_prepares_as_long_as_the_longest),
         MIGRATOR_TEST(test_thawed_before_it_heard_of_it),
+        MIGRATOR_TEST(test_another_of_the_group_is_late),
+        MIGRATOR_TEST(test_the_late_one_of_a_group_says_so),
     };
     return cmocka_run_group_tests(tests, migrator_unit_begin, migrator_unit_end);
 }
