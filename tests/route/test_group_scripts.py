@@ -154,6 +154,18 @@ def test_who_is_released_goes_with_those_who_wait(group):
     assert group.call("release", "bob", "root", "again") == ["ok", "resting"], "it is there"
 
 
+def test_what_staff_said_to_one_holds_for_who_is_copied_last(group):
+    """Else it would wait for staff, and the others for it (cutover = manual)."""
+    group.client.hset(group.key("route", "ann"), "now", "1")
+    planted(group, "copying", "bob", gather="")
+    assert call(group, "gather", "ann", 0) == ["ok"]
+    assert call(group, "ready", "bob")[0] == "ok"
+    assert call(group, "wait", "bob", "", 0) == ["again", "now"] and group.route("bob")["now"] == "1"
+    group.client.hset(group.key("route", "ann"), "now", "")
+    group.client.hset(group.key("route", "bob"), "now", "")
+    assert call(group, "wait", "bob", "", 0) == ["ok"], "nobody said so"
+
+
 def test_a_group_has_its_turn_together(group):
     """One a minute, and the first would not wait for the tenth."""
     assert [group.call("turn", u, 1)[0] for u in ("ann", "bob", "eve")] == ["ok", "ok", "late"]
