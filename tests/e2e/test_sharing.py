@@ -283,6 +283,13 @@ def test_a_grantee_keeps_the_numbers_of_the_owner(make_ferry, servers, authority
 
 # ---- moved as a group, while they write into each other's mailboxes
 
+def numbers_of(proxy, user, name):
+    with Wire(proxy.addresses[0]) as wire:
+        wire.until(b"* ")
+        assert b" OK" in wire.command(b"l", f"LOGIN {user} secret".encode())[-1]
+        return numbers(wire, name)
+
+
 class Writer(threading.Thread):
     """Signed in as one user with a mailbox of another one open, and adds messages to it. What it was told OK for is kept."""
 
@@ -360,7 +367,13 @@ def test_members_write_into_each_others_mailboxes_over_the_flip(make_ferry, serv
         w.check()
         proxy.wait(f"event=handed_over .*user={w.user} ")
     for w, owner in zip(writers, (bob, ann)):
-        with Wire(proxy.addresses[0]) as wire:
-            wire.until(b"* ")
-            assert b" OK" in wire.command(b"l", f"LOGIN {owner} secret".encode())[-1]
-            assert numbers(wire, b"Work") == (w.uidvalidity, {**w.first, **{s: uid for s, _, uid in w.written}})
+        assert numbers_of(proxy, owner, b"Work") == (w.uidvalidity, {**w.first, **{s: uid for s, _, uid in w.written}})
+    # And back: whatever the owner is shown then, the other is, too.
+    assert ferry.ctl("group", "migrate", "office", "--to", "old", "--reason", "test")[0] == 0
+    for user in users:
+        ferry.wait_state(user, "held", timeout=90)
+    for w, owner in zip(writers, (bob, ann)):
+        seen = numbers_of(proxy, owner, b"Work")
+        assert list(seen[1]) == [*w.first, *(s for s, _, _ in w.written)] and numbers_of(proxy, w.user, w.box) == seen
+        if seen[0] == w.uidvalidity:
+            assert seen[1] == {**w.first, **{s: uid for s, _, uid in w.written}}
