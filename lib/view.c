@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "percent.h"
@@ -745,6 +746,9 @@ bool view_void(const struct view *v, struct span client, uint32_t uidvalidity, s
     is.target_uidnext = 0; /* the source's stays, for the late watch */
     is.map = (struct view_uid){0};
     forget_modseqs(&is);
+    if (m->lent) /* view_record_is_of_other() */
+        snprintf(is.id, sizeof is.id, "%.16s%0*d", m->record.id,
+                 2 * VIEW_NAME_ID_BYTES - (int)strnlen(m->record.id, 16), 0);
     changes_add(out, m->field, m->lent ? NULL : text_of(&m->record), text_of(&is));
     return true;
 }

@@ -15,6 +15,12 @@ void view_record_free(struct view_record *r)
     memset(r, 0, sizeof(*r));
 }
 
+/* Its id is as long as that of a name alone, which has no numbers of the source. */
+bool view_record_is_of_other(const struct view_record *r)
+{
+    return strlen(r->id) == (size_t)2 * VIEW_NAME_ID_BYTES && r->source_uidvalidity;
+}
+
 const char *view_tier_text(enum view_tier tier)
 {
     return tiers[tier];

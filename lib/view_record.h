@@ -42,6 +42,9 @@ struct view_record {
 };
 
 void view_record_free(struct view_record *r);
+/* Is it of a mailbox of another user, and kept since that became another one (view_lend(), view_void())? There is nothing to be
+ * moved for it, and no ledger. */
+bool view_record_is_of_other(const struct view_record *r);
 
 /* "T0" to "T3". */
 const char *view_tier_text(enum view_tier tier);

@@ -180,6 +180,10 @@ static void take_row(struct records *r, struct span name, struct span text)
     }
     records_note_known(r, &rec->view);
     rec->stored = shown_of(&rec->view);
+    if (view_record_is_of_other(&rec->view)) {
+        free_record(rec);
+        return;
+    }
     if (is_name_alone(&rec->view)) {
         strcpy(find_known(r, rec->view.source_name)->row.id, rec->view.id);
         free_record(rec);

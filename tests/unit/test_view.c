@@ -179,6 +179,8 @@ static void test_records_of_others(void **state)
     assert_true(view_void(v, span_str("shared/ann@example.org/INBOX"), 201, &changes));
     assert_null(changes.items[0].was);
     struct view *now = view_apply(v, &changes);
+    assert_true(view_record_is_of_other(view_record_of(now, span_str("shared/ann@example.org/INBOX"))));
+    assert_false(view_record_is_of_other(view_record_of(now, span_str("shared/ann@example.org/Work"))));
     assert_int_equal(view_look(now, span_str("shared/ann@example.org/INBOX"), 201, 50, &sight), VIEW_FITS);
     assert_int_equal(sight.uidvalidity, 201);
     same_name(now, "shared/ann@example.org/Plan", "Other Users/ann/Plan");
