@@ -20,6 +20,9 @@
  * after a thaw the login goes on with it. A server that can't be reached in a freeze is answered with NO
  * [UNAVAILABLE] at once.
  *
+ * While the account's store is being made (store_is_coming()), every login waits so, before its password is checked: nothing is told
+ * of an account by that, since nobody knows yet whether there is one.
+ *
  * A token that is refused is answered with what the backend says of it, as a challenge (RFC 7628 3.2.2), and then, once
  * the client has answered that, like a wrong password.
  *

@@ -34,6 +34,7 @@ struct fixture {
     struct route_enter enter;
     route_enter_fn enter_fn;
     bool may_pass, lease, no_share, refuses;
+    bool store_is_coming, store_is_empty;
     uint64_t generation, masters;
 };
 static struct fixture *f;
@@ -115,6 +116,18 @@ void throttle_end(struct session *s)
 void store_forget(struct store *s, void *owner)
 {
     (void)s, (void)owner;
+}
+
+bool store_is_coming(const struct store *s)
+{
+    (void)s;
+    return f->store_is_coming;
+}
+
+bool store_is_empty(const struct store *s)
+{
+    (void)s;
+    return f->store_is_empty;
 }
 
 bool lease_is_valid(const struct lease *l, bool engaged)
@@ -686,6 +699,39 @@ static void test_store_is_down(void **state)
     is_unavailable();
 }
 
+/* Who comes while a restore is under way waits for its end, also where that is begun again; and for the first lease there. */
+static void test_waits_for_a_store_that_is_being_made(void **state)
+{
+    (void)state;
+    f->store_is_empty = f->store_is_coming = true;
+    begin();
+    f->route_fn(&f->s, ROUTE_DOWN, NULL);
+    assert_int_equal(f->s.state, IN_WAITING);
+    f->store_is_coming = false;
+    routing_wake(&f->s);
+    f->route_fn(&f->s, ROUTE_DOWN, NULL);
+    assert_int_equal(f->s.state, IN_WAITING);
+    f->store_is_empty = f->lease = false;
+    routing_wake(&f->s);
+    route_is("old", ROUTE_RESTING);
+    login_ends(LOGIN_OK, "");
+    assert_int_equal(f->s.state, IN_WAITING);
+    f->lease = true;
+    routing_wake(&f->s);
+    route_is("old", ROUTE_RESTING);
+    assert_int_equal(f->s.state, IN_ENTERING);
+    assert_int_equal(f->said.len, 0);
+}
+
+static void test_store_that_is_empty_is_not_waited_for(void **state)
+{
+    (void)state;
+    f->store_is_empty = true;
+    begin();
+    f->route_fn(&f->s, ROUTE_DOWN, NULL);
+    is_unavailable();
+}
+
 static void test_backend_is_not_configured(void **state)
 {
     (void)state;
@@ -1097,6 +1143,8 @@ int main(void)
         ROUTING_TEST(test_backend_is_down),
         ROUTING_TEST(test_backend_has_a_limit),
         ROUTING_TEST(test_store_is_down),
+        ROUTING_TEST(test_waits_for_a_store_that_is_being_made),
+        ROUTING_TEST(test_store_that_is_empty_is_not_waited_for),
         ROUTING_TEST(test_backend_is_not_configured),
         ROUTING_TEST(test_proxies_in_a_ring),
         ROUTING_TEST(test_no_lease),
