@@ -11,7 +11,10 @@ for i = 1, #flat, 2 do
         if had > term and told < since + had then term, told = had, since end
     elseif told > since + had + 86400000 then
         call('HDEL', MIGRATORS, flat[i])
+        call('HDEL', MIGRATORS .. ':groups', flat[i])
     end
 end
+-- When it said so, since one of a release that knows no groups may come under the same name (sharing_edit.lua).
+call('HSET', MIGRATORS .. ':groups', arg(1), text(told))
 call('HSET', MIGRATORS, arg(1), table.concat({text(term), text(told), encode(arg(3)), encode(arg(4))}, ' '))
 return OK

@@ -11,6 +11,15 @@ local there = call('EXISTS', group_key(name)) == 1
 for _, user in ipairs(members) do is_in[user] = true end
 local mark = staff_mark(who, reason, unpack(ARGV, 7))
 if there and call('HGET', group_key(name), 'mark') == what .. '\n' .. mark then return {'ok', text(#members)} end
+-- A migrator of a release that knows no groups would switch one of the members over by itself.
+local living = (what == 'make' or what == 'add') and call('HGETALL', MIGRATORS) or {}
+for i = 1, #living, 2 do
+    local term, told = parse_migrator(living[i + 1])
+    local alive = told + 3 * term > now()
+    if alive and call('HGET', MIGRATORS .. ':groups', living[i]) ~= text(told) then
+        return {'refused', "can't be: the migrator " .. living[i] .. ' is of a release that knows no groups'}
+    end
+end
 if what == 'make' and there then return {'refused', 'is there already'} end
 if what ~= 'make' and not there then return {'refused', 'is not known'} end
 local after, named = {}, {}

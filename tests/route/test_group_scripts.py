@@ -96,6 +96,18 @@ def test_a_group_above_the_most_may_only_shrink(store):
     assert edit(store, "remove", "joe", most=2) == ["ok", "3"]
 
 
+def test_no_group_while_a_migrator_of_the_release_before_runs(store):
+    assert store.call("migrator", "m1", 30000, "0.1.0", "") == ["ok"]
+    store.client.hset(store.key("migrators"), "m2", f"30000 {store.now() - 1000} 0.0.9 %")
+    no = ["refused", "can't be: the migrator m2 is of a release that knows no groups"]
+    assert edit(store, "make", "ann", "bob") == no
+    assert store.call("migrator", "m2", 30000, "0.1.0", "") == ["ok"] and edit(store, "make", "ann", "bob") == ["ok", "2"]
+    store.client.hset(store.key("migrators"), "m2", f"30000 {store.now() - 1000} 0.0.9 %")
+    assert edit(store, "add", "eve") == no and edit(store, "remove", "bob", "eve")[0] == "refused"
+    store.client.hset(store.key("migrators"), "m2", f"30000 {store.now() - 90001} 0.0.9 %")
+    assert edit(store, "add", "eve") == ["ok", "3"], "it is gone"
+
+
 @pytest.mark.parametrize("state", ["preparing", "freezing", "flipping"])
 def test_no_group_is_changed_in_a_switch_over(group, state):
     group.plant(state, "bob")
