@@ -486,7 +486,8 @@ local function gate(r, state, ms, idle)
     local all, missing, longest = {r}, {}, number(ms)
     for _, m in ipairs(mates(r)) do
         local epoch, at, own, use = string.match(m.gate, '^(%d+) (%l+) (%d+) (%l+)$')
-        local here = epoch == m.epoch and at == state and m.state == state and m.owner ~= '' and m.target == r.target
+        local here = epoch == m.epoch and at == state and m.state == state and m.owner ~= '' and m.given ~= m.owner and
+            m.target == r.target
         local free = number(m.touching) == 0 and (use == 'used' or busy_left(m.user) == 0)
         if here and free then
             all[#all + 1], longest = m, math.max(longest, number(own))
