@@ -19,7 +19,8 @@ LONG = {
                     "test_cut_overs_under_load_with_a_fault_each": "alike|fillers|map",
                     "test_cut_overs_to_a_cyrus_and_from_one": "map from Cyrus"},
     "test_foreign": {"test_killed_between_two_steps": "cyrus", "test_it_is_moved_behind_the_copies_before_the_flip": "from_cyrus"},
-    "test_groups": {"test_killed_at_each_gate": r"gather|prepare|freeze\.sent|freeze\.answered:2|rested|flip\.sent|flip\.answered:[12]|journal\.answered|flipped"},
+    "test_groups": {"test_killed_at_each_gate": r"gather|prepare|freeze\.sent|freeze\.answered:2|rested|flip\.sent|flip\.answered:[12]|journal\.answered|flipped",
+                    "test_failover_at_each_gate": r"kill|gather|prepare|freeze|rested|answered|journal|flipped"},
     "test_kill_migrator": {"test_kill_and_go_on": r"up-0\.[257]|down-0\.44"},
     # Each command is met hanging on one of the two sides; that a connection breaks at it, by BYE, is
     # test_cases_crash.test_bye_at_any_command_is_no_end.

@@ -1,10 +1,11 @@
 """Accounts that share mailboxes are switched over as one: all routes or none."""
 import contextlib
 import os
+import signal
 
 import pytest
 
-from harness import mail, monitor, net
+from harness import mail, monitor, net, sentinel
 from harness.dovecot import Dovecot
 from harness.dovecot_conf import extra
 from harness.ferry import backend
@@ -272,6 +273,50 @@ def test_redis_restarts_while_all_stand_still(make_ferry, servers, authority):
     with open(go, "w", encoding="ascii"):
         pass
     s.flipped(90)
+    s.assert_moved_as_one()
+    for user in s.users:
+        assert_equal(s.old, s.new, user, 6)
+
+
+@pytest.fixture
+def sentinels(redis_program):
+    with sentinel.Group(failover_timeout=1000, program=redis_program) as g:
+        yield g
+
+
+FAILOVERS = [(point, how) for how in ("stop", "kill") for point in (
+    "script.gather.answered:2", "script.prepare.sent:2", "script.prepare.answered:2", "script.freeze.answered:2",
+    "script.rested.answered:1", "script.flip.sent:2", "script.flip.answered:2", "journal.sent:1", "script.flipped.sent:1")]
+
+
+@pytest.mark.parametrize("point,how", FAILOVERS)
+def test_failover_at_each_gate(make_ferry, servers, authority, sentinels, point, how):
+    """The master dies while the migrator stands still, or is gone: all or none, and in the end all."""
+    s = Sharers(lambda *args: make_ferry(*args, store=sentinels), servers, authority)
+    s.ferry.settings["migrator"].update({"job_lease": "5s", "retry_min": "200ms", "retry_max": "400ms"})
+    s.ferry.settings["proxy"].update({"lease": "5s", "lease_long": "10s", "store_timeout": "3s"})
+    proxy = s.ferry.proxy()
+    s.make()
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(connect(proxy)) for _ in s.users]
+        for wire, user in zip(wires, s.users):
+            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        migrator = s.ferry.migrator(env={"IMAPFERRY_FAULT": f"{point}:stop"})
+        assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
+        net.wait_until(point, migrator.is_stopped, timeout=40)
+        if how == "kill":
+            migrator.kill()
+        sentinels.wait_replicas()
+        before = sentinels.master
+        before.kill()
+        sentinels.wait_failover(before)
+        if how == "kill":
+            s.ferry.migrator()
+        else:
+            migrator.signal(signal.SIGCONT)
+        s.flipped(120)
+        for wire in wires:
+            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
     s.assert_moved_as_one()
     for user in s.users:
         assert_equal(s.old, s.new, user, 6)

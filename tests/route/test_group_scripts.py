@@ -248,10 +248,10 @@ def test_prepare_tells_one_that_was_thawed_before_it_heard_of_it(group):
     assert call(group, "prepare", "ann", 1000, epoch=EPOCH) == ["ok", "6 0"]
 
 
-@pytest.mark.parametrize("of", ["touching", "state", "owner", "epoch"])
+@pytest.mark.parametrize("of", ["touching", "state", "owner", "epoch", "given"])
 def test_prepare_waits_for_a_gate_that_holds(group, of):
     call(group, "prepare", "ann", 1000)
-    group.client.hset(group.key("route", "ann"), of, {"touching": 1, "state": "copying", "owner": "", "epoch": 9}[of])
+    group.client.hset(group.key("route", "ann"), of, {"touching": 1, "state": "copying", "owner": "", "epoch": 9, "given": owner("ann")}[of])
     answer = "again" if of == "owner" else "wait"
     assert call(group, "prepare", "bob", 1000)[0] == answer and group.route("bob")["state"] == "ready"
 
