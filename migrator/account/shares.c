@@ -159,14 +159,6 @@ void shares_add_elsewhere(struct shares *s, const struct mailbox_elsewhere *m)
 
 /* ---- groups */
 
-void shares_group_free(struct shares_group *g)
-{
-    for (size_t i = 0; i < g->n; i++)
-        free(g->users[i]);
-    free(g->users);
-    *g = (struct shares_group){0};
-}
-
 bool shares_is_in(const struct shares_group *g, const struct conf *conf, const char *login, const char *who)
 {
     const struct shares s = {.conf = conf, .login = login};

@@ -608,6 +608,17 @@ static void ctl_add_sharers(struct ctl *c, json_t *group)
     }
 }
 
+/* With what it would take. */
+static void ctl_say_large(struct ctl *c, const json_t *group)
+{
+    struct buf text = {0};
+
+    ctl_write_large(&text, group, c->conf->migration.group_max);
+    ctl_print_error(c->args.json, buf_str(&text), NULL);
+    buf_free(&text);
+    c->rc = ACTION_REFUSED;
+}
+
 /* All who share with those that are named. False: it was said what is wrong. */
 static bool ctl_find_sharers(struct ctl *c)
 {
@@ -617,14 +628,17 @@ static bool ctl_find_sharers(struct ctl *c)
         const char *why = "";
         char *key = account_key(c->conf, span_str(c->args.keys[i]), &why);
         json_t *group = key ? ctl_group_find(c->survey, key) : NULL;
-        if (group)
+        if (group && json_is_true(json_object_get(group, "too_large")))
+            ctl_say_large(c, group);
+        else if (group)
             ctl_add_sharers(c, group);
         else
             ctl_args_wrong(&c->args, key ? "%s: by this survey it shares mailboxes with nobody%s" : "%s: %s",
                            c->args.keys[i], why);
         free(key);
+        bool good = group && c->rc == ACTION_FAILED;
         json_decref(group);
-        if (!group)
+        if (!good)
             return false;
     }
     return true;
@@ -992,7 +1006,7 @@ static int ctl_run(struct ctl *c)
     if (a->what == CTL_GROUP && !ctl_find_group(c))
         return c->rc;
     if (a->survey && a->action.group && !ctl_find_sharers(c))
-        return ACTION_USAGE;
+        return c->rc == ACTION_REFUSED ? ACTION_REFUSED : ACTION_USAGE;
     if (a->what == CTL_CHECK || a->what == CTL_DOCTOR)
         return run_check(c);
     if (a->what == CTL_RESTORE)

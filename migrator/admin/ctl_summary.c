@@ -303,8 +303,7 @@ static char *survey_bytes(uint64_t n)
     return s;
 }
 
-/* What it would take to move one that is too large. */
-static void survey_write_large(struct buf *out, const json_t *group, uint64_t limit)
+void ctl_write_large(struct buf *out, const json_t *group, uint64_t limit)
 {
     json_t *without = json_object_get(group, "without");
     uint64_t n = ctl_number_of(group, "accounts"), rest = ctl_number_of(group, "rest");
@@ -312,9 +311,9 @@ static void survey_write_large(struct buf *out, const json_t *group, uint64_t li
     char *names = survey_names(without, NULL);
 
     buf_printf(out,
-               "  the group of %s: %" PRIu64 " accounts are more than group_max = %" PRIu64
+               "the group of %s: %" PRIu64 " accounts are more than group_max = %" PRIu64
                ". Raise it, or move %zu by themselves (%s): the others fall into groups of at most %" PRIu64
-               "%s\n",
+               "%s",
                first, n, limit, json_array_size(without), names, rest,
                rest > limit ? ", which is still too many" : "");
     free(names);
@@ -344,8 +343,14 @@ static void survey_write_groups(struct buf *out, const json_t *sharing)
     if (n > SUMMARY_GROUPS)
         buf_printf(out, "and %zu more groups: --json and --format csv have all of them\n",
                    n - SUMMARY_GROUPS);
-    json_array_foreach(groups, i, g) if (i < SUMMARY_GROUPS && json_is_true(json_object_get(g, "too_large")))
-        survey_write_large(out, g, ctl_number_of(sharing, "group_max"));
+    json_array_foreach(groups, i, g)
+    {
+        if (i >= SUMMARY_GROUPS || !json_is_true(json_object_get(g, "too_large")))
+            continue;
+        buf_add_str(out, "  ");
+        ctl_write_large(out, g, ctl_number_of(sharing, "group_max"));
+        buf_add_str(out, "\n");
+    }
 }
 
 /* To free. */

@@ -10,5 +10,7 @@
 void ctl_write_summary(struct buf *out, const json_t *data);
 /* The same of a survey (survey_sum.h). */
 void ctl_write_survey(struct buf *out, const json_t *data);
+/* What it would take to move a group that is too large (sharing.h): one line. */
+void ctl_write_large(struct buf *out, const json_t *group, uint64_t limit);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "lib/account.h"
 #include "lib/mutf7.h"
+#include "lib/route_sharing.h"
 #include "lib/xalloc.h"
 
 #include "migrator/account/baggage.h"
@@ -281,7 +282,9 @@ static void planning_make_plan(struct planning *g)
 {
     g->plan = plan_make(&(struct plan_request){.source = g->mailboxes[SOURCE],
                                                .target = g->mailboxes[TARGET],
-                                               .rules = g->m->conf->migration.rules});
+                                               .rules = g->m->conf->migration.rules,
+                                               .goes_along = shares_group_goes_along,
+                                               .move = &g->move});
     if (g->plan->fault) {
         planning_fail(g, ACTION_FAILED, "the %s: %s", g->plan->fault_side, g->plan->fault);
         return;
@@ -356,6 +359,19 @@ static void planning_on_patience(void *owner)
                       g->move.source->name, g->move.target->name, PLANNING_LANE_MS / 1000);
 }
 
+/* With whom it may share. */
+static void planning_on_group(void *owner, enum route_rc rc, const struct span *rows, size_t n)
+{
+    struct planning *g = owner;
+
+    if (rc != ROUTE_OK) {
+        planning_fail(g, ACTION_UNREACHABLE, "%s", store_why(g->m->store));
+        return;
+    }
+    shares_group_fill(&g->move.members, rows, n);
+    g->signin = signin_start(&g->move, planning_on_signin, g);
+}
+
 static void planning_on_route(void *owner, enum route_rc rc, const struct route *r)
 {
     struct planning *g = owner;
@@ -369,7 +385,11 @@ static void planning_on_route(void *owner, enum route_rc rc, const struct route 
                       g->move.source->name);
         return;
     }
-    g->signin = signin_start(&g->move, planning_on_signin, g);
+    g->move.group = xstrdup(r->group);
+    if (*r->group)
+        route_sharing_read(g->m->store, r->group, "", planning_on_group, g);
+    else
+        g->signin = signin_start(&g->move, planning_on_signin, g);
 }
 
 static void planning_set_user(struct planning *g, char *key)
@@ -427,6 +447,8 @@ static void planning_release(struct planning *g)
     mailboxes_free(&g->mailboxes[TARGET]);
     timer_free(&g->patience);
     loop_undefer(g->m->loop, &g->task);
+    shares_group_free(&g->move.members);
+    free(g->move.group);
     free(g->move.user);
     free(g->move.login);
     free(g->text);

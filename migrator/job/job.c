@@ -381,14 +381,10 @@ static void job_on_claimed(void *owner, enum route_rc rc, const struct route *r)
 static void job_on_members(void *owner, enum route_rc rc, const struct span *rows, size_t n)
 {
     struct job *j = owner;
-    struct shares_group *g = &j->move.members;
 
     if (job_common_answer(j, rc, ""))
         return;
-    shares_group_free(g);
-    g->users = xcalloc(n + 1, sizeof(*g->users));
-    for (size_t i = SHARING_HEAD; i + SHARING_MEMBER <= n; i += SHARING_MEMBER)
-        g->users[g->n++] = xspandup(rows[i]);
+    shares_group_fill(&j->move.members, rows, n);
     begin_work(j);
 }
 

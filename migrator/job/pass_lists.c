@@ -50,13 +50,6 @@ static bool pass_lists_was_copied(const void *owner, const char *name)
     return records_has(owner, name);
 }
 
-static bool pass_lists_goes_along(const void *move, const char *who)
-{
-    const struct move *m = move;
-
-    return shares_is_in(&m->members, m->m->conf, m->login, who);
-}
-
 static void pass_lists_make_plan(struct pass *p)
 {
     const struct move *m = p->move;
@@ -71,7 +64,7 @@ static void pass_lists_make_plan(struct pass *p)
         .waivers = p->waivers,
         .was_copied = pass_lists_was_copied,
         .owner = m->records,
-        .goes_along = pass_lists_goes_along,
+        .goes_along = shares_group_goes_along,
         .move = m,
     };
     p->plan = plan_make(&request);

@@ -95,7 +95,9 @@ def test_two_that_share_move_as_one(make_ferry, servers, authority):
             assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
         assert ferry.ctl("migrate", ann)[0] == 0
         assert ferry.wait_state(ann, "blocked")["reason"].startswith("shared: ")
+        assert [f["kind"] for f in ferry.ctl("plan", bob)[1]["findings"] if f["kind"] == "shared"]
         assert s.make()["accounts"] == 2
+        assert not [f for f in ferry.ctl("plan", bob)[1]["findings"] if f["kind"] == "shared"]
         s.flipped()
         s.assert_moved_as_one()
         for wire, user in ((of_ann, ann), (of_bob, bob)):
@@ -117,6 +119,24 @@ def test_more_members_than_places(make_ferry, servers, authority):
     s.assert_moved_as_one()
     for user in s.users:
         assert_equal(s.old, s.new, user, 6)
+
+
+def test_a_group_of_which_one_is_in_use_waits(make_ferry, servers, authority):
+    """cutover = idle: until nobody uses any of them; who is not in use himself waits too."""
+    s = Sharers(make_ferry, servers, authority, cutover="idle", idle_time="2s")
+    s.make()
+    ferry, proxy = s.ferry, s.ferry.proxy()
+    ferry.migrator()
+    with connect(proxy) as wire:
+        assert wire.login(s.users[0]).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+        assert ferry.ctl("group", "migrate", "office")[0] == 0
+
+        def waits():
+            assert wire.command(b"f", b"FETCH 1 (FLAGS)")[-1].startswith(b"f OK")
+            return ferry.route(s.users[1])["reason"] == "idle: waits until no account of the group office is in use"
+        net.wait_until("the other waits, too", waits, 40)
+        s.flipped()
+    s.assert_moved_as_one()
 
 
 def test_what_is_refused_of_one(make_ferry, servers, authority):

@@ -138,6 +138,14 @@ def test_the_report_has_the_groups(make_ferry, backends, tmp_path):
     assert status == 0 and lines[0] == ["group", "accounts", "too large", "account", "surveyed", "messages", "bytes", "ties"], text
     assert lines[1] == ["1", "8", "yes", "team@x", "yes", "10", "1000", "7"] and lines[-1] == ["3", "2", "no", "bob@x", "yes", "10", "1000", "1"]
     assert len(lines) == 1 + 12
+    status, answer = ferry.ctl("group", "make", "team", "u3@x", "--survey", result)
+    assert status == 4 and "8 accounts are more than group_max = 5. Raise it, or move 1 by themselves (team@x)" in answer["error"], answer
+    assert ferry.ctl("group", "make", "nobody", "alone@x", "--survey", result)[0] == 2
+    assert ferry.ctl("group", "make", "pair", "a=b@x", "--survey", result)[1]["accounts"] == 2
+    status, answer = ferry.ctl("group", "make", "many", *(f"m{n}@x" for n in range(6)))
+    assert status == 4 and "would have 6 members, more than group_max = 5" in answer["error"], answer
+    assert [(g["group"], sorted(m["user"] for m in g["members"])) for g in ferry.ctl("group", "list")[1]["sharing"]] == [
+        ("pair", ["a=b@x", "z@x"])]
 
 
 def test_who_waives_learns_whom_it_concerns(make_ferry, dovecot, new, authority, tmp_path):
