@@ -201,7 +201,6 @@ def test_killed_at_each_gate(make_ferry, servers, authority, point):
     """Two migrators have two members each, and one of them dies: all are flipped as one all the same, and nobody is sent away."""
     s = Sharers(make_ferry, servers, authority, n=4, messages=2)
     s.ferry.settings["migrator"].update({"job_lease": "1s", "retry_min": "200ms", "retry_max": "400ms"})
-    s.ferry.settings["proxy"].update({"lease": "1s", "lease_long": "1s"})
     proxy = s.ferry.proxy()
     s.make()
     with contextlib.ExitStack() as stack:
