@@ -9,7 +9,7 @@ local what, name, who, reason, most = arg(1), arg(2), arg(3), arg(4), number(arg
 local members, is_in, homes = group_members(name), {}, {}
 local there = call('EXISTS', group_key(name)) == 1
 for _, user in ipairs(members) do is_in[user] = true end
-local mark = staff_mark(who, reason, unpack(ARGV, 7))
+local mark = staff_mark(who, reason, table.concat(ARGV, '\n', 7)) -- no unpack(): there may be thousands
 if there and call('HGET', group_key(name), 'mark') == what .. '\n' .. mark then return {'ok', text(#members)} end
 -- A migrator of a release that knows no groups would switch one of the members over by itself.
 local living = (what == 'make' or what == 'add') and call('HGETALL', MIGRATORS) or {}

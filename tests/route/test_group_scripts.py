@@ -90,6 +90,12 @@ def test_a_group_is_refused(store):
     assert edit(store, "add", "eve") == ["refused", "can't have eve, which is to be switched over without a copy"]
 
 
+def test_a_group_of_a_whole_site_is_refused_as_such(store):
+    """A survey may find one that holds thousands together: Lua unpacks no list as long."""
+    assert edit(store, "make", *[f"u{i}" for i in range(5000)]) == ["refused", "would have 5000 members, more than group_max = 20"]
+    assert edit(store, "make", "ann", "ann", "ann")[1] == "would have fewer than two members"
+
+
 def test_a_group_above_the_most_may_only_shrink(store):
     assert edit(store, "make", "ann", "bob", "eve", "joe") == ["ok", "4"]
     assert edit(store, "add", "zoe", most=2)[1] == "would have 5 members, more than group_max = 2"
