@@ -22,6 +22,7 @@ LONG = {
     "test_groups": {"test_killed_at_each_gate": r"gather|prepare|freeze\.sent|freeze\.answered:2|rested|flip\.sent|flip\.answered:[12]|journal\.answered|flipped",
                     "test_failover_at_each_gate": r"kill|gather|prepare|freeze|rested|answered|journal|flipped"},
     "test_kill_migrator": {"test_kill_and_go_on": r"up-0\.[257]|down-0\.44"},
+    "test_groups_asleep": {"test_asleep_at_each_gate": "prepare|freeze|rested|journal"},
     # Each command is met hanging on one of the two sides; that a connection breaks at it, by BYE, is
     # test_cases_crash.test_bye_at_any_command_is_no_end.
     "test_logins": {"test_target_that_fails_while_copying": "(?:hang|close)-(?:list|select)|close-(?:append$|fetch)|hang-append_literal",
