@@ -114,6 +114,14 @@ static bool cluster_take_place(struct cluster_node *n, struct span place)
     return true;
 }
 
+/* Behind the id of the master: when it was asked and answered, epoch, link, then slots. What stands in brackets is on its way. */
+static bool cluster_has_slots(struct span line)
+{
+    for (unsigned i = 0; i < 4; i++)
+        cluster_cut(&line, ' ');
+    return line.len > 0 && *line.p != '[';
+}
+
 bool cluster_next_node(struct span *text, struct cluster_node *_r)
 {
     struct span line = cluster_cut(text, '\n');
@@ -121,6 +129,7 @@ bool cluster_next_node(struct span *text, struct cluster_node *_r)
     struct span place = cluster_cut(&line, ' '), flags = cluster_cut(&line, ' ');
 
     n.of = cluster_cut(&line, ' ');
+    n.has_slots = cluster_has_slots(line);
     n.myself = cluster_has_flag(flags, "myself");
     n.master = cluster_has_flag(flags, "master");
     n.failed = cluster_has_flag(flags, "fail") || cluster_has_flag(flags, "noaddr") ||

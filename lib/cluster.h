@@ -16,7 +16,9 @@
  * A node forgets that it was giving a slot away when its replica takes over, or when it is told to (SETSLOT STABLE).
  * It would serve what is left. So behind a change of master, and behind an ASK, all other masters are asked whether
  * they have keys of that slot (cluster_look()); where one has, the partition stays out of reach until they are
- * together. */
+ * together. A master that has failed can't be asked. Where slots are still its own, it may have half of this one too, as when a
+ * host fails that has both of them and one is replaced before the other: so that is waited for. One that has none left was
+ * replaced, and its replica is asked. */
 #ifndef IMAPFERRY_CLUSTER_H
 #define IMAPFERRY_CLUSTER_H
 
@@ -43,7 +45,7 @@ struct cluster_node {
     struct span id, host /* the host name where the node announces one; may be empty */, address,
         of /* the id of its master */;
     uint16_t port;
-    bool myself, master, failed /* by the cluster's majority, or it has no address */;
+    bool myself, master, failed /* by the cluster's majority, or it has no address */, has_slots;
 };
 /* The next line of CLUSTER NODES, eaten from *text; borrowed from it. False: there is none, or it is none. */
 bool cluster_next_node(struct span *text, struct cluster_node *_r);
@@ -71,10 +73,11 @@ struct cluster_look;
 /* why: NULL where no other master has a key of the slot; else where there are some, or which master did not answer. */
 typedef void (*cluster_look_fn)(void *owner, const char *why);
 /* nodes: CLUSTER NODES of the node that has the partition; borrowed for the call. All other masters that have not failed
- * are asked at once. fn is never called before this has returned. */
+ * are asked at once. strict: its master has changed, or the slot was seen on its way, so that one that has failed with slots
+ * of its own is not passed over. fn is never called before this has returned. */
 struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
                                   const struct address *address, struct tls_policy *policy, struct span nodes,
-                                  uint64_t timeout_ms, cluster_look_fn fn, void *owner);
+                                  bool strict, uint64_t timeout_ms, cluster_look_fn fn, void *owner);
 void cluster_look_cancel(struct cluster_look **k);
 
 #endif

@@ -178,6 +178,8 @@ static void cluster_on_next(struct loop_task *task)
 
     redis_free(&q->redis);
     address_free(&q->one_address);
+    free(q->node.host); /* of an answer that came behind its time */
+    q->node.host = NULL;
     if (++q->tried < q->address->n_hosts)
         cluster_ask_one(q);
     else

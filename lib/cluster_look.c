@@ -153,9 +153,30 @@ static void cluster_look_at(struct cluster_look *k, const struct conf_redis *con
         redis_use_policy(o->redis, policy);
 }
 
+static char *cluster_look_unasked(const struct cluster_look *k, const struct cluster_node *n)
+{
+    struct span name = n->host.len ? n->host : n->id;
+
+    return xasprintf(
+        "%.*s:%u can't be asked whether it has keys of slot %u, too: it has failed, and no replica has "
+        "taken its slots over",
+        (int)name.len, (const char *)name.p, (unsigned)n->port, (unsigned)k->slot);
+}
+
+/* Another master. */
+static void cluster_look_add(struct cluster_look *k, const struct conf_redis *conf,
+                             const struct address *address, struct tls_policy *policy,
+                             const struct cluster_node *n, bool strict)
+{
+    if (!n->failed && n->host.len)
+        cluster_look_at(k, conf, address, policy, n);
+    else if (!k->why && (!n->failed || (strict && n->has_slots)))
+        k->why = cluster_look_unasked(k, n);
+}
+
 struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
                                   const struct address *address, struct tls_policy *policy, struct span nodes,
-                                  uint64_t timeout_ms, cluster_look_fn fn, void *owner)
+                                  bool strict, uint64_t timeout_ms, cluster_look_fn fn, void *owner)
 {
     struct cluster_look *k = xcalloc(1, sizeof(*k));
     char *prefix = conf_store_prefix(conf, address);
@@ -169,11 +190,11 @@ struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
     k->timer = timer_new(l, cluster_look_on_timer, k);
     k->others = xcalloc(lines + 1, sizeof(*k->others));
     while (lines-- > 0 && cluster_next_node(&nodes, &n))
-        if (n.master && !n.myself && !n.failed && n.host.len)
-            cluster_look_at(k, conf, address, policy, &n);
-    if (!good)
+        if (n.master && !n.myself)
+            cluster_look_add(k, conf, address, policy, &n, strict);
+    if (!good && !k->why)
         k->why = xstrdup("CLUSTER NODES has an answer that is not understood");
-    if (k->left == 0)
+    if (k->left == 0 || k->why)
         loop_defer(l, &k->end);
     timer_start(k->timer, timeout_ms);
     free(prefix);

@@ -55,6 +55,7 @@ struct redis {
     struct address master;             /* as the Sentinels, or nodes, named it; host is owned */
     struct cluster_question *question; /* where the partition is */
     struct cluster_look *look;
+    bool look_strictly;
     redis_look_fn look_fn;
     void *look_owner; /* borrowed */
     bool moving;      /* redis_was_moving() */
@@ -868,14 +869,15 @@ static void redis_on_nodes(void *owner, enum redis_rc rc, const struct reply *re
         return;
     }
     cluster_look_cancel(&r->look);
-    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, reply_str(reply), r->timeout_ms,
-                           redis_on_look, r);
+    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, reply_str(reply), r->look_strictly,
+                           r->timeout_ms, redis_on_look, r);
 }
 
-void redis_look(struct redis *r, redis_look_fn fn, void *owner)
+void redis_look(struct redis *r, bool changed, redis_look_fn fn, void *owner)
 {
     struct span argv[] = {span_str("CLUSTER"), span_str("NODES")};
 
+    r->look_strictly = changed || r->moving;
     r->look_fn = fn;
     r->look_owner = owner;
     redis_command(r, argv, COUNTOF(argv), 0, redis_on_nodes, r);

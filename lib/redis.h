@@ -56,10 +56,10 @@ size_t redis_replicas(const struct redis *r);
 bool redis_was_moving(const struct redis *r);
 /* It was, as another connection has seen: this one is broken, and made anew. */
 void redis_doubt(struct redis *r, const char *why);
-/* Looks whether all of it is with the server of this connection (cluster_look()). why: NULL where it is. Not called where the
- * connection breaks before. */
+/* Looks whether all of it is with the server of this connection (cluster_look()). changed: that is another one than before. why:
+ * NULL where it is. Not called where the connection breaks before. */
 typedef void (*redis_look_fn)(void *owner, const char *why);
-void redis_look(struct redis *r, redis_look_fn fn, void *owner);
+void redis_look(struct redis *r, bool changed, redis_look_fn fn, void *owner);
 /* Breaks the connection and connects anew (when the server turned out to be the wrong one). why is a text for
  * the log. */
 void redis_reset(struct redis *r, const char *why);

@@ -520,7 +520,7 @@ static bool store_looks_first(struct store *s, struct span word)
     if (!address_has_cluster(store_address(s)) || !(greets || span_is(word, "ok")) || !doubt)
         return false;
     if (!greets || !store_hesitates(s))
-        redis_look(s->redis, store_on_look, s);
+        redis_look(s->redis, greets, store_on_look, s);
     return true;
 }
 

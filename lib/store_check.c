@@ -208,6 +208,10 @@ static void check_coverage(struct check *c, const struct reply *r)
     if (span_is(reply_str(reply_get(r, "cluster-require-full-coverage")), "yes"))
         find(c, DURABILITY_WARN,
              "cluster-require-full-coverage is \"yes\": while one node is away, so are all accounts");
+    if (span_is(reply_str(reply_get(r, "cluster-allow-reads-when-down")), "yes"))
+        find(
+            c, DURABILITY_WARN,
+            "cluster-allow-reads-when-down is \"yes\": a node that is cut off goes on saying where accounts were");
 }
 
 static const struct check_step {
@@ -217,7 +221,7 @@ static const struct check_step {
     {{"INFO"}, check_info},
     {{"CONFIG", "GET", "appendfsync"}, check_fsync},
     {{"CONFIG", "GET", "min-replicas-to-write"}, check_replicas},
-    {{"CONFIG", "GET", "cluster-require-full-coverage"}, check_coverage},
+    {{"CONFIG", "GET", "cluster-*"}, check_coverage},
 };
 
 static void check_done(struct check *c, enum durability d)

@@ -180,7 +180,7 @@ def test_slot_that_moves_under_load(make, old, new, whole):
         assert_equal(old, new, user, 5)
 
 
-@pytest.mark.parametrize("how", ["failover", "stable"])
+@pytest.mark.parametrize("how", ["failover", "stable", "away"])
 def test_half_of_a_slot_is_not_taken_for_all_of_it(make, old, how):
     """The node forgets that it gives the slot away: what is with the other node looks like accounts that nobody has moved."""
     with cluster.Cluster() as whole:
@@ -196,10 +196,20 @@ def test_half_of_a_slot_is_not_taken_for_all_of_it(make, old, how):
         proxy.wait("event=store_down .*on its way")
         for user in users[1:3]:
             here.client(False).migrate(net.HOST, to.port, f"{whole.prefix(1)}:route:{user}", 0, 5000, auth=cluster.PASSWORD)
-        if how == "failover":
-            whole.fail_over(here)
+        gone = [whole.replica_of(to), to] if how == "away" else []
+        for node in gone:
+            node.kill()
+        if gone:
+            net.wait_until("failed", lambda: any(port == to.port and "fail" in flags for _, port, flags, _ in whole.rows(here)))
+        if how != "stable":
+            whole.fail_over(here, *(["FORCE"] if gone else []))
         else:
             whole.say(here, "SETSLOT", slot, "STABLE")
+        if gone:
+            proxy.wait(f"event=store_refused .*127.0.0.1:{to.port} can't be asked whether it has keys of slot {slot}, too: it has failed")
+            assert logs_in(ferry, proxy, users[1]) is None
+        for node in reversed(gone):
+            node.start()
         proxy.wait(f"event=store_refused .*keys of slot {slot} are at 127.0.0.1:{to.port}, too")
         assert logs_in(ferry, proxy, users[1]) is None and logs_in(ferry, proxy, users[4]) is None
         whole.fix()
@@ -226,6 +236,9 @@ def test_node_without_a_replica_stops_its_own(make, old):
         assert lines[0].startswith("stores") and lines[0].endswith("?partitions=8") and \
             " ".join(f"{{{nth:02}}}" for nth in its) + ":" in lines, lines
         assert ferry.ctl_raw("user", far)[0] == 0 and ferry.ctl_raw("user", near)[0] == 5
+        net.wait_until("failed", lambda: any("fail" in flags for _, _, flags, _ in whole.rows(whole.masters()[0])))
+        begun = ferry.proxy()
+        net.wait_until("login by one that begins meanwhile", lambda: logs_in(ferry, begun, far), 10)
         node.start()
         net.wait_until("login once it is back", lambda: logs_in(ferry, proxy, near), 30)
         assert [lives(wire) for wire in wires] == [True, True]
@@ -294,10 +307,13 @@ def test_export_and_restore(whole, make):
     assert [ferry.user(user)["state"] for user in users] == ["held"] * len(users)
     assert [generation(whole, nth) for nth in range(1, whole.partitions + 1) if nth not in its] == \
         [g for nth, g in enumerate(left, 1) if nth not in its]
+    lost.client().config_set("cluster-allow-reads-when-down", "yes")
     status, answer = ferry.ctl("doctor")
+    lost.client().config_set("cluster-allow-reads-when-down", "no")
     assert sum(line["of"] == "proxies" for line in answer["checks"]) == 1, answer
     of_redis = [line["text"] for line in answer["checks"] if line["of"] == "redis"]
     assert all(any(f"{{{nth:02}}} answers, and is the master; its replicas: 1" in text for text in of_redis) for nth in range(1, 9)), of_redis
+    assert any("cluster-allow-reads-when-down is" in text for text in of_redis), of_redis
 
 
 def test_tls_to_all_nodes(make, old, authority):
@@ -339,6 +355,10 @@ WORKS = {"EXISTS": b":0", "CLUSTER NODES": fake_node.bulk(MYSELF), "CONFIG": b"*
      "at 127.0.0.1:OTHER, too"),
     ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb 127.0.0.1:OTHER@2 master - 0 1 1 connected\n"), "CLUSTER COUNTKEYSINSLOT": b"+OK"},
      "can't be asked"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb 127.0.0.1:OTHER@2 master,fail - 0 1 1 disconnected 5461-10922\n")},
+     "127.0.0.1:OTHER can't be asked"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb :0@0 master,noaddr - 0 1 1 disconnected 7\n")}, "bb:0 can't be asked"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb :1@2 master - 0 1 1 connected 7\n")}, "bb:1 can't be asked"),
     ({"FCALL": b"-ASK 5 127.0.0.1:OTHER"}, "is on its way to 127.0.0.1:OTHER"),
     ({"FCALL": b"-TRYAGAIN Multiple keys"}, "on its way to another node"),
 ])

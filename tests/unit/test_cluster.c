@@ -74,21 +74,25 @@ static const char nodes[] =
     "cc 2001:db8::1:7002@17002,,shard-id=1,tls-port=0 slave bb 0 1 2 connected\n"
     "dd 127.0.0.1:7003@17003,shard-id=1 master,fail? - 0 1 2 connected\n"
     "ee :0@0 slave,noaddr bb 0 1 2 disconnected\n"
-    "ff :7005@17005 master,fail - 0 1 2 disconnected\n";
+    "ff :7005@17005 master,fail - 0 1 2 disconnected\n"
+    "gg 127.0.0.1:7006@17006 master,fail - 0 1 2 disconnected 7 9-10\n"
+    "hh 127.0.0.1:7007@17007 master - 0 1 2 connected [7-<-aa]\n";
 
 static void test_nodes(void **state)
 {
     static const struct {
         const char *id, *host, *of;
         uint16_t port;
-        bool myself, master, failed;
+        bool myself, master, failed, has_slots;
     } rows[] = {
-        {"aa", "127.0.0.1", "-", 7000, true, true, false},
-        {"bb", "redis-b.example.org", "-", 7001, false, true, false},
-        {"cc", "2001:db8::1", "bb", 7002, false, false, false},
-        {"dd", "127.0.0.1", "-", 7003, false, true, false},
-        {"ee", "", "bb", 0, false, false, true},
-        {"ff", "", "-", 7005, false, true, true},
+        {"aa", "127.0.0.1", "-", 7000, true, true, false, true},
+        {"bb", "redis-b.example.org", "-", 7001, false, true, false, true},
+        {"cc", "2001:db8::1", "bb", 7002, false, false, false, false},
+        {"dd", "127.0.0.1", "-", 7003, false, true, false, false},
+        {"ee", "", "bb", 0, false, false, true, false},
+        {"ff", "", "-", 7005, false, true, true, false},
+        {"gg", "127.0.0.1", "-", 7006, false, true, true, true},
+        {"hh", "127.0.0.1", "-", 7007, false, true, false, false},
     };
     struct span text = span_str(nodes);
     struct cluster_node n;
@@ -99,6 +103,7 @@ static void test_nodes(void **state)
         assert_true(span_is(n.id, rows[i].id) && span_is(n.host, rows[i].host) && span_is(n.of, rows[i].of));
         assert_int_equal(n.port, rows[i].port);
         assert_true(n.myself == rows[i].myself && n.master == rows[i].master && n.failed == rows[i].failed);
+        assert_true(n.has_slots == rows[i].has_slots);
     }
     assert_int_equal(text.len, 0);
     assert_false(cluster_next_node(&text, &n));
