@@ -17,6 +17,8 @@ enum { HELLO_RETRY_MS = 500, HELLO_RETRY_MAX_MS = 1000, ALARM_MS = 60 * 1000 };
 /* Behind a change of server all processes of a site ask about it at once: each looks whether a partition is whole at a time of
  * its own, since the first one spares the others to. */
 enum { LOOK_SPREAD_MS = 400, LOOK_BESIDE_MS = 600 };
+/* More than hellos that are under way at once, each of which is answered by a greeting that is no news any more. */
+enum { GREETINGS_MAX = 8 };
 /* What Redis has where min-replicas-max-lag is not shown to us. */
 enum { LAG_DEFAULT_S = 10 };
 /* Longer than Sentinels take to make a replica master and the others follow it. */
@@ -71,6 +73,7 @@ struct store {
     struct library library;
     bool loaded;              /* since the last hello that was answered */
     bool hello_missing;       /* a hello found no library */
+    unsigned greetings;       /* in a row that were answered by another one */
     bool hesitated;           /* before it looked */
     bool careful;             /* store_begin_with_a_look() */
     bool looked;              /* this connection is to the node that has all of the partition */
@@ -410,6 +413,7 @@ static void hello_ok(struct store *s, const struct reply *r)
         return;
     }
     s->loaded = false;
+    s->greetings = 0;
     s->generation = generation;
     s->quarantine_ends_ms = clock_boot_ms() + reply_number(reply_at(r, 3));
     if (news || s->state != STORE_UP)
@@ -549,7 +553,8 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
         library_load(&s->library);
     } else if (store_looks_first(s, word)) {
         /* nothing is said yet */
-    } else if (span_is(word, "greet")) {
+    } else if (span_is(word, "greet") && s->greetings < GREETINGS_MAX) {
+        s->greetings++;
         say(s, "greet");
     } else if (span_is(word, "ok") && !take_site(s, reply_str(reply_at(r, 4)))) {
         now_foreign(s,
@@ -568,6 +573,7 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
     } else {
         bool stays = begins(reply_str(r), "NOREPLICAS");
         char *text = span_is(word, "replica") ? xstrdup("this Redis is a replica, not the master")
+                     : span_is(word, "greet") ? xstrdup("this Redis answers a greeting by another one")
                                               : library_why(reply_str(r));
         hello_refused(s, stays, text);
         free(text);
@@ -670,6 +676,7 @@ static void on_redis(void *owner, bool up, const char *detail)
     struct store *s = owner;
     bool again = !up && s->refusal && strcmp(detail, refused_before) == 0;
     timer_stop(s->again);
+    s->greetings = 0;
     s->loaded = s->hello_missing = s->looked = s->hesitated = s->stays = false;
     end_waiting(s, false);
     if (up)

@@ -376,3 +376,12 @@ def test_node_that_says_what_is_not_so(make, answers, why):
         assert status == 5 and why.replace("OTHER", port.decode()) in out + err, (out, err)
         assert time.monotonic() - begin < 5
         assert not any(words[1:2] and "greet" in words[1] for n in (node, other) for words in n.asked)
+
+
+def test_greeting_that_is_answered_by_another_one(make):
+    """It is given again from time to time, not at once and for ever."""
+    with fake_node.Node(WORKS) as node:
+        ferry = make(node, redis={"url": node.url}, init=False)
+        status, out, err = ferry.ctl_raw("status")
+        assert status == 5 and "by another one" in out + err, (out, err)
+        assert 2 <= sum(words[0] == "FCALL" for words in node.asked) < 100, len(node.asked)
