@@ -19,10 +19,10 @@ LONG = {
                     "test_cut_overs_under_load_with_a_fault_each": "alike|fillers|map",
                     "test_cut_overs_to_a_cyrus_and_from_one": "map from Cyrus"},
     "test_foreign": {"test_killed_between_two_steps": "cyrus", "test_it_is_moved_behind_the_copies_before_the_flip": "from_cyrus"},
-    "test_groups": {"test_killed_at_each_gate": r"gather|prepare|freeze\.sent|freeze\.answered:2|rested|flip\.sent|flip\.answered:[12]|journal\.answered|flipped",
-                    "test_failover_at_each_gate": r"kill|gather|prepare|freeze|rested|answered|journal|flipped"},
+    "test_groups": {"test_killed_at_each_gate": r"script\.(?:gather|prepare|rested|flipped|.*sent|freeze\.answered:2|flip\.answered:[12])|journal\.answered",
+                    "test_failover_at_each_gate": r"kill|journal|script\.(?!flip\.sent)"},
     "test_kill_migrator": {"test_kill_and_go_on": r"up-0\.[257]|down-0\.44"},
-    "test_groups_asleep": {"test_asleep_at_each_gate": "prepare|freeze|rested|journal"},
+    "test_groups_asleep": {"test_asleep_at_each_gate": r"script\.(?!flip\.)|journal"},
     # Each command is met hanging on one of the two sides; that a connection breaks at it, by BYE, is
     # test_cases_crash.test_bye_at_any_command_is_no_end.
     "test_logins": {"test_target_that_fails_while_copying": "(?:hang|close)-(?:list|select)|close-(?:append$|fetch)|hang-append_literal",
@@ -78,10 +78,11 @@ LONG = {
 
 
 # Files that take the longest begin first, so that no runner has one left when the others are done.
-FIRST = ("test_faults", "test_tiers", "test_page", "test_qresync", "test_numbers", "test_view", "test_view_clients", "test_foreign", "test_deposit",
+FIRST = ("test_faults", "test_groups", "test_tiers", "test_page", "test_qresync", "test_numbers", "test_view", "test_view_clients", "test_foreign", "test_deposit",
          "test_logins", "test_numbers_mistakes", "test_odd_answers", "test_freeze", "test_late", "test_handover", "test_sentinel", "test_crash",
          "test_proxies", "test_engine", "test_staff", "test_target_faults", "test_jobs", "test_cases_crash", "test_modseqs", "test_demo",
-         "test_findings", "test_servers", "test_kill_migrator", "test_view_hostile", "test_view_job", "test_view_differential")
+         "test_findings", "test_servers", "test_kill_migrator", "test_view_hostile", "test_view_job", "test_view_differential",
+         "test_cluster", "test_many_stores", "test_sharing", "test_qresync_network", "test_upgrade")
 
 
 def place(file):

@@ -59,6 +59,9 @@ class Sharers:
         for user in self.users:
             self.ferry.wait_state(user, "flipped", timeout=timeout)
 
+    def are_flipped(self):
+        return all(self.ferry.route(user)["state"] in ("flipped", "settled") for user in self.users)
+
     def assert_moved_as_one(self):
         """All are flipping at one moment, and from then on nobody goes back. (Who claims one that is flipping says so once more.)"""
         order = self.order()
@@ -210,7 +213,8 @@ def test_killed_at_each_gate(make_ferry, servers, authority, point):
         dies = s.ferry.migrator(migrator={"jobs": 2}, env={"IMAPFERRY_FAULT": f"{point}:kill"})
         s.ferry.migrator(migrator={"jobs": 2})
         assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
-        net.wait_until("death", lambda: dies.process.poll() is not None, timeout=60)
+        # How often a member asks at a gate is a matter of how long the others take: a later time may never come.
+        net.wait_until("death", lambda: dies.process.poll() is not None or (point[-1] != "1" and s.are_flipped()), timeout=60)
         dies.kill()
         s.flipped()
         for wire in wires:
