@@ -63,7 +63,8 @@ class Watcher(Client):
         self.wire.line(tag + b" IDLE")
         self._continue()
         before, end = self.exists, time.monotonic() + self.random.random() * IDLE_MAX
-        while not self.over.is_set() and (self.waits or time.monotonic() < end):
+        missed = before > len(self.known)  # was told so behind what it fetched last
+        while not self.over.is_set() and not missed and (self.waits or time.monotonic() < end):
             if b"\n" in self.wire.buffer or select.select([self.wire.socket], [], [], 0.05)[0]:
                 self._line()
             if self.exists > before:
@@ -71,7 +72,7 @@ class Watcher(Client):
                 break
         self.wire.line(b"DONE")
         self._must(self._answer(tag))
-        return self.exists > before
+        return missed or self.exists > before
 
     def _compare(self):
         """All that it knows is there, and as many as it was told of."""
