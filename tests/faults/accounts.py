@@ -54,7 +54,8 @@ def prepare(servers, users, way="alike"):
     if way != "alike":
         for user in users:
             _leave_gaps(servers.old(way), user)
-        net.wait_next_second()
+        # Mailboxes of one second get the next seconds' numbers, and what the new server makes now must not happen to get the same.
+        net.wait_until("the next second", lambda: time.time() > max(map(int, numbers.values())) + 1, timeout=30)
         return
     for _ in BOXES:  # Dovecot gave the later mailboxes the next seconds' UIDVALIDITYs
         net.wait_next_second()
