@@ -10,7 +10,9 @@ local restoring = string.match(call('GET', prefix .. 'restoring') or '', '^%S+')
 if restoring and restoring ~= arg(6) then return {'refused', 'restoring'} end
 local generation = math.max(1, number(arg(3)))
 call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1', 'run_id', server_run_id(), 'promoted', server_promoted(), 'quarantine', arg(2),
-     'quarantine_until', '0', 'series', '1', 'audit_since', '0', 'small', '1')
+     'quarantine_until', '0', 'series', '1', 'audit_since', '0')
+-- Of a store that was lost marks may be left as the version before wrote them: they are looked for there.
+if call('EXISTS', prefix .. 'fingerprints') == 0 then call('HSET', STORE, 'small', '1') end
 if arg(5) ~= '' then call('HSET', STORE, 'source', arg(5)) end
 if number(arg(8)) > 1 then call('HSET', STORE, 'place', arg(7), 'stores', arg(8), 'site', arg(9)) end
 call('HSET', COUNTS, 'whole', '1', 'listed', '1')

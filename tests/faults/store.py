@@ -197,7 +197,7 @@ class Cluster(Store):
         to = self.redis.other(nth)
         slot, here = self.redis.begin_move(nth, to)
         self.redis.move_keys(slot, here, to, most=10)
-        time.sleep(0.3)
+        time.sleep(0.3)  # the break: the partition is out of reach meanwhile
         self.redis.move_keys(slot, here, to)
         self.redis.end_move(slot, here, to)
 

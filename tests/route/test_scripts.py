@@ -1810,6 +1810,17 @@ def test_an_account_is_known_again_by_two_marks(server, store, kind):
     assert store.client.keys(store.key("fingerprints*")) == []
 
 
+def test_marks_that_a_lost_store_has_left_are_found(server):
+    """What the version before wrote is there, and the record of the store is made anew."""
+    client = server.client()
+    client.flushall()
+    client.hset("t:fingerprints", mapping={"a" * 24: "ann", "b" * 24: "ann", "=ann": "a" * 24 + " " + "b" * 24})
+    store = Store(client)
+    store.init()
+    store.plant("copying", user="alias")
+    assert store.call("fingerprint", "alias", TOKEN, EPOCH, "a" * 24, "b" * 24) == ["refused", "ann"]
+
+
 def settle(store, token="look"):
     """A flipped account whose set time is over."""
     store.plant("flipped", owner=token, last_late="", left="old")
