@@ -38,6 +38,7 @@ struct api_survey {
     size_t bad_lines;
     /* What a thread does with the file. */
     uv_work_t work;
+    size_t group_max; /* of the configuration, which its thread may outlive with the API */
     bool busy, erases;
     size_t pending; /* threads and questions that are not answered yet */
     bool dead;      /* freed, but for these */
@@ -97,7 +98,7 @@ static void api_survey_add_up(struct api_survey *s)
     FILE *f = fopen(s->path, "re");
     size_t line = 0;
 
-    s->fresh = f ? survey_sum(f, s->api->conf->migration.group_max, &line) : NULL;
+    s->fresh = f ? survey_sum(f, s->group_max, &line) : NULL;
     survey_cut_groups(s->fresh, SURVEY_GROUPS);
     if (f && !s->fresh)
         s->fault = xasprintf("%s:%zu: is no line of a survey", s->path, line);
@@ -165,6 +166,7 @@ static void api_survey_work(struct api_survey *s, bool erases)
 {
     s->busy = true;
     s->erases = erases;
+    s->group_max = s->api->conf->migration.group_max;
     s->stale = false;
     s->pending++;
     s->work_ms = clock_boot_ms();

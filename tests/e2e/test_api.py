@@ -722,3 +722,18 @@ def test_a_group_by_the_api(api):
     assert status == 409 and "group migrate api" in answer["error"], answer
     assert api.call("sharing/migrate", {"group": "api", "reason": "x"})[1]["queued"] == 2
     assert api.call("sharing/drop", {"group": "api", "reason": "x"})[0] == 200 and api.call("sharing/group", group="api")[0] == 404
+
+
+def test_plans_that_are_read_slower_than_the_migrator_ends(ferry):
+    """Its thread still reads them when all else of the API is gone. A pipe stands for a disk that hangs."""
+    api = Api(ferry)
+    folder = os.path.join(ferry.folder, "journal", "survey")
+    net.wait_until("folder of plans", lambda: os.path.isdir(folder))
+    os.mkfifo(os.path.join(folder, "plans"), 0o600)
+    assert api.call("survey", role="read")[1]["adding"]
+    redis = ferry.redis.client()
+    api.migrator.process.terminate()
+    net.wait_until("its connections to the store are gone", lambda: all(c["addr"].endswith(".sock:0") for c in redis.client_list()))
+    with open(os.path.join(folder, "plans"), "w", encoding="utf-8") as pipe:
+        pipe.write('{"user": "ann@x", "mailboxes": [], "findings": [], "blocked": false}\n')
+    api.migrator.stop()
