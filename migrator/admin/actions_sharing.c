@@ -204,6 +204,8 @@ static void sharing_on_moved(void *owner, enum route_rc rc, const char *detail)
     } else if (rc != ROUTE_OK) {
         run_end_failed(r, rc, detail);
     } else {
+        json_object_set_new(r->data, "group", json_string(r->action.group));
+        json_object_set_new(r->data, "to", json_string(r->from));
         json_object_set_new(r->data, "queued", json_integer(atoll(detail)));
         run_end(r, ACTION_DONE, "%s of the group %s are queued, or on their way to %s%s", detail,
                 r->action.group, r->from,
@@ -219,8 +221,13 @@ static void sharing_move(struct run *r, const struct span *rows, size_t n)
     char **users = xcalloc(members + 1, sizeof(*users)), *rev = xspandup(rows[1]);
     bool *back = xcalloc(members + 1, sizeof(*back));
 
-    for (size_t i = 0; i < members; i++)
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < members; i++) {
         users[i] = xspandup(rows[SHARING_HEAD + i * SHARING_MEMBER]);
+        json_array_append_new(names, json_string(users[i]));
+    }
+    json_object_set_new(r->data, "members", names);
     r->from = xstrdup(*r->action.to ? r->action.to : conf_pair_of(c, users[0]).target);
     for (size_t i = 0; i < members; i++)
         back[i] = !strcmp(r->from, conf_pair_of(c, users[i]).source);

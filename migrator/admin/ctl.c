@@ -64,7 +64,6 @@ struct ctl {
     size_t restoring; /* which store */
     struct timer *reach;
     struct waiting *waiting;
-    char *key;             /* of the account */
     char *exported;        /* what is said once the file is whole; owned */
     json_t *exported_data; /* the same; owned */
     bool started, ended;
@@ -194,10 +193,36 @@ static void ctl_on_waited(void *owner, const struct action_result *r)
     ctl_end(c, r);
 }
 
+/* of: what the verb has told, an account or a group. */
+static void ctl_wait(struct ctl *c, const json_t *of)
+{
+    const struct conf_migration *m = &c->conf->migration;
+    const json_t *members = json_object_get(of, "members"), *user;
+    size_t n = members ? json_array_size(members) : 1, i;
+    const char **users = xcalloc(n, sizeof(*users));
+
+    users[0] = ctl_text_of(of, "user");
+    json_array_foreach(members, i, user) users[i] = json_string_value(user);
+    const char *target = members             ? ctl_text_of(of, "to")
+                         : c->args.action.to ? c->args.action.to
+                                             : conf_pair_of(c->conf, users[0]).target;
+    c->waiting = wait_start(
+        &(struct wait_request){
+            .store = stores_of(c->stores, users[0]),
+            .users = users,
+            .n = n,
+            .group = members ? ctl_text_of(of, "group") : NULL,
+            .target = target,
+            .manual = m->cutover != CUTOVER_IMMEDIATE && !c->args.action.now && c->args.what != ACTION_FLIP,
+            .quiet = c->args.json,
+        },
+        ctl_on_waited, c);
+    free(users);
+}
+
 static void on_result(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
-    const struct conf_migration *m = &c->conf->migration;
 
     if (r->rc != ACTION_DONE || !c->args.wait) {
         ctl_end(c, r);
@@ -205,17 +230,7 @@ static void on_result(void *owner, const struct action_result *r)
     }
     if (!c->args.json)
         ctl_print_text(r->text);
-    c->key = xstrdup(json_string_value(json_object_get(r->data, "user")));
-    c->waiting = wait_start(
-        &(struct wait_request){
-            .store = stores_of(c->stores, c->key),
-            .user = c->key,
-            .target = c->args.action.to ? c->args.action.to : conf_pair_of(c->conf, c->key).target,
-            .manual =
-                m->cutover != CUTOVER_IMMEDIATE && !c->args.action.now && c->args.what == ACTION_MIGRATE,
-            .quiet = c->args.json,
-        },
-        ctl_on_waited, c);
+    ctl_wait(c, r->data);
 }
 
 /* ---- migrate --all */
@@ -839,7 +854,6 @@ static int run_verb(struct ctl *c)
     stores_free(&c->stores);
     timer_free(&c->reach);
     loop_free(&c->loop);
-    free(c->key);
     free(who);
     if (c->signal)
         tty_die(c->signal);

@@ -159,10 +159,11 @@ const struct ctl_verb ctl_verbs[] = {
         .name = "group migrate",
         .what = ACTION_SHARING_MOVE,
         .takes = TAKES_GROUP,
-        .options = WITH_TO | WITH_NOW | WITH_REASON,
-        .forms = {{"GROUP [--to BACKEND] [--now]", "move all of it; also back"}},
+        .options = WITH_TO | WITH_NOW | WITH_REASON | WITH_WAIT,
+        .forms = {{"GROUP [--to BACKEND] [--now] [--wait]", "move all of it; also back"}},
         .more =
-            "All of its accounts are queued, or none. Sent back to where they came from, they take along what is new, and are held there.",
+            "All of its accounts are queued, or none. Sent back to where they came from, they take along what is new, and are held there. "
+            "With --wait it ends once all have arrived, or with status 1 where one of them does not get on, which is named.",
         .changes = "Queues the accounts; an entry in the audit for each.",
         .refused =
             "one of them is held, on its way to another server, or in its switch-over, or a server is retired",

@@ -720,7 +720,8 @@ def test_a_group_by_the_api(api):
     assert [g["group"] for g in api.call("sharing")[1]["sharing"]] == ["api"] and api.call("account", user=users[0])[1]["group"] == "api"
     status, answer = api.call("account/flip", {"user": users[0], "to": "new", "force": True, "yes": True, "reason": "x"})
     assert status == 409 and "group migrate api" in answer["error"], answer
-    assert api.call("sharing/migrate", {"group": "api", "reason": "x"})[1]["queued"] == 2
+    answer = api.call("sharing/migrate", {"group": "api", "reason": "x"})[1]
+    assert (answer["queued"], answer["to"], sorted(answer["members"])) == (2, "new", sorted(users))
     assert api.call("sharing/drop", {"group": "api", "reason": "x"})[0] == 200 and api.call("sharing/group", group="api")[0] == 404
 
 

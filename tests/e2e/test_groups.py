@@ -180,7 +180,9 @@ def test_what_is_refused_of_one(make_ferry, servers, authority):
     s.assert_moved_as_one()
     status, answer = ferry.ctl("migrate", ann, "--to", "old")
     assert status == 4 and "group migrate office" in answer["error"], answer
-    assert ferry.ctl("group", "migrate", "office", "--to", "old", "--reason", "test")[1]["queued"] == 2
+    status, out, _ = ferry.ctl_raw("group", "migrate", "office", "--to", "old", "--reason", "test", "--wait")
+    assert status == 0 and out.startswith("2 of the group office are queued"), out
+    assert out.splitlines()[-1] == 'all 2 accounts of the group office are on old, and held there until "release"', out
     for user in s.users:
         route = ferry.wait_state(user, "held", timeout=60)
         assert (route["backend"], route["held_from"]) == ("old", "resting")
@@ -195,13 +197,30 @@ def test_who_shares_with_others_too_is_blocked(make_ferry, servers, authority):
     ask(s.old, bob, f"SETACL INBOX {eve} lrs")
     s.make()
     s.ferry.migrator()
-    assert s.ferry.ctl("group", "migrate", "office")[0] == 0
-    assert eve in s.ferry.wait_state(bob, "blocked")["reason"]
+    status, out, error = s.ferry.ctl_raw("group", "migrate", "office", "--wait")
+    assert status == 1 and f"{bob}: blocked\n" in out, (out, error)
+    assert f"the group office does not get on: {bob} is blocked: shared: " in error and eve in error, (out, error)
     net.wait_until("ann waits for bob", lambda: s.ferry.route(ann)["reason"] == f"group: waits for {bob}")
     for server in (s.old, s.new):
         ask(server, bob, f"DELETEACL INBOX {eve}")
     assert s.ferry.ctl("retry", bob)[0] == 0
-    s.flipped()
+    status, answer = s.ferry.ctl("group", "migrate", "office", "--wait")
+    assert status == 0 and answer["held_up_by"] is None, answer
+    assert [(m["user"], m["backend"], m["state"] in ("flipped", "settled")) for m in answer["members"]] == [
+        (ann, "new", True), (bob, "new", True)]
+    s.assert_moved_as_one()
+
+
+def test_waiting_ends_where_staff_have_the_next_word(make_ferry, servers, authority):
+    """cutover = manual: once all are copied, and not before; with --now once all have arrived."""
+    s = Sharers(make_ferry, servers, authority, cutover="manual")
+    s.make()
+    s.ferry.migrator()
+    status, out, _ = s.ferry.ctl_raw("group", "migrate", "office", "--wait")
+    assert status == 0 and s.states() == ["ready", "ready"], out
+    assert out.splitlines()[-1] == 'the group office is copied and verified, and waits for "group migrate office --now"', out
+    status, out, _ = s.ferry.ctl_raw("group", "migrate", "office", "--now", "--wait")
+    assert status == 0 and out.splitlines()[-1] == "all 2 accounts of the group office are on new", out
     s.assert_moved_as_one()
 
 
