@@ -787,7 +787,9 @@ local function write_entry(stream, user, ...)
     local is_new = call('EXISTS', own) == 0
     call('XADD', own, 'MAXLEN', '~', OF_ONE, '*', 'user', user, ...)
     if is_new and redis.pcall('COPY', own, copy, 'REPLACE') == 1 then redis.pcall('RENAME', copy, own) end
-    if S.audit_keep > 0 then call('PEXPIRE', own, text(S.audit_keep)) end
+    if S.audit_keep == 0 then return end
+    call('PEXPIRE', own, text(S.audit_keep))
+    if stream == AUDIT then call('PEXPIRE', key('packed', user), text(S.audit_keep)) end
 end
 
 local function audit(who, what, user, reason, before, after)

@@ -1847,6 +1847,17 @@ def test_what_was_done_with_a_settled_account_takes_little_room(store):
     assert len(store.client.get("t:packed:ann").splitlines()) == 3
 
 
+def test_what_was_packed_ends_when_nothing_was_added_for_so_long(store):
+    """... as the stream would have: with the last entry, not with that of the day when the account settled."""
+    store.client.hset(store.key("store"), "audit_keep", 86400000)
+    store.plant("resting")
+    assert store.call("hold", "ann", "root", "x", "old")[0] == "ok"
+    settle(store)
+    store.client.pexpire("t:packed:ann", 5000)
+    assert store.call("hold", "ann", "root", "later", "old")[0] == "ok"
+    assert store.client.pttl("t:packed:ann") > 80000000 and len(store.call("audit_read", "ann", "10")[1]) == 2
+
+
 @pytest.mark.parametrize("why", ["the version before", "forgotten once", "many entries"])
 def test_what_was_done_stays_a_stream(store, why):
     store.plant("resting")
