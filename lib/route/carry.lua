@@ -10,7 +10,8 @@ if S.id ~= '' then return {'refused', 'there'} end
 local RESTORING = prefix .. 'restoring'
 if string.match(call('GET', RESTORING) or '', '^%S+') ~= arg(2) then return {'refused', 'restoring'} end
 call('SET', RESTORING, arg(2) .. ' ' .. now_text())
-S.generation, S.series, S.audit_keep, S.small = number(arg(1)), '1', 0, true
+S.generation, S.series, S.audit_keep = number(arg(1)), '1', 0
+S.small = call('EXISTS', prefix .. 'fingerprints') == 0 -- as init.lua will have it
 
 -- What belongs to the store that it came from.
 local LEFT = set_of('owner', 'last_owner', 'given', 'job', 'deadline', 'prepared', 'counted', 'counted_wave', 'listed', 'parked', 'generation',

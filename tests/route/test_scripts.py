@@ -2862,6 +2862,19 @@ def test_one_restore_at_a_time(store):
     assert store.call("init", "id-two", LONG, 4, 1, "old", "u") == ["ok"]
 
 
+def test_marks_are_carried_as_the_store_will_look_for_them(store):
+    """Over what a lost store of the version before has left, init makes none of the small ones."""
+    client, marks = store.client, ["0123456789abcdef", "fedcba9876543210"]
+    client.flushall()
+    client.hset(store.key("fingerprints"), mapping={"a" * 24: "zoe", "=zoe": "a" * 24})
+    assert store.call("restore", 4, "t", "1") == ["ok", "0"]
+    assert store.call("carry", 4, "t", "ann", "route", "", "0", "4", "backend", "old", "state", "resting", "ann", "marks", "", "0", "2", *marks) == ["ok"]
+    assert store.call("init", "id-one", LONG, 4, 1, "old", "t") == ["ok"]
+    store.hello()
+    store.plant("copying", user="alias")
+    assert store.call("fingerprint", "alias", TOKEN, EPOCH, *marks) == ["refused", "ann"]
+
+
 def test_a_store_that_was_moved_is_none_until_it_is_opened_again(store):
     store.plant("settled")
     client, record = store.client, store.client.hgetall(store.key("store"))
