@@ -836,6 +836,14 @@ local function pack_audit(user)
     call('DEL', own)
 end
 
+-- ---- restores ----
+
+-- Behind a dot in its token a restore says for which of the site's stores it is, and by which files (migrator/admin/restore.c). Over half
+-- of one, another that is of something else would leave beside its own what that has brought: accounts of another store, for which
+-- two migrators would then work, or waivers that were taken back since.
+local function restore_of(token) return string.match(token, '%.(.*)$') or '' end -- '': of a release that told nothing
+local function is_of_another(token, of) return restore_of(token) ~= '' and restore_of(token) ~= of end
+
 -- ---- marks ----
 
 -- By which an account is known again under another name (fingerprint.lua): mark -> account, and "=account" -> its marks. In a small

@@ -3,15 +3,16 @@
 -- account: user, backend, state, epoch, source, target, home, left, flipped_at, held_from, reason, view. Nothing is known of what was
 -- copied: the late watch begins as after a flip by force (forced). A view whose records are still there stays.
 -- PREFIX:restoring has the token, and when it was last heard of: until it is done no store is made by others. A restore that said
--- nothing for a minute has ended, and another one may go on.
+-- nothing for a minute has ended, and another one may go on, if it is of the same (head.lua, "restores").
 -- ok: how many were written. Repeated, it writes the same. What was switched over later, by what is there, stays.
--- refused: there; moved (reopen.lua); another (restore is at work); leftover (records of a store that somebody made meanwhile).
+-- refused: there; moved (reopen.lua); another (restore is at work); half (of another one is here); leftover (records of a store that somebody made meanwhile).
 look_at_store()
 if S.id ~= '' then return {'refused', 'there'} end
 if call('EXISTS', STORE .. ':moved') == 1 then return {'refused', 'moved'} end
 local RESTORING = prefix .. 'restoring'
 local token, told = string.match(call('GET', RESTORING) or '', '^(%S+) (%d+)$')
 if token and token ~= arg(2) and number(told) + 60000 > now() then return {'refused', 'another'} end
+if token and is_of_another(token, restore_of(arg(2))) then return {'refused', 'half'} end
 if not token and arg(3) ~= '1' and call('HGET', COUNTS, 'whole') then return {'refused', 'leftover'} end
 call('SET', RESTORING, arg(2) .. ' ' .. now_text())
 S.generation, S.series = number(arg(1)), '1'

@@ -539,7 +539,7 @@ static void stores_make(struct stores *s, const struct action *a, action_fn fn, 
 
     *m = (struct making){.stores = s, .fn = fn, .owner = owner};
     action_copy(&m->action, a);
-    m->apart = apart_look(s, stores_on_apart, m);
+    m->apart = apart_look(s, NULL, stores_on_apart, m);
 }
 
 static void stores_init(struct stores *s, const struct action *a, action_fn fn, void *owner)

@@ -719,7 +719,7 @@ static void ctl_on_apart(void *owner, enum action_rc rc, const char *text)
 static void ctl_start_restore(struct ctl *c)
 {
     if (c->stores->n > 1)
-        c->apart = apart_look(c->stores, ctl_on_apart, c);
+        c->apart = apart_look(c->stores, &c->flips, ctl_on_apart, c);
     else
         ctl_on_apart(c, ACTION_DONE, "");
 }

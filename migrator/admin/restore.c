@@ -27,7 +27,7 @@ struct restore {
     const char *const *files; /* borrowed */
     size_t n_files;
     struct carry_in *carrying;            /* owned */
-    char token[33];                       /* of this restore */
+    char *token;                          /* owned; of this restore: random, and behind a dot restore_of() */
     size_t sent, kept;                    /* accounts of the call under way; left as Redis has them */
     size_t problems;                      /* for which nothing is made without yes */
     json_t *in_doubt, *backends, *faults; /* owned */
@@ -46,6 +46,7 @@ void restore_cancel(struct restore **rp)
     json_decref(r->in_doubt);
     json_decref(r->backends);
     json_decref(r->faults);
+    free(r->token);
     free(r);
 }
 
@@ -75,7 +76,7 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     json_decref(data);
 }
 
-static const char *restore_refused(const char *detail)
+const char *restore_refused(const char *detail)
 {
     if (!strcmp(detail, "another"))
         return "another \"route restore\" is at work: one at a time; one that was ended early counts for a minute more";
@@ -84,6 +85,9 @@ static const char *restore_refused(const char *detail)
                "old server, also where the mail is on the new one: look at what came to the old server since. Stop all "
                "proxies and migrators, take away all keys that begin with the prefix, and do it again (--yes goes on with "
                "these records, and keeps what was switched over later)";
+    if (!strcmp(detail, "half"))
+        return "Redis holds half of another \"route restore\", from other files or by other urls, of which something would stay: do that "
+               "one again, or take away all keys that begin with the prefix, and then do this one again";
     if (!strcmp(detail, "moved"))
         return "the store that was here was moved to others: name these in the section redis, and give another prefix; \"route "
                "reopen\" takes the move back";
@@ -421,6 +425,26 @@ static void restore_begin(struct loop_task *task)
         route_restore(r->store, r->generation, r->token, r->yes, NULL, 0, restore_on_written, r);
 }
 
+/* Journals may be more at the next try, since what they tell of is known by epochs; what is carried has to be the same. */
+char *restore_of(const struct store *s, const struct flips *flips)
+{
+    size_t nth = store_nth(s) + 1, of = store_conf(s)->redis.n_stores;
+
+    if (flips_carried(flips) == 0)
+        return xasprintf("%zu/%zu-flips", nth, of);
+    return xasprintf("%zu/%zu-%016" PRIx64, nth, of, flips->digest);
+}
+
+static char *restore_token(const struct store *s, const struct flips *flips)
+{
+    char random[33], *of = restore_of(s, flips), *token;
+
+    random_hex(random, 16);
+    token = xasprintf("%s.%s", random, of);
+    free(of);
+    return token;
+}
+
 struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner)
 {
     struct restore *r = xcalloc(1, sizeof(*r));
@@ -435,7 +459,7 @@ struct restore *restore_start(const struct restore_request *q, action_fn fn, voi
     r->owner = owner;
     r->next = q->flips->all;
     r->generation = flips_generation(q->flips) + 1;
-    random_hex(r->token, 16);
+    r->token = restore_token(q->store, q->flips);
     r->in_doubt = json_array();
     r->backends = json_object();
     r->faults = json_array();

@@ -25,6 +25,11 @@ struct restore_request {
  * by_journal, faults (file, line, error; the first ten) and problems (how many). An account where the clocks
  * contradict the epochs is held. */
 struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner);
+/* For which store of the site this would be, and from what; to free. It stands in the store while a restore of it is under way
+ * or was ended early: over half of one no other may go on. */
+char *restore_of(const struct store *s, const struct flips *flips);
+/* What staff have to know where the store refuses with that word (restore.lua, reserve.lua); fixed. */
+const char *restore_refused(const char *detail);
 /* NULL is fine. */
 void restore_cancel(struct restore **r);
 

@@ -255,12 +255,22 @@ void flips_begin(struct flips_reading *r, struct flips *f, const char *file)
     EVP_DigestInit_ex(r->sum, EVP_sha256(), NULL);
 }
 
+static void flips_digest(struct flips *f, struct span text)
+{
+    uint64_t digest = f->digest ? f->digest : UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i <= text.len; i++)
+        digest = (digest ^ (i < text.len ? text.p[i] : '\n')) * UINT64_C(0x100000001b3);
+    f->digest = digest;
+}
+
 /* What an end proves stands before it: it is read before it is added. */
 void flips_line(struct flips_reading *r, struct span text)
 {
     struct span user;
 
     r->line++;
+    flips_digest(r->f, text);
     if (r->is_move && !r->is_ended && flips_is_piece(text, &user))
         r->pieces++;
     else if (text.len)

@@ -57,6 +57,7 @@ struct flips {
     size_t half; /* lines of which a crash has left the first half: nobody was told of that flip */
     struct flips_fault faults[FLIPS_FAULTS_MAX];
     size_t n_faults; /* may be more than are kept */
+    uint64_t digest; /* of all lines of all files: two that are the same tell the same. FNV-1a: no proof */
 };
 
 /* A file that is read line by line, of any size: flips_begin(), flips_line() with each without its line feed, flips_end(). */

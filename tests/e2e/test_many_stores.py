@@ -413,6 +413,40 @@ def test_a_moved_store_comes_whole_or_not_at_all(make_ferry, redis, second):
     assert status == 0 and answer["accounts"]["held"] == 4 and answer["store"]["quarantine_ms"] > 0, answer
 
 
+def test_over_half_of_a_restore_nothing_else_is_made(make_ferry, redis, second, monkeypatch):
+    """imapferryctl is killed in the middle. What it has brought would stay beside what another restore brings: accounts of the store that
+    was the other one when the urls are told in another order, a waiver that was taken back since, an account that was forgotten since. And
+    init would make the store that is empty still, where the next restore leaves it as it is."""
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}})
+    one, two_, gone = user_in(0), user_in(1), user_in(0)
+    for user in (one, two_, gone):
+        assert ferry.ctl_raw("hold", user, "--reason", "x")[0] == ferry.ctl_raw("waive", user, "flags", "--reason", "x")[0] == 0
+    first, later = (os.path.join(ferry.folder, name) for name in ("first", "later"))
+    assert ferry.ctl_raw("route", "move", first)[0] == 0
+    before, urls = dict(ferry.settings["redis"]), [redis.url, second.url]
+    ferry.settings["redis"].update(url=urls, prefix="more")
+    monkeypatch.setenv("IMAPFERRY_FAULT", "script.carry.answered:1:kill")
+    assert ferry.ctl_raw("route", "restore", first)[0] == -signal.SIGKILL
+    monkeypatch.delenv("IMAPFERRY_FAULT")
+    assert redis.client().exists(f"more:route:{one}") and not second.client().keys("more:route:*")
+    status, out, err = ferry.ctl_raw("init")
+    assert status == 4 and not second.client().exists("more:store") and "half of" in err, (out, err)
+
+    ferry.settings["redis"] = dict(before)
+    assert ferry.ctl_raw("route", "reopen", "--yes")[0] == 0
+    assert ferry.ctl_raw("waive", one, "flags", "--remove", "--reason", "no")[0] == 0
+    assert ferry.ctl_raw("forget", gone, "--reason", "y")[0] == 0
+    assert ferry.ctl_raw("route", "move", later)[0] == 0
+    redis.client().set("more:restoring", re.sub(r" \d+$", " 1", redis.client().get("more:restoring")))  # the minute is over
+    for files, order in ((later, urls), (first, urls[::-1]), (first, urls[:1])):
+        ferry.settings["redis"].update(url=order if len(order) > 1 else order[0], prefix="more")
+        status, out, err = ferry.ctl_raw("route", "restore", files)
+        assert status == 4 and "half of another" in err, (files, order, out, err)
+        assert not any(server.client().exists("more:store") for server in (redis, second)), (files, order)
+    ferry.settings["redis"].update(url=urls, prefix="more")
+    assert ferry.ctl_raw("route", "restore", first)[0] == 0 and ferry.ctl("status")[1]["accounts"]["held"] == 3
+
+
 RECORD = "1 id=ab source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC"
 
 

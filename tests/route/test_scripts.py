@@ -2862,6 +2862,26 @@ def test_one_restore_at_a_time(store):
     assert store.call("init", "id-two", LONG, 4, 1, "old", "u") == ["ok"]
 
 
+def test_a_restore_goes_on_over_half_of_the_same_alone(store):
+    """For the same of the site's stores, by the same files. A token of a release that told neither is followed by any."""
+    store.client.flushall()
+    restoring = store.key("restoring")
+    assert store.call("restore", 4, "t.1/2-aa", "") == ["ok", "0"]
+    assert store.call("reserve", "call", "1", "1000", "") == ["refused", "restoring"], "init"
+    store.client.set(restoring, "t.1/2-aa 1")
+    for other in ("u.2/2-aa", "u.1/2-ab", "u.1/1-aa", "u"):
+        for anyway in ("", "1"):
+            assert store.call("restore", 4, other, anyway) == ["refused", "half"], other
+        assert store.call("reserve", "call", "1", "1000", other.partition(".")[2] or "x") == ["refused", "half"]
+    assert store.call("reserve", "call", "1", "1000", "1/2-aa") == ["ok"]
+    assert store.call("restore", 4, "u.1/2-aa", "") == ["ok", "0"]
+    store.client.set(restoring, "t 1")
+    assert store.call("restore", 4, "v.2/2-ab", "") == ["ok", "0"]
+    store.client.delete(restoring)
+    store.client.hset(store.key("store:moved"), "id", "x")
+    assert store.call("reserve", "call", "1", "1000", "1/2-aa") == ["refused", "moved"] == store.call("reserve", "call", "1", "1000", "")
+
+
 def test_marks_are_carried_as_the_store_will_look_for_them(store):
     """Over what a lost store of the version before has left, init makes none of the small ones."""
     client, marks = store.client, ["0123456789abcdef", "fedcba9876543210"]
