@@ -83,6 +83,7 @@ end
 local function group_in(name, from, to)
     pairs_in(group_key(name), from, to, 0)
     call('SADD', SHARING, name)
+    shut_out()
     for _, user in ipairs(group_members(name)) do
         if call('EXISTS', key('route', user)) == 1 then call('HSET', key('route', user), 'group', name) end
     end

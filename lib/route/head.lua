@@ -185,7 +185,29 @@ local function small()
     return S.small
 end
 
-local function paused() return call('HGET', CONTROL, 'paused') == '1' end
+-- ---- the brake ----
+
+-- PREFIX:control has in `paused`, `paused_by`, `paused_reason` and `paused_at` what staff said of it. A migrator of a release that knows no
+-- groups would switch one of a group over by itself, so it has to find the brake on as long as there are any, whenever it comes: then
+-- `shut` is 1, and what staff say stands in `brake` and the like, which such a release does not look for.
+local SHUT = 'accounts that share mailboxes are in groups, which this release does not know: its migrators take no account, those of the ' ..
+             'newer one go on, and the newer imapferryctl alone pauses and resumes them'
+
+local function brake_name() return call('HGET', CONTROL, 'shut') == '1' and 'brake' or 'paused' end
+
+local function brake_read()
+    local name = brake_name()
+    return call('HMGET', CONTROL, name, name .. '_by', name .. '_reason', name .. '_at')
+end
+
+local function brake_put(name, on, who, why, at)
+    call('HSET', CONTROL, name, on, name .. '_by', who, name .. '_reason', why, name .. '_at', at)
+end
+
+local function paused()
+    local f = call('HMGET', CONTROL, 'shut', 'brake', 'paused')
+    return f[f[1] == '1' and 2 or 3] == '1'
+end
 
 -- For scripts that see to many accounts: one whose record is of another type is nil, and in nobody's way. What is asked about it
 -- alone fails.
@@ -193,6 +215,23 @@ local function try(command, ...)
     local answer = redis.pcall(command, ...)
     if type(answer) == 'table' and answer.err then return nil end
     return answer
+end
+
+-- Once a group was made or dropped; and now and then, since a `resume` of the release before lets go of it.
+local function shut_out()
+    local any, f = number(try('SCARD', SHARING)) > 0, call('HMGET', CONTROL, 'shut', 'paused')
+    local is_shut = f[1] == '1'
+    if any == is_shut and (f[2] == '1' or not any) then return end
+    local said = brake_read()
+    for i, none in ipairs({'0', '', '', '0'}) do said[i] = said[i] or none end
+    if any then
+        if not is_shut then brake_put('brake', unpack(said)) end
+        call('HSET', CONTROL, 'shut', '1')
+        brake_put('paused', '1', 'groups', SHUT, now_text())
+    else
+        brake_put('paused', unpack(said))
+        call('HDEL', CONTROL, 'shut', 'brake', 'brake_by', 'brake_reason', 'brake_at')
+    end
 end
 
 -- ---- waves ----

@@ -16,5 +16,6 @@ for i = 1, #flat, 2 do
 end
 -- When it said so, since one of a release that knows no groups may come under the same name (sharing_edit.lua).
 call('HSET', MIGRATORS .. ':groups', arg(1), text(told))
+shut_out()
 call('HSET', MIGRATORS, arg(1), table.concat({text(term), text(told), encode(arg(3)), encode(arg(4))}, ' '))
 return OK

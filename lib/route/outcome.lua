@@ -20,7 +20,7 @@ local stands = wave == '' and paused() or wave_paused(wave)
 if arg(4) == '1' or stands or #lines < 5 or failed * 100 <= number(arg(5)) * #lines then return {'ok', '0'} end
 local why, of = text(failed) .. ' of the last ' .. text(#lines) .. ' switch-overs failed', wave ~= '' and ' wave ' .. wave or ''
 if wave == '' then
-    call('HSET', CONTROL, 'paused', '1', 'paused_by', 'automatic stop', 'paused_reason', why, 'paused_at', now_text())
+    brake_put(brake_name(), '1', 'automatic stop', why, now_text())
     event(NOBODY, 'paused')
 else
     call('HSET', WAVES, wave .. ':paused', '1', wave .. ':paused_by', 'automatic stop', wave .. ':paused_reason', why,

@@ -6,7 +6,7 @@ local of = wave ~= '' and ' wave ' .. wave or ''
 if (wave == '' and paused() or wave_paused(wave)) == on then return OK end
 if not on then call('DEL', prefix .. 'recent' .. (wave ~= '' and ':' .. wave or '')) end -- what failed before has been looked at
 if wave == '' then
-    call('HSET', CONTROL, 'paused', on and '1' or '0', 'paused_by', who, 'paused_reason', reason, 'paused_at', now_text())
+    brake_put(brake_name(), on and '1' or '0', who, reason, now_text())
     event(NOBODY, on and 'paused' or 'resumed')
 else
     call('HSET', WAVES, wave .. ':paused', on and '1' or '0', wave .. ':paused_by', who, wave .. ':paused_reason', reason,

@@ -81,4 +81,5 @@ else
          'mark', what .. '\n' .. mark)
     call('HINCRBY', group_key(name), 'rev', '1')
 end
+shut_out()
 return {'ok', text(#after)}

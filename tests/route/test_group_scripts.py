@@ -114,6 +114,39 @@ def test_no_group_while_a_migrator_of_the_release_before_runs(store):
     assert edit(store, "add", "eve") == ["ok", "3"], "it is gone"
 
 
+def brake_of_the_release_before(store):
+    """What its scripts ask before each claim, and before each gate: another function of another library, which nobody can change any more."""
+    return store.client.hget(store.key("control"), "paused") == "1"
+
+
+def test_a_migrator_of_the_release_before_that_comes_later_finds_the_brake_on(store):
+    store.plant("queued", "eve")
+    assert edit(store, "make", *BOTH) == ["ok", "2"] and brake_of_the_release_before(store)
+    assert store.call("control_read") == ["ok", "0", "", "", "0"], "for all others it is not"
+    assert store.call("claim", "eve", TOKEN, "m1", "0")[0] == "ok"
+    assert store.call("pause", 1, "root", "lunch", "") == ["ok"] and store.call("control_read")[:4] == ["ok", "1", "root", "lunch"]
+    store.plant("queued", "max")
+    assert store.call("claim", "max", TOKEN, "m1", "0") == ["paused"], "for these it is where staff say so"
+    assert edit(store, "make", "joe", "zoe", name="other") == ["ok", "2"] and edit(store, "drop") == ["ok", "0"]
+    assert store.call("control_read")[:4] == ["ok", "1", "root", "lunch"]
+    assert store.call("pause", 0, "root", "", "") == ["ok"] and store.call("control_read")[1] == "0" and brake_of_the_release_before(store)
+    store.client.hset(store.key("control"), mapping={"paused": "0", "paused_by": "a resume of the release before"})
+    assert store.call("migrator", "m1", 30000, "0.1.0", "") == ["ok"] and brake_of_the_release_before(store)
+    assert edit(store, "drop", name="other") == ["ok", "0"] and not brake_of_the_release_before(store)
+    assert set(store.client.hkeys(store.key("control"))) == {"paused", "paused_by", "paused_reason", "paused_at"}
+
+
+def test_a_brake_from_before_the_first_group_and_behind_the_last_holds(store):
+    store.plant("queued", "eve")
+    assert store.call("pause", 1, "root", "lunch", "") == ["ok"]
+    for what, *users in (("make", *BOTH), ("drop",)):
+        assert edit(store, what, *users)[0] == "ok"
+        assert store.call("control_read")[:4] == ["ok", "1", "root", "lunch"] and store.call("claim", "eve", TOKEN, "m1", "0") == ["paused"]
+    store.client.sadd(store.key("sharing"), "office")
+    assert store.call("migrator", "m1", 30000, "0.1.0", "") == ["ok"], "a group that was made before there was such a brake"
+    assert brake_of_the_release_before(store) and store.call("pause", 0, "root", "", "") == ["ok"] and brake_of_the_release_before(store)
+
+
 @pytest.mark.parametrize("state", ["preparing", "freezing", "flipping"])
 def test_no_group_is_changed_in_a_switch_over(group, state):
     group.plant(state, "bob")
