@@ -948,13 +948,13 @@ function waiveSpec(user, keys) {
 async function showAccount(user) {
   const box = $("account");
   const title = make("h1", { tabindex: "-1" }, nameOf(user));
-  const plan = make("section", { class: "panel plan", hidden: true });
+  const plan = make("section", { class: "panel plan", hidden: true }), group = make("section", { class: "panel", hidden: true });
   const facts = make("div", {}), report = make("section", { class: "panel" }), sessions = make("section", { class: "panel" }), timeline = make("section", { class: "panel" });
   shownUser = user;
-  box.replaceChildren(back(), title, facts, plan, report, sessions, timeline);
+  box.replaceChildren(back(), title, facts, plan, group, report, sessions, timeline);
   title.focus();
   await Promise.all([
-    ask(userPath("", user)).then((a) => { title.replaceChildren(nameOf(a.user)); shownUser = a.user; drawAccount(facts, a); drawLookSoon(); }).catch((e) => (e.status === 404 && e.data.user ? (shownUser = e.data.user, drawUnknown(facts, e.data)) : drawFailure(facts, e))),
+    ask(userPath("", user)).then((a) => { title.replaceChildren(nameOf(a.user)); shownUser = a.user; drawAccount(facts, a); drawLookSoon(); return askGroup(group, a); }).catch((e) => (e.status === 404 && e.data.user ? (shownUser = e.data.user, drawUnknown(facts, e.data)) : drawFailure(facts, e))),
     ask(userPath("/report", user)).then((r) => drawReport(report, r, user)).catch((e) => drawFailure(report, e, "Mailboxes")),
     ask(userPath("/sessions", user)).then((s) => drawSessions(sessions, s, user)).catch((e) => drawFailure(sessions, e, "Sessions")),
     ask(userPath("/audit", user)).then((t) => drawTimeline(timeline, t)).catch((e) => drawFailure(timeline, e, "Timeline")),
@@ -963,6 +963,22 @@ async function showAccount(user) {
 
 function drawFailure(box, e, title) {
   box.replaceChildren(...[title ? make("h2", {}, title) : null, make("p", { class: e.status === 404 ? "quiet" : "bad" }, visible(e.message))].filter(Boolean));
+}
+
+/* ---- those with whom it is switched over as one */
+
+async function askGroup(box, a) {
+  if (!a.group) return;
+  box.hidden = false;
+  await ask(`api/v1/sharing/group?${query({ group: a.group })}`).then((g) => drawGroup(box, g, a.user)).catch((e) => drawFailure(box, e, `Group ${visible(a.group)}`));
+}
+
+const GATHER = { in: "copied, waits for the others", go: "called to be switched over" };
+
+function drawGroup(box, g, user) {
+  box.replaceChildren(make("h2", {}, `Group ${visible(g.group)}`),
+    make("p", {}, `${count(g.members.length, "account")} that share mailboxes, and are switched over as one. Changed by ${visible(g.changed_by)} `, g.changed ? when(g.changed) : "", g.why ? `: ${visible(g.why)}` : ""),
+    table("", ["Account", "State", "On", "In the group", "Why"], g.members.map((m) => [m.user === user ? make("b", {}, nameOf(m.user)) : accountLink(m), chip(m.state), visible(m.backend), GATHER[m.gather] || "", visible(m.reason)])));
 }
 
 function drawUnknown(box, a) {
@@ -981,6 +997,7 @@ function drawAccount(box, a) {
   fact(list, "Last failure", visible(a.last_failure && a.last_failure !== a.reason ? a.last_failure : ""));
   fact(list, "Next try", a.next_try ? when(a.next_try) : "");
   fact(list, "Wave", visible(a.wave?.name || ""), a.wave?.not_its_turn ? `: ${visible(a.wave.not_its_turn)}` : "");
+  fact(list, "Group", visible(a.group || ""));
   fact(list, "Attempts", a.attempts ? number(a.attempts) : "");
   fact(list, "Copied", a.messages.total ? progressOf(a) : "");
   fact(list, "Tiers", tiersOf(a.tiers));

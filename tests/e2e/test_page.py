@@ -187,6 +187,28 @@ def test_staff_change_an_account(crowd, open_page):
     assert crowd.call("account/audit", user=moved)[1]["audit"][0]["who"] == "token operator-name"
 
 
+@pytest.mark.parametrize("name,how", [("wide", {}), ("phone-dark", {"width": 390, "height": 844, "scheme": "dark"})])
+def test_an_account_shows_its_group(crowd, open_page, name, how):
+    """With all members, each by a link; the group is there by its name and who made it."""
+    users = sorted(crowded.name_of(max(i for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == state))
+                   for state in ("held", "backoff", "queued", "settled"))
+    assert crowd.call("sharing/make", {"group": "front-office", "users": users, "reason": "they share the diary"})[0] in (200, 409), "by the other one of these"
+    browser = open_page(at=f"#account?user={users[0]}", **how)
+    browser.hear("#account", "Group front-office")
+    for user in users:
+        browser.hear("#account", user)
+    said = browser.text("#account")
+    assert "4 accounts that share mailboxes, and are switched over as one" in said and "they share the diary" in said
+    assert "held: on leave until June" in said
+    browser.picture(f"{name}-group")
+    no_violation(browser)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    browser.click(f"#account table a >> text={users[2]}")
+    browser.hear("#account h1", users[2])
+    browser.hear("#account", "Group front-office")
+    assert users[2] not in browser.evaluate("[...document.querySelectorAll('#account table a')].map((a) => a.textContent).join()"), "no link to itself"
+
+
 def test_a_refusal_is_told_in_the_dialog(crowd, open_page):
     user = next(crowded.name_of(i) for i in range(ACCOUNTS) if crowded.state_of(i, ACCOUNTS) == "backoff")
     browser = open_page(at=f"#account?user={user}")
