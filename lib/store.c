@@ -532,7 +532,8 @@ static const char *store_lacks(struct span why)
 {
     return span_is(why, "coming") ? "this store is being made (\"imapferryctl route restore\" is at work)"
            : span_is(why, "moved")
-               ? "the store that was here was moved to others: the section redis of this configuration has to name these"
+               ? "the store that was here was moved to others: the section redis of this configuration has to name these "
+                 "(a \"route move\" that was ended early is done again behind \"route reopen\")"
                : "this Redis holds no store (\"imapferryctl init\" makes one; if it held one before, it lost it)";
 }
 

@@ -406,6 +406,20 @@ static void stores_say_sum(struct everywhere *e)
     e->said = text;
 }
 
+/* It is closed for its accounts, while others of the site are not. */
+static void stores_say_closed(struct everywhere *e)
+{
+    size_t closed = 0, i;
+    json_t *o;
+
+    json_array_foreach(e->told, i, o) closed += json_is_null(json_object_get(o, "error"));
+    if (e->action.verb == ACTION_MOVE && e->rc != ACTION_DONE && closed > 0)
+        buf_printf(
+            &e->text,
+            "; nobody is signed in by %zu of %zu stores, which are closed: \"route reopen\", and do it again",
+            closed, e->stores->n);
+}
+
 /* An export ends once, behind the last store, and not at all where a store is missing: else it would be taken for whole. */
 static void stores_tell_export(struct everywhere *e)
 {
@@ -426,6 +440,7 @@ static void stores_step(struct loop_task *task)
 
     if (e->at == e->stores->n) {
         stores_say_sum(e);
+        stores_say_closed(e);
         stores_finish(e);
         return;
     }

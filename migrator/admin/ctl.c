@@ -923,7 +923,9 @@ static int run_export_to(struct ctl *c, const char *path)
     if (c->args.action.carry)
         carry_file_end(&c->args.action.carry, status == ACTION_DONE);
     if (!export_finish(&e, status == ACTION_DONE)) {
-        char *text = xasprintf("%s: %s", path, strerror(errno));
+        bool closed = c->args.what == ACTION_MOVE && status == ACTION_DONE;
+        char *text = xasprintf("%s: %s%s", path, strerror(errno),
+                               closed ? ". The store is closed: \"route reopen\", and do it again" : "");
         ctl_print_error(c->args.json && !e.to_stdout, text, NULL);
         free(text);
         clearerr(stdout); /* it is said */

@@ -447,6 +447,22 @@ def test_over_half_of_a_restore_nothing_else_is_made(make_ferry, redis, second, 
     assert ferry.ctl_raw("route", "restore", first)[0] == 0 and ferry.ctl("status")[1]["accounts"]["held"] == 3
 
 
+def test_a_move_that_ends_early_says_what_to_do(two):
+    """Where one store is closed and the next one can't be, nobody of the first signs in; so it is where the disk is full at the end."""
+    client, file = two.stores[1].client(), os.path.join(two.folder, "moved")
+    client.sadd("imapferry:groups", "freezing:")
+    client.zadd("imapferry:in:freezing:", {"bob": 1})
+    status, _, err = two.ctl_raw("route", "move", file)
+    assert status == 4 and "nobody is signed in by 1 of 2 stores" in err and '"route reopen"' in err, err
+    status, _, err = two.ctl_raw("route", "move", file)
+    assert status == 5 and '"route reopen"' in err and not os.path.exists(file), err
+    client.delete("imapferry:in:freezing:")
+    assert two.ctl_raw("route", "reopen", "--yes")[0] == 0
+    status, _, err = two.ctl_raw("route", "move", "/dev/full")
+    assert status == 1 and '"route reopen"' in err, err
+    assert two.ctl_raw("route", "reopen", "--yes")[0] == 0 and two.ctl_raw("route", "move", file)[0] == 0
+
+
 RECORD = "1 id=ab source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC"
 
 
