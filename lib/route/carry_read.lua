@@ -1,6 +1,8 @@
--- carry_read: all that is known of accounts of a store that was moved (move.lua), for the store that gets them (carry.lua). args: 1 where
--- only those are meant that have no record (something of theirs is waived), else those that have one; users; none: what is of no account.
--- ok: for each account a list: of the thirteen that export.lua tells; then of each kind: kind, name, how many items it has, items.
+-- carry_read: all that is known of accounts of a store that was moved (move.lua), for the store that gets them (carry.lua). args: which of
+-- them are meant ('' those that have a record; 1: those that have none, and of which something is waived; 2: those of which nothing is left but
+-- that they were forgotten); users; none: what is of no account.
+-- ok: for each account a list: of the thirteen that export.lua tells, and when it was forgotten last, in ms (0: never), by which the journals
+-- of hosts, which know the switch-overs before, don't bring it back; then of each kind: kind, name, how many items it has, items.
 -- Of a long ledger the first ones. An entry of a stream is one item, a list.
 -- flags: no-writes
 local id, generation, is_small = unpack(call('HMGET', STORE .. ':moved', 'id', 'generation', 'small'))
@@ -42,6 +44,16 @@ local function stream(out, kind, user)
     add(out, kind, until_when(name), items)
 end
 
+-- Also before it had this record. recall.h reads it so, too.
+local function forgotten_at(user)
+    for _, entry in ipairs(try('XREVRANGE', AUDIT .. ':' .. user, '+', '-') or {}) do
+        for i = 1, #entry[2], 2 do
+            if entry[2][i] == 'what' and entry[2][i + 1] == 'forget' then return string.match(entry[1], '^%d+') end
+        end
+    end
+    return '0'
+end
+
 local function one_text(out, kind, user, name)
     local value = try('GET', key(kind, user))
     if value then add(out, kind, name, {value}) end
@@ -59,8 +71,8 @@ end
 
 local function account(user)
     local r = look(user)
-    local out = {{r.user, r.backend, r.state, r.epoch, r.generation, r.source, r.target, r.home or '', r.left, r.flipped_at or '0',
-                  r.held_from, r.reason, r.view}}
+    local out = {{r.user, r.backend, arg(1) == '2' and 'forgotten' or r.state, r.epoch, r.generation, r.source, r.target, r.home or '', r.left, r.flipped_at or '0',
+                  r.held_from, r.reason, r.view, forgotten_at(user)}}
     local marks = {}
     add(out, 'route', '', call('HGETALL', key('route', user)))
     for _, kind in ipairs({'views', 'waivers', 'stamps'}) do add(out, kind, '', try('HGETALL', key(kind, user)) or {}) end
@@ -88,9 +100,15 @@ local function nobody()
     return out
 end
 
+local function is_meant(user)
+    if call('EXISTS', key('route', user)) == 1 then return arg(1) == '' end
+    if call('EXISTS', key('waivers', user)) == 1 then return arg(1) == '1' end
+    return arg(1) == '2' and forgotten_at(user) ~= '0'
+end
+
 local out = {'ok'}
 if nargs() == 1 then out[2] = nobody() end
 for i = 2, nargs() do
-    if (call('EXISTS', key('route', arg(i))) == 1) == (arg(1) == '') then out[#out + 1] = account(arg(i)) end
+    if is_meant(arg(i)) then out[#out + 1] = account(arg(i)) end
 end
 return out

@@ -103,6 +103,15 @@ uint64_t carry_file_end(struct carry_file **fp, bool whole)
     return accounts;
 }
 
+/* Behind the columns, of those that were forgotten once. */
+static void carry_add_forgotten(struct buf *out, const struct reply *columns)
+{
+    uint64_t ms = 0;
+
+    if (span_u64(reply_str(reply_at(columns, COLUMNS)), INT64_MAX, &ms) && ms > 0)
+        buf_printf(out, ", \"forgotten\": %" PRIu64, ms);
+}
+
 /* home: where it lives if it has no record. */
 static void carry_write_account(struct carry_file *f, const struct reply *columns, const char *home)
 {
@@ -123,6 +132,7 @@ static void carry_write_account(struct carry_file *f, const struct reply *column
         else
             carry_add_text(&f->line, value);
     }
+    carry_add_forgotten(&f->line, columns);
     buf_add_str(&f->line, "}");
     carry_write_line(f);
     f->accounts++;
@@ -208,10 +218,15 @@ struct carry_out {
     struct name_scan *names; /* owned; NULL: it has not begun, or has ended */
     char **users;            /* owned; of the page under way */
     size_t n_users, next;    /* next: that was not asked for yet */
-    bool bare;               /* those are gone through that have no record */
+    size_t which;            /* of scans[]: which accounts are gone through */
     TAILQ_HEAD(, rest) rests;
     uint64_t accounts;
 };
+
+/* By which keys accounts are found: those with a record; those of which something is waived; those that were forgotten. What carry_read.lua
+ * calls them is at the same place. */
+static const char *const scans[] = {"route", "waivers", "audit"};
+static const char *const meant[] = {"", "1", "2"};
 
 static void rest_free(struct rest *r)
 {
@@ -300,7 +315,7 @@ static void carry_out_take(struct carry_out *c, const struct reply *account)
     if (user.len > 0) {
         char *name = xspandup(user);
         carry_write_account(c->f, columns, conf_pair_of(store_conf(c->store), name).source);
-        c->accounts++;
+        c->accounts += c->which < 2;
         free(name);
     }
     for (size_t i = 1; i < reply_count(account); i++)
@@ -357,7 +372,7 @@ static void carry_out_ask_rest(struct carry_out *c, const struct rest *rest)
 
 static void carry_out_ask(struct carry_out *c)
 {
-    struct span users[1 + AT_ONCE] = {span_str(c->bare ? "1" : "")};
+    struct span users[1 + AT_ONCE] = {span_str(meant[c->which])};
     size_t n = 1;
 
     while (n < COUNTOF(users) && c->next < c->n_users)
@@ -410,13 +425,12 @@ static void carry_out_on_end(void *owner, bool good)
         carry_out_finish(c, ROUTE_DOWN, store_why(c->store));
         return;
     }
-    if (c->bare) { /* at last what is of no account */
+    if (++c->which == COUNTOF(scans)) { /* at last what is of no account */
         struct span none = span_str("");
         store_script_for(c->store, c, "carry_read", &none, 1, carry_out_on_nobody, c, NULL);
         return;
     }
-    c->bare = true;
-    c->names = name_scan_start(c->store, "waivers", "", carry_out_on_names, carry_out_on_end, c);
+    c->names = name_scan_start(c->store, scans[c->which], "", carry_out_on_names, carry_out_on_end, c);
 }
 
 static void carry_out_begin(struct loop_task *task)
@@ -424,7 +438,7 @@ static void carry_out_begin(struct loop_task *task)
     struct carry_out *c = CONTAINER_OF(task, struct carry_out, task);
 
     c->task.fn = carry_out_step;
-    c->names = name_scan_start(c->store, "route", "", carry_out_on_names, carry_out_on_end, c);
+    c->names = name_scan_start(c->store, scans[0], "", carry_out_on_names, carry_out_on_end, c);
 }
 
 struct carry_out *carry_out_start(struct store *s, struct carry_file *f, carry_out_fn fn, void *owner)

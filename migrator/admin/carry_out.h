@@ -8,6 +8,7 @@
  *   {"keep": "ann", "kind": "views", "name": "", "at": 0, "items": ["INBOX", "1 id=9f03 ..."]}
  *   {"time": ..., "end": 14, "kept": 120, "sha256": "..."}
  *
+ * An account that was forgotten has in "forgotten" when that was, in ms; if nothing else is left of it, it has that line too, for its audit.
  * `move` is the version of this format, `end` how many accounts there are, `kept` how many pieces, `sha256` that of all lines before
  * it, line feeds included. In items a byte stands as the character of that number, so any text is one: what Redis has comes back byte by byte.
  * `kind` and `name` are as carry_read.lua has them; `at` is the place of the first item among all of that kind and name, of which one

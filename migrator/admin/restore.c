@@ -172,7 +172,7 @@ static struct row restore_row_of(const struct flip *one)
     bool moved = one->flipped_ms > 0, back = !strcmp(one->backend, *one->home ? one->home : one->source);
 
     if (restore_is_carried(one)) /* by carry_in.c; this is for those who count */
-        return (struct row){one->state, "", ""};
+        return (struct row){strcmp(one->state, "forgotten") ? one->state : NULL, "", ""};
     if (flip_is_in_doubt(one))
         return (struct row){"held", "resting",
                             "held: restored, and two hosts contradict each other about where it is"};

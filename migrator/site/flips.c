@@ -44,6 +44,19 @@ static uint64_t flips_ms_of(const char *text)
     return (uint64_t)timegm(&tm) * 1000 + (ms < 1000 ? ms : 0);
 }
 
+/* As one of which no line was read. */
+static void flips_blank(struct flip *one)
+{
+    char **const texts[] = {&one->backend, &one->source,    &one->target, &one->home,         &one->left,
+                            &one->state,   &one->held_from, &one->reason, &one->last_backend, &one->view};
+
+    for (size_t i = 0; i < COUNTOF(texts); i++)
+        flips_set(texts[i], "");
+    one->epoch = one->flipped_ms = one->view_epoch = one->last_ms = one->last_epoch = 0;
+    one->first_epoch = UINT64_MAX;
+    one->carried = false;
+}
+
 static struct flip *flip_of(struct flips *f, const char *user)
 {
     struct flip *one;
@@ -53,11 +66,7 @@ static struct flip *flip_of(struct flips *f, const char *user)
         return one;
     one = xcalloc(1, sizeof(*one));
     one->user = xstrdup(user);
-    char **const texts[] = {&one->backend, &one->source,    &one->target, &one->home,         &one->left,
-                            &one->state,   &one->held_from, &one->reason, &one->last_backend, &one->view};
-    for (size_t i = 0; i < COUNTOF(texts); i++)
-        *texts[i] = xstrdup("");
-    one->first_epoch = UINT64_MAX;
+    flips_blank(one);
     HASH_ADD_KEYPTR(hh, f->all, one->user, strlen(one->user), one);
     return one;
 }
@@ -97,9 +106,30 @@ static void take_view(struct flip *one, const struct line *l)
     one->view_epoch = l->epoch;
 }
 
+/* What was before that is of an account that staff had forgotten since. */
+static void flips_forget(struct flip *one, uint64_t ms)
+{
+    if (ms <= one->forgotten_ms)
+        return;
+    one->forgotten_ms = ms;
+    if (one->last_ms <= ms + FLIPS_CLOCKS_MS)
+        flips_blank(one);
+}
+
+static bool flips_is_of_forgotten(const struct flip *one, const struct line *l)
+{
+    return !l->is_export && one->forgotten_ms > 0 &&
+           flips_ms_of(flips_text_of(l->o, "time")) <= one->forgotten_ms + FLIPS_CLOCKS_MS;
+}
+
 static void flips_take(struct flip *one, const struct line *l)
 {
     uint64_t ms = flips_ms_of(flips_text_of(l->o, "time"));
+
+    if (l->is_move)
+        flips_forget(one, number_of(l->o, "forgotten"));
+    if (flips_is_of_forgotten(one, l))
+        return;
 
     bool tells_more = l->is_move ? !one->carried : l->is_export && !*one->state;
     if (l->epoch > one->epoch || (l->epoch == one->epoch && tells_more) || !*one->backend)
@@ -177,7 +207,7 @@ static bool flips_read_flip(struct flips_reading *r, const json_t *o)
     bool good = *user && *l.backend && flips_ms_of(flips_text_of(o, "time")) > 0 &&
                 json_is_integer(json_object_get(o, "epoch"));
     if (good)
-        flips_take(flip_of(r->f, user), &l);
+        flips_take(r->last = flip_of(r->f, user), &l);
     r->pending += good && l.is_export;
     return good;
 }
@@ -281,8 +311,16 @@ void flips_line(struct flips_reading *r, struct span text)
     EVP_DigestUpdate(r->sum, "\n", 1);
 }
 
+/* What is known of an account stands behind its line, and may be among what is missing. */
+static void flips_drop_last(struct flips_reading *r)
+{
+    if (r->is_move && !r->is_ended && r->last)
+        r->last->carried = false;
+}
+
 void flips_end(struct flips_reading *r)
 {
+    flips_drop_last(r);
     if (r->pending || (r->is_move && !r->is_ended))
         flips_cut_off(r, 0, "the last line, which counts its accounts, is missing");
     EVP_MD_CTX_free(r->sum);

@@ -18,7 +18,8 @@
  *
  * An export of a store that was moved to others (migrator/admin/carry_out.h) begins with {"move": 1, ...}, has all accounts that have a
  * record, and in lines with "keep" what else is known of them, which its last line counts ("kept") and proves ("sha256"). What is told of
- * an account by such a line is carried whole, if no other line is newer.
+ * an account by such a line is carried whole, if no other line is newer, and its end was not cut off there. "forgotten" is when staff had
+ * an account forgotten (forget.lua), in ms: flips before that are of one that is no more. If it has no record since, its state is "forgotten".
  *
  * Which line of an account is newer is decided by its epoch, which rises at each flip and depends on no
  * host's clock. Where the clocks say that another server was the last one, the account is in doubt. A line
@@ -40,9 +41,13 @@ struct flip {
     char *last_backend;  /* by the clocks: where it was at the latest time */
     uint64_t last_ms, last_epoch;
     uint64_t first_epoch; /* of the flip or export that home is of */
+    uint64_t
+        forgotten_ms; /* by the export of a store that was moved: what was before is not told; 0: never */
     bool carried; /* the newest line is of a store that was moved: all that is known of it is in that file */
     UT_hash_handle hh;
 };
+
+enum { FLIPS_CLOCKS_MS = 5 * 60 * 1000 /* how far the clocks of Redis and of hosts may be apart */ };
 
 /* Why a file may not be all that was written. */
 struct flips_fault {
@@ -67,6 +72,7 @@ struct flips_reading {
     size_t line;            /* the number of this one; the first is 1 */
     size_t pending;         /* accounts of an export since its begin */
     size_t pieces;          /* of a store that was moved */
+    struct flip *last;      /* of the line read last */
     bool is_move, is_ended; /* it is the export of one; its end was read */
     void *sum;              /* owned; of its lines */
 };

@@ -11,7 +11,6 @@
 
 enum {
     AUDIT_ENTRIES = 100,
-    CLOCKS_MS = 5 * 60 * 1000, /* how far the clocks of Redis and of this host may be apart */
 };
 
 struct recall {
@@ -91,7 +90,7 @@ static bool recall_is_forgetting(const struct reply *entry, uint64_t flipped_ms)
     uint64_t ms;
 
     return dash && span_u64(span_of(id.p, (size_t)(dash - id.p)), UINT64_MAX, &ms) &&
-           ms + CLOCKS_MS >= flipped_ms &&
+           ms + FLIPS_CLOCKS_MS >= flipped_ms &&
            span_is(reply_str(reply_get(reply_at(entry, 1), "what")), "forget");
 }
 

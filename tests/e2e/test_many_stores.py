@@ -463,6 +463,42 @@ def test_a_move_that_ends_early_says_what_to_do(two):
     assert two.ctl_raw("route", "reopen", "--yes")[0] == 0 and two.ctl_raw("route", "move", file)[0] == 0
 
 
+def test_a_move_brings_back_nobody_who_was_forgotten_and_loses_nobody(make_ferry, redis, second):
+    """The journal of the host knows the switch-over before, and its end may be missing where an account's line is and nothing more."""
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}})
+    gone, again, stays = user_in(0), user_in(1), user_in(1)
+    journal = os.path.join(ferry.folder, "journal")
+    for user in (gone, again, stays):
+        assert ferry.ctl_raw("hold", user, "--reason", "x")[0] == 0
+        redis.client().hset(f"imapferry:route:{user}", mapping={"backend": "new", "state": "settled", "flipped_at": "1769853600123", "epoch": "6",
+                                                                "home": "old", "left": "old", "source": "old", "target": "new"})
+    os.makedirs(journal, exist_ok=True)
+    with open(os.path.join(journal, "flips"), "w", encoding="ascii") as f:
+        for user in (gone, again):
+            f.write(json.dumps({"time": "2026-01-31T10:00:00.123Z", "user": user, "source": "old", "target": "new", "epoch": 5,
+                                "generation": 1}) + "\n")
+    for user in (gone, again):
+        assert ferry.ctl_raw("forget", user, "--gone", "--reason", "erased")[0] == 0
+    assert ferry.ctl_raw("hold", again, "--reason", "came back")[0] == 0
+    file = os.path.join(ferry.folder, "moved")
+    status, answer = ferry.ctl("route", "move", file)
+    assert status == 0 and answer["moved"] == 2, answer
+    ferry.settings["redis"].update(url=[redis.url, second.url], prefix="more")
+    status, answer = ferry.ctl("route", "restore", file)
+    assert status == 0 and answer["restored"] == 2, answer
+    assert ferry.ctl_raw("user", gone)[0] == 3 and '"forget"' in ferry.ctl_raw("--json", "audit", gone)[1]
+    assert (ferry.user(again)["state"], ferry.user(stays)["backend"]) == ("held", "new")
+
+    with open(file, encoding="ascii") as f:
+        lines = f.read().splitlines()
+    at = next(i for i, line in enumerate(lines) if f'"user": "{stays}"' in line)
+    with open(file, "w", encoding="ascii") as f:
+        f.writelines(line + "\n" for line in lines[:at + 1])
+    ferry.settings["redis"].update(prefix="cut")
+    assert ferry.ctl_raw("route", "restore", file)[0] == 4 and ferry.ctl_raw("route", "restore", file, "--yes")[0] == 0
+    assert ferry.user(stays)["backend"] == "new"
+
+
 RECORD = "1 id=ab source=INBOX target=INBOX uidvalidity=7,1700000000 uidnext=20,6 highest=7 tier=T2 map=1UGBAAC"
 
 

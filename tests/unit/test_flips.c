@@ -97,6 +97,61 @@ static void test_a_store_that_was_moved(void **state)
         }
 }
 
+#define FORGOTTEN(state, on, epoch, ms)                                                                      \
+    "{\"time\": \"2026-01-31T12:00:00Z\", \"user\": \"ann\", \"state\": \"" state "\", \"backend\": \"" on   \
+    "\", \"epoch\": " epoch                                                                                  \
+    ", \"generation\": 3, \"source\": \"old\", \"target\": \"new\", \"home\": \"old\", "                     \
+    "\"left\": \"\", \"flipped_at\": \"0\", \"held_from\": \"\", \"reason\": \"\", \"forgotten\": " ms "}\n"
+/* at 10:30, and at 09:30 */
+#define AT_1030 "1769855400000"
+#define AT_0930 "1769851800000"
+
+/* What a journal knows of who was forgotten since is of somebody who is no more. */
+static void test_who_was_forgotten(void **state)
+{
+    static const struct {
+        const char *line, *want;
+        bool carried;
+    } cases[] = {
+        {MOVE("1") FORGOTTEN("forgotten", "old", "0", AT_1030), "old 0 forgotten", true},
+        {MOVE("1") FORGOTTEN("resting", "old", "2", AT_1030), "old 2 resting", true},
+        {MOVE("1") FORGOTTEN("forgotten", "old", "0", AT_0930), "new 6 -", false},
+        {MOVE("1") FORGOTTEN("forgotten", "old", "0", "0"), "new 6 -", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNTOF(cases); i++) {
+        const char *moved = cases[i / 2].line;
+        struct flips f = {0};
+        struct flips_reading r;
+        char *is;
+        if (i % 2)
+            flips_read(&f, "journal", span_str(FLIP("01.0", "old", "new", "5")));
+        flips_begin(&r, &f, "moved");
+        for (const char *line = moved; *line; line = strchr(line, '\n') + 1)
+            flips_line(&r, span_of(line, strcspn(line, "\n")));
+        r.is_ended = true;
+        flips_end(&r);
+        if (i % 2 == 0)
+            flips_read(&f, "journal", span_str(FLIP("01.0", "old", "new", "5")));
+        const struct flip *one = flips_find(&f, span_str("ann"));
+        is = xasprintf("%s %llu %s", one->backend, (unsigned long long)one->epoch,
+                       *one->state ? one->state : "-");
+        assert_string_equal(is, cases[i / 2].want);
+        assert_int_equal(one->carried, cases[i / 2].carried);
+        free(is);
+        flips_free(&f);
+    }
+}
+
+/* What else is known of the account of the last line may be missing. */
+static void test_the_last_account_of_a_move_that_was_cut_off(void **state)
+{
+    (void)state;
+    assert_false(is_carried(MOVE("1") EXPORT("05.0", "settled", "new", "6")));
+    assert_false(is_carried(MOVE("1") EXPORT("05.0", "settled", "new", "6") PIECE));
+}
+
 static void test_clocks_that_contradict(void **state)
 {
     (void)state;
@@ -209,6 +264,8 @@ int main(void)
         cmocka_unit_test(test_one_flip),
         cmocka_unit_test(test_back_and_forth),
         cmocka_unit_test(test_a_store_that_was_moved),
+        cmocka_unit_test(test_who_was_forgotten),
+        cmocka_unit_test(test_the_last_account_of_a_move_that_was_cut_off),
         cmocka_unit_test(test_clocks_that_contradict),
         cmocka_unit_test(test_export_and_journal),
         cmocka_unit_test(test_the_view),
