@@ -1,7 +1,5 @@
 #include "cluster.h"
 
-#include "xalloc.h"
-
 /* ---- slots ---- */
 
 /* CRC-16/XMODEM. */
@@ -140,14 +138,4 @@ bool cluster_next_node(struct span *text, struct cluster_node *_r)
         return false;
     *_r = n;
     return true;
-}
-
-struct address cluster_node_address(const struct address *address, struct span host, uint16_t port)
-{
-    /* Credentials are copied: those of the configuration are exchanged when it is read anew. */
-    return (struct address){.scheme = address_has_tls(address) ? ADDRESS_REDISS : ADDRESS_REDIS,
-                            .host = xspandup(host),
-                            .port = port,
-                            .user = address->user ? xstrdup(address->user) : NULL,
-                            .password = address->password ? xsecret(span_str(address->password)) : NULL};
 }

@@ -22,9 +22,7 @@
 #ifndef IMAPFERRY_CLUSTER_H
 #define IMAPFERRY_CLUSTER_H
 
-#include "loop.h"
-#include "options.h"
-#include "tls.h"
+#include "redis_hosts.h"
 
 /* ---- what nodes say; pure ---- */
 
@@ -51,21 +49,13 @@ struct cluster_node {
 bool cluster_next_node(struct span *text, struct cluster_node *_r);
 enum { CLUSTER_NODES_MAX = 1000, CLUSTER_NODES_BYTES = 4 << 20 }; /* what is more is not believed */
 
-/* One node of the cluster that address names, as a Redis by itself, with the same credentials; for address_free(). */
-struct address cluster_node_address(const struct address *address, struct span host, uint16_t port);
-
 /* ---- where is it? ---- */
 
-struct cluster_question;
-/* As sentinel_fn: which node has the partition, and how many replicas of it live; NULL: no node says so, and detail
- * is what the last one did. */
-typedef void (*cluster_fn)(void *owner, const struct address_host *node, size_t replicas, const char *detail);
-/* address: of the partition. The hosts that it names are asked one after another, each with an equal share of the time,
- * beginning with *first, which becomes the one that answered. Arguments, and when fn is called: as sentinel_ask(). */
-struct cluster_question *cluster_ask(struct loop *l, const struct conf_redis *conf,
-                                     const struct address *address, struct tls_policy *policy, size_t *first,
-                                     uint64_t timeout_ms, cluster_fn fn, void *owner);
-void cluster_cancel(struct cluster_question **q); /* as sentinel_cancel() */
+/* address: of the partition. The first of its hosts that says which node has the partition, itself or another one, is
+ * believed; replicas are those that the cluster believes alive. Arguments, and when fn is called: as redis_hosts_ask(). */
+struct redis_hosts *cluster_ask(struct loop *l, const struct conf_redis *conf, const struct address *address,
+                                struct tls_policy *policy, size_t *first, uint64_t timeout_ms,
+                                redis_hosts_fn fn, void *owner);
 
 /* ---- is all of it there? ---- */
 

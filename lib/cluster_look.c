@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "cluster.h"
-#include "redis.h"
 #include "xalloc.h"
 
 /* Another master. */
@@ -147,7 +146,7 @@ static void cluster_look_at(struct cluster_look *k, const struct conf_redis *con
     k->left++;
     o->of = k;
     o->conf = (struct conf_redis){.tls_name = conf->tls_name};
-    o->address = cluster_node_address(address, n->host, n->port);
+    o->address = redis_hosts_address(address, n->host, n->port);
     o->redis = redis_new(k->loop, &o->conf, &o->address, k->timeout_ms, cluster_look_on_state, o);
     if (policy)
         redis_use_policy(o->redis, policy);

@@ -45,15 +45,14 @@ struct redis {
     redis_state_fn fn;
     void *owner; /* borrowed */
     enum phase phase;
-    struct tls_policy *policy; /* held; NULL without TLS */
-    bool policy_given;         /* ... and not made of the files of conf */
-    bool policy_old;           /* the files may have others in them by now */
-    struct sentinel *sentinel; /* asked: for the master, or whether it still is this one */
-    size_t sentinel_first;
+    struct tls_policy *policy;    /* held; NULL without TLS */
+    bool policy_given;            /* ... and not made of the files of conf */
+    bool policy_old;              /* the files may have others in them by now */
+    struct redis_hosts *question; /* to Sentinels or nodes: where it is, or whether it still is there */
+    size_t hosts_first;
     size_t replicas; /* as a Sentinel said last */
     uint64_t silence_ms;
-    struct address master;             /* as the Sentinels, or nodes, named it; host is owned */
-    struct cluster_question *question; /* where the partition is */
+    struct address master; /* as the Sentinels, or nodes, named it; host is owned */
     struct cluster_look *look;
     bool look_strictly;
     redis_look_fn look_fn;
@@ -165,8 +164,7 @@ static void lose(struct redis *r, const char *why)
     if (!r->broken && (!r->told || strcmp(r->told, why) != 0))
         r->broken = xstrdup(why);
     r->phase = PHASE_DOWN;
-    sentinel_cancel(&r->sentinel);
-    cluster_cancel(&r->question);
+    redis_hosts_cancel(&r->question);
     cluster_look_cancel(&r->look);
     dial_cancel(&r->dial);
     loop_undefer(r->loop, &r->flush);
@@ -669,7 +667,6 @@ size_t redis_replicas(const struct redis *r)
 static void on_master(void *owner, const struct address_host *master, size_t replicas, const char *detail)
 {
     struct redis *r = owner;
-    r->sentinel = NULL;
     r->question = NULL;
     if (!master) {
         lose(r, detail);
@@ -689,7 +686,7 @@ static void on_master_again(void *owner, const struct address_host *master, size
 {
     struct redis *r = owner;
     (void)detail;
-    r->sentinel = NULL;
+    r->question = NULL;
     r->policy_old = r->policy_old || !master;
     if (master)
         r->replicas = replicas;
@@ -720,16 +717,10 @@ static bool redis_make_policy(struct redis *r)
     return r->policy != NULL;
 }
 
-static void redis_ask(struct redis *r, sentinel_fn fn)
+static void redis_ask(struct redis *r, redis_hosts_fn fn)
 {
-    r->sentinel =
-        sentinel_ask(r->loop, r->conf, r->address, r->policy, &r->sentinel_first, r->timeout_ms, fn, r);
-}
-
-static void redis_ask_nodes(struct redis *r)
-{
-    r->question =
-        cluster_ask(r->loop, r->conf, r->address, r->policy, &r->sentinel_first, r->timeout_ms, on_master, r);
+    r->question = (redis_has_sentinels(r) ? sentinel_ask : cluster_ask)(
+        r->loop, r->conf, r->address, r->policy, &r->hosts_first, r->timeout_ms, fn, r);
 }
 
 static void redis_on_poll(void *owner)
@@ -743,14 +734,12 @@ static void redis_on_poll(void *owner)
 static void on_retry(void *owner)
 {
     struct redis *r = owner;
-    bool cluster = address_has_cluster(r->address), asks = cluster || redis_has_sentinels(r);
+    bool asks = address_has_cluster(r->address) || redis_has_sentinels(r);
 
     r->phase = asks ? PHASE_ASKING : PHASE_DIALING;
     if (!redis_make_policy(r))
         return;
-    if (cluster)
-        redis_ask_nodes(r);
-    else if (asks)
+    if (asks)
         redis_ask(r, on_master);
     else
         dial_address(r, r->address);
@@ -770,7 +759,7 @@ struct redis *redis_new(struct loop *l, const struct conf_redis *conf, const str
     r->owner = owner;
     r->retry_ms = RETRY_MIN_MS;
     /* Each node is asked first by a part of the partitions. */
-    r->sentinel_first = address->partition ? address->partition % address->n_hosts : 0;
+    r->hosts_first = address->partition ? address->partition % address->n_hosts : 0;
     r->task.fn = redis_on_task;
     r->flush.fn = redis_on_flush;
     TAILQ_INIT(&r->sent);
@@ -812,8 +801,7 @@ void redis_free(struct redis **rp)
     r->gone = true;
     r->phase = PHASE_DOWN;
     loop_undefer(r->loop, &r->task);
-    sentinel_cancel(&r->sentinel);
-    cluster_cancel(&r->question);
+    redis_hosts_cancel(&r->question);
     cluster_look_cancel(&r->look);
     dial_cancel(&r->dial);
     if (r->flush.queued)
