@@ -1,8 +1,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "percent.h"
 #include "view.h"
+#include "view_word.h"
 #include "xalloc.h"
 
 enum {
@@ -45,61 +45,19 @@ void view_spelling_free(struct view_spelling *s)
     *s = (struct view_spelling){.spaces.inbox_by_user = VIEW_SIDES};
 }
 
-static bool spelling_is_plain(uint8_t c)
-{
-    return c > ' ' && c < 0x7f && c != '%' && c != '=' && c != ',';
-}
-
-static void spelling_write(struct buf *out, struct span text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (spelling_is_plain(text.p[i]))
-            buf_add(out, &text.p[i], 1);
-        else
-            percent_write(out, text.p[i]);
-    }
-}
-
 void view_spelling_encode(struct buf *out, const struct view_spelling *s)
 {
-    buf_add_str(out, "1 client=");
-    spelling_write(out, span_of(&s->client_separator, s->client_separator ? 1 : 0));
-    buf_add_str(out, ",");
-    spelling_write(out, span_str(s->client_prefix));
-    buf_add_str(out, " backend=");
-    spelling_write(out, span_of(&s->backend_separator, s->backend_separator ? 1 : 0));
-    buf_add_str(out, ",");
-    spelling_write(out, span_str(s->backend_prefix));
-    buf_add_str(out, " avoid=");
-    spelling_write(out, span_str(s->avoid));
+    view_word_write(out, "1 client=", span_of(&s->client_separator, s->client_separator ? 1 : 0));
+    view_word_write(out, ",", span_str(s->client_prefix));
+    view_word_write(out, " backend=", span_of(&s->backend_separator, s->backend_separator ? 1 : 0));
+    view_word_write(out, ",", span_str(s->backend_prefix));
+    view_word_write(out, " avoid=", span_str(s->avoid));
     view_spaces_encode(out, &s->spaces);
-}
-
-/* Eats `before`, and then the encoded text up to one of the bytes that are never plain; owned. NULL: it is
- * not in its one spelling. */
-static char *spelling_take(struct span *in, const char *before)
-{
-    size_t n = strlen(before);
-    struct buf text = {0};
-    uint8_t c;
-    bool escaped, ok = in->len >= n && memcmp(in->p, before, n) == 0;
-
-    if (ok)
-        *in = span_of(in->p + n, in->len - n);
-    while (ok && in->len && in->p[0] != ',' && in->p[0] != ' ') {
-        ok = percent_take(in, HEX_CAPITALS, &c, &escaped) && c && spelling_is_plain(c) != escaped &&
-             text.len < VIEW_NAME_MAX;
-        if (ok)
-            buf_add(&text, &c, 1);
-    }
-    char *owned = ok ? xspandup(buf_span(&text)) : NULL;
-    buf_free(&text);
-    return owned;
 }
 
 static bool spelling_take_separator(struct span *in, const char *before, char *_r)
 {
-    char *text = spelling_take(in, before);
+    char *text = view_word_take(in, before);
     bool ok = text && strlen(text) <= 1;
 
     if (ok)
@@ -130,10 +88,11 @@ bool view_spelling_decode(struct span text, struct view_spelling *_r)
 {
     struct view_spelling s = {.spaces.inbox_by_user = VIEW_SIDES};
     bool ok = spelling_take_separator(&text, "1 client=", &s.client_separator) &&
-              (s.client_prefix = spelling_take(&text, ",")) &&
+              (s.client_prefix = view_word_take(&text, ",")) &&
               spelling_take_separator(&text, " backend=", &s.backend_separator) &&
-              (s.backend_prefix = spelling_take(&text, ",")) && (s.avoid = spelling_take(&text, " avoid=")) &&
-              view_spaces_decode(text, &s.spaces) && spelling_is_good(&s);
+              (s.backend_prefix = view_word_take(&text, ",")) &&
+              (s.avoid = view_word_take(&text, " avoid=")) && view_spaces_decode(text, &s.spaces) &&
+              spelling_is_good(&s);
 
     if (ok)
         *_r = s;

@@ -1,8 +1,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "percent.h"
 #include "view_spaces.h"
+#include "view_word.h"
 #include "xalloc.h"
 
 static const char side_letters[VIEW_SIDES + 1] = "cb";
@@ -67,75 +67,31 @@ bool view_spaces_alike(const struct view_spaces *s)
 
 /* ---- as text ---- */
 
-static bool spaces_is_plain(uint8_t c)
-{
-    return c > ' ' && c < 0x7f && c != '%' && c != '=' && c != ',';
-}
-
-static void spaces_write(struct buf *out, const char *before, const char *text)
-{
-    buf_add_str(out, before);
-    for (; *text; text++) {
-        if (spaces_is_plain((uint8_t)*text))
-            buf_add(out, text, 1);
-        else
-            percent_write(out, (uint8_t)*text);
-    }
-}
-
 void view_spaces_encode(struct buf *out, const struct view_spaces *s)
 {
     if (s->users[VIEW_CLIENT]) {
-        spaces_write(out, " users=", s->users[VIEW_CLIENT]);
-        spaces_write(out, ",", s->users[VIEW_BACKEND]);
+        view_word_write(out, " users=", span_str(s->users[VIEW_CLIENT]));
+        view_word_write(out, ",", span_str(s->users[VIEW_BACKEND]));
         buf_add_str(out, ",");
         if (s->domain) {
             buf_add(out, &side_letters[s->without_domain], 1);
-            spaces_write(out, "", s->domain);
+            view_word_write(out, "", span_str(s->domain));
         }
         buf_add_str(out, ",");
         buf_add(out, &side_letters[s->inbox_by_user], s->inbox_by_user < VIEW_SIDES);
         for (size_t i = 0; i < s->n_owners; i++)
-            spaces_write(out, ",", s->owners[i]);
+            view_word_write(out, ",", span_str(s->owners[i]));
     }
     if (s->shared[VIEW_CLIENT]) {
-        spaces_write(out, " shared=", s->shared[VIEW_CLIENT]);
-        spaces_write(out, ",", s->shared[VIEW_BACKEND]);
+        view_word_write(out, " shared=", span_str(s->shared[VIEW_CLIENT]));
+        view_word_write(out, ",", span_str(s->shared[VIEW_BACKEND]));
     }
-}
-
-static bool spaces_begin(struct span *in, const char *with)
-{
-    size_t n = strlen(with);
-    bool does = in->len >= n && memcmp(in->p, with, n) == 0;
-
-    if (does)
-        *in = span_of(in->p + n, in->len - n);
-    return does;
-}
-
-/* Up to a "," or a blank; NULL: it is not in its one spelling. */
-static char *spaces_take(struct span *in, const char *before)
-{
-    struct buf text = {0};
-    uint8_t c;
-    bool escaped, ok = spaces_begin(in, before);
-
-    while (ok && in->len && in->p[0] != ',' && in->p[0] != ' ') {
-        ok = percent_take(in, HEX_CAPITALS, &c, &escaped) && c && spaces_is_plain(c) != escaped &&
-             text.len < VIEW_NAME_MAX;
-        if (ok)
-            buf_add(&text, &c, 1);
-    }
-    char *owned = ok ? xspandup(buf_span(&text)) : NULL;
-    buf_free(&text);
-    return owned;
 }
 
 static bool spaces_take_prefixes(struct span *in, const char *before, char *prefixes[VIEW_SIDES])
 {
-    prefixes[VIEW_CLIENT] = spaces_take(in, before);
-    prefixes[VIEW_BACKEND] = prefixes[VIEW_CLIENT] ? spaces_take(in, ",") : NULL;
+    prefixes[VIEW_CLIENT] = view_word_take(in, before);
+    prefixes[VIEW_BACKEND] = prefixes[VIEW_CLIENT] ? view_word_take(in, ",") : NULL;
     return prefixes[VIEW_BACKEND] && *prefixes[VIEW_CLIENT] && *prefixes[VIEW_BACKEND];
 }
 
@@ -153,18 +109,18 @@ static int spaces_take_side(struct span *in)
 
 static bool spaces_take_users(struct span *in, struct view_spaces *s)
 {
-    if (!spaces_take_prefixes(in, " users=", s->users) || !spaces_begin(in, ","))
+    if (!spaces_take_prefixes(in, " users=", s->users) || !view_word_begins(in, ","))
         return false;
     int side = spaces_take_side(in);
     if (side < VIEW_SIDES) {
         s->without_domain = side;
-        s->domain = spaces_take(in, "");
+        s->domain = view_word_take(in, "");
     }
-    if ((side < VIEW_SIDES && !(s->domain && *s->domain)) || !spaces_begin(in, ","))
+    if ((side < VIEW_SIDES && !(s->domain && *s->domain)) || !view_word_begins(in, ","))
         return false;
     s->inbox_by_user = spaces_take_side(in);
     for (bool ok = true; ok && in->len && in->p[0] == ',';) {
-        char *owner = spaces_take(in, ",");
+        char *owner = view_word_take(in, ",");
         ok = owner && view_spaces_add_owner(s, span_str(owner));
         free(owner);
         if (!ok)
