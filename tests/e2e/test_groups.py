@@ -47,6 +47,20 @@ class Sharers:
         assert status == 0, answer
         return answer
 
+    def hurry(self, job_lease="1s", **proxy):
+        """Who is gone is replaced soon, and what failed is tried again soon."""
+        self.ferry.settings["migrator"].update({"job_lease": job_lease, "retry_min": "200ms", "retry_max": "400ms"})
+        self.ferry.settings["proxy"].update(proxy)
+
+    @contextlib.contextmanager
+    def signed_in(self, proxy, mailbox=b"INBOX"):
+        """A session of each, by user."""
+        with contextlib.ExitStack() as stack:
+            wires = {user: stack.enter_context(connect(proxy)) for user in self.users}
+            for user, wire in wires.items():
+                assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT " + mailbox)[-1].startswith(b"s OK")
+            yield wires
+
     def states(self):
         return [self.ferry.route(u)["state"] for u in self.users]
 
@@ -70,6 +84,17 @@ class Sharers:
         assert {u for u, s in together if s == "flipping"} == set(self.users), order
         assert {s for _, s in order[first:]} <= {"flipping", "flipped", "settled"}, order
 
+    def assert_all_is_there(self, messages):
+        """Moved as one, each with so many."""
+        self.assert_moved_as_one()
+        for user in self.users:
+            assert_equal(self.old, self.new, user, messages)
+
+
+def assert_live(wires):
+    for wire in wires.values():
+        assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+
 
 def ask(server, user, command):
     """The first line of its answer."""
@@ -92,17 +117,14 @@ def test_two_that_share_move_as_one(make_ferry, servers, authority):
     ann, bob = s.users
     ferry, proxy = s.ferry, s.ferry.proxy(proxy=monitor.LISTEN)
     ferry.migrator()
-    with connect(proxy) as of_ann, connect(proxy) as of_bob:
-        for wire, user in ((of_ann, ann), (of_bob, bob)):
-            assert wire.login(user).startswith(b"l1 OK")
-            assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    with s.signed_in(proxy) as wires:
         assert ferry.ctl("migrate", ann)[0] == 0
         assert ferry.wait_state(ann, "blocked")["reason"].startswith("shared: ")
         assert s.make()["accounts"] == 2
         s.flipped()
         s.assert_moved_as_one()
-        for wire, user in ((of_ann, ann), (of_bob, bob)):
-            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
+        assert_live(wires)
+        for wire in wires.values():
             assert wire.command(b"a", b"STATUS Work (MESSAGES)")[0].endswith(b"(MESSAGES 3)")
         assert ferry.where(ann) == ferry.where(bob) == {"new"}
     assert "r" in acl(s.new, ann)[bob] and "w" in acl(s.new, bob)[ann]
@@ -131,9 +153,7 @@ def test_more_members_than_places(make_ferry, servers, authority):
     s.ferry.migrator(migrator={"jobs": 1})
     assert s.ferry.ctl("group", "migrate", "office", "--now", "--reason", "test")[1]["queued"] == 3
     s.flipped()
-    s.assert_moved_as_one()
-    for user in s.users:
-        assert_equal(s.old, s.new, user, 6)
+    s.assert_all_is_there(6)
 
 
 def test_a_group_of_which_one_is_in_use_waits(make_ferry, servers, authority):
@@ -234,13 +254,10 @@ POINTS = [f"{point}:{nth}" for point, most in (
 def test_killed_at_each_gate(make_ferry, servers, authority, point):
     """Two migrators have two members each, and one of them dies: all are flipped as one all the same, and nobody is sent away."""
     s = Sharers(make_ferry, servers, authority, n=4, messages=2)
-    s.ferry.settings["migrator"].update({"job_lease": "1s", "retry_min": "200ms", "retry_max": "400ms"})
+    s.hurry()
     proxy = s.ferry.proxy()
     s.make()
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(connect(proxy)) for _ in s.users]
-        for wire, user in zip(wires, s.users):
-            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    with s.signed_in(proxy) as wires:
         dies = s.ferry.migrator(migrator={"jobs": 2}, env={"IMAPFERRY_FAULT": f"{point}:kill"})
         s.ferry.migrator(migrator={"jobs": 2})
         assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
@@ -248,11 +265,8 @@ def test_killed_at_each_gate(make_ferry, servers, authority, point):
         net.wait_until("death", lambda: dies.process.poll() is not None or (point[-1] != "1" and s.are_flipped()), timeout=60)
         dies.kill()
         s.flipped()
-        for wire in wires:
-            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
-    s.assert_moved_as_one()
-    for user in s.users:
-        assert_equal(s.old, s.new, user, 4)
+        assert_live(wires)
+    s.assert_all_is_there(4)
 
 
 def mode_of(ferry, user):
@@ -265,9 +279,8 @@ def test_what_a_grantee_writes_in_the_freeze_is_there(make_ferry, servers, autho
     ann, bob = s.users
     ferry, proxy = s.ferry, s.ferry.proxy()
     s.make()
-    with connect(proxy) as of_ann, connect(proxy) as of_bob:
-        for wire, user in ((of_ann, ann), (of_bob, bob)):
-            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    with s.signed_in(proxy) as wires:
+        of_ann, of_bob = wires[ann], wires[bob]
         message = b"Subject: late\r\n\r\nfrom bob\r\n"
         of_bob.line(b"a APPEND shared/%s/Work {%d}" % (ann.encode(), len(message)))
         of_bob.until(b"+")
@@ -302,16 +315,13 @@ def test_fewer_connections_than_members(make_ferry, servers, authority):
     s.ferry.migrator()
     assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
     s.flipped()
-    s.assert_moved_as_one()
-    for user in s.users:
-        assert_equal(s.old, s.new, user, 4)
+    s.assert_all_is_there(4)
 
 
 def test_redis_restarts_while_all_stand_still(make_ferry, servers, authority):
     """The attempt ends for all, and the next one moves all."""
     s = Sharers(make_ferry, servers, authority)
-    s.ferry.settings["migrator"].update({"job_lease": "1s", "retry_min": "200ms", "retry_max": "400ms"})
-    s.ferry.settings["proxy"].update({"lease": "1s", "lease_long": "1s"})
+    s.hurry(lease="1s", lease_long="1s")
     frozen, go = os.path.join(s.ferry.folder, "frozen"), os.path.join(s.ferry.folder, "go")
     hook = os.path.join(s.ferry.folder, "hook")
     with open(hook, "w", encoding="ascii") as f:
@@ -327,9 +337,7 @@ def test_redis_restarts_while_all_stand_still(make_ferry, servers, authority):
     with open(go, "w", encoding="ascii"):
         pass
     s.flipped(90)
-    s.assert_moved_as_one()
-    for user in s.users:
-        assert_equal(s.old, s.new, user, 6)
+    s.assert_all_is_there(6)
 
 
 @pytest.fixture
@@ -347,14 +355,10 @@ FAILOVERS = [(point, how) for how in ("stop", "kill") for point in (
 def test_failover_at_each_gate(make_ferry, servers, authority, sentinels, point, how):
     """The master dies while the migrator stands still, or is gone: all or none, and in the end all."""
     s = Sharers(lambda *args: make_ferry(*args, store=sentinels), servers, authority)
-    s.ferry.settings["migrator"].update({"job_lease": "5s", "retry_min": "200ms", "retry_max": "400ms"})
-    s.ferry.settings["proxy"].update({"lease": "5s", "lease_long": "10s", "store_timeout": "3s"})
+    s.hurry("5s", lease="5s", lease_long="10s", store_timeout="3s")
     proxy = s.ferry.proxy()
     s.make()
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(connect(proxy)) for _ in s.users]
-        for wire, user in zip(wires, s.users):
-            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    with s.signed_in(proxy) as wires:
         migrator = s.ferry.migrator(env={"IMAPFERRY_FAULT": f"{point}:stop"})
         assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
         net.wait_until(point, migrator.is_stopped, timeout=40)
@@ -369,8 +373,5 @@ def test_failover_at_each_gate(make_ferry, servers, authority, sentinels, point,
         else:
             migrator.signal(signal.SIGCONT)
         s.flipped(120)
-        for wire in wires:
-            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
-    s.assert_moved_as_one()
-    for user in s.users:
-        assert_equal(s.old, s.new, user, 6)
+        assert_live(wires)
+    s.assert_all_is_there(6)

@@ -1,12 +1,10 @@
 """Groups in hard times: few places and connections, a migrator that stands still at a gate, or behind the common flip."""
-import contextlib
 import signal
 
 import pytest
 
 from harness import net
-from harness.scene import assert_equal, connect
-from test_groups import Sharers, servers  # noqa: F401: a fixture
+from test_groups import Sharers, assert_live, servers  # noqa: F401: a fixture
 
 
 def test_one_place_and_one_connection(make_ferry, servers, authority):
@@ -28,26 +26,19 @@ def test_one_place_and_one_connection(make_ferry, servers, authority):
 def test_asleep_at_each_gate(make_ferry, servers, authority, point):
     """One of two migrators stands still, and wakes when all is done by the other: it touches nothing, and nobody is sent away."""
     s = Sharers(make_ferry, servers, authority, n=4, messages=2)
-    s.ferry.settings["migrator"].update({"job_lease": "1s", "retry_min": "200ms", "retry_max": "400ms"})
-    s.ferry.settings["proxy"].update({"lease": "1s", "lease_long": "1s"})
+    s.hurry(lease="1s", lease_long="1s")
     s.ferry.settings["migration"]["freeze_budget"] = "3s"
     proxy = s.ferry.proxy()
     s.make()
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(connect(proxy)) for _ in s.users]
-        for wire, user in zip(wires, s.users):
-            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    with s.signed_in(proxy) as wires:
         sleeps = s.ferry.migrator(migrator={"jobs": 2}, env={"IMAPFERRY_FAULT": f"{point}:stop"})
         s.ferry.migrator(migrator={"jobs": 2})
         assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
         net.wait_until("it sleeps", sleeps.is_stopped, timeout=60)
         s.flipped()
         sleeps.signal(signal.SIGCONT)
-        for wire in wires:
-            assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
-    s.assert_moved_as_one()
-    for user in s.users:
-        assert_equal(s.old, s.new, user, 4)
+        assert_live(wires)
+    s.assert_all_is_there(4)
 
 
 def test_one_is_there_and_the_other_is_about_to_be(make_ferry, servers, authority):
@@ -56,10 +47,7 @@ def test_one_is_there_and_the_other_is_about_to_be(make_ferry, servers, authorit
     s.ferry.settings["migrator"]["job_lease"] = "5s"
     proxy = s.ferry.proxy()
     s.make()
-    with connect(proxy) as a, connect(proxy) as b:
-        wires = dict(zip(s.users, (a, b)))
-        for user, wire in wires.items():
-            assert wire.login(user).startswith(b"l1 OK") and wire.command(b"s", b"SELECT Work")[-1].startswith(b"s OK")
+    with s.signed_in(proxy, b"Work") as wires:
         sleeps = s.ferry.migrator(migrator={"jobs": 1}, env={"IMAPFERRY_FAULT": "journal.sent:1:stop"})
         s.ferry.migrator(migrator={"jobs": 1})
         assert s.ferry.ctl("group", "migrate", "office", "--now")[0] == 0
