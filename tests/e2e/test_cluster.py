@@ -11,7 +11,7 @@ import pytest
 from fakes import fake_node
 from harness import cluster, net, redisd
 from harness.ferry import backend
-from harness.scene import assert_equal, connect, fill, small
+from harness.scene import assert_equal, fill, sign_in, small
 from harness.stores import place, user_in
 
 CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "conf")
@@ -58,10 +58,7 @@ def test_accounts_are_moved_with_the_rights_of_the_sample_and_no_more(whole, mak
     for user in users:
         fill(old, user, small(messages=5))
     proxy, migrator = ferry.proxy(), ferry.migrator()
-    wires = [connect(proxy) for _ in users]
-    for wire, user in zip(wires, users):
-        assert wire.login(user).startswith(b"l1 OK")
-        assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    wires = [sign_in(proxy, user) for user in users]
     for nth, user in zip(each, users):
         ferry.wait_state(user, "flipped")
         assert ferry.user(user)["store"] == nth and f"store {nth}" in " ".join(ferry.ctl_raw("user", user)[1].split())
@@ -80,13 +77,6 @@ def test_accounts_are_moved_with_the_rights_of_the_sample_and_no_more(whole, mak
     keys = [key for node in whole.masters() for key in node.client().scan_iter()]
     assert keys and all(whole.prefix(place(key.split(":")[2], whole.partitions) + 1) == key.split(":")[0]
                         for key in keys if ":route:" in key)
-
-
-def sign_in(proxy, user):
-    wire = connect(proxy)
-    assert wire.login(user).startswith(b"l1 OK")
-    assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-    return wire
 
 
 def lives(wire):

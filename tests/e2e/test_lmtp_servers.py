@@ -9,17 +9,14 @@ import pytest
 
 from harness import cyrus, dovecot, net
 from harness.daemon import program
-from harness.delivery import Delivery, door, subjects
+from harness.delivery import Delivery, door, fixture_world, subjects
 from harness.lmtp import Gone, Mta, letter
 from harness.postfix import Postfix, can_run
 
 SETTINGS = {"lmtp": {"listen": ["inet://127.0.0.1:0"]}}
 
 
-@pytest.fixture(name="world", scope="module")
-def fixture_world():
-    with Delivery(dovecot.Dovecot("old", mail="maildir", lmtp=True), cyrus.Cyrus("new", lmtp=True), SETTINGS) as made:
-        yield made
+world = fixture_world(lambda: Delivery(dovecot.Dovecot("old", mail="maildir", lmtp=True), cyrus.Cyrus("new", lmtp=True), SETTINGS))
 
 
 class Sender:
@@ -95,9 +92,7 @@ def all_once(world, sender, user):
 
 
 def test_one_message_for_both_servers(world):
-    here, there = world.user(), world.user()
-    world.moves(there)
-    world.ferry.wait_state(there, "flipped")
+    here, there = world.user(), world.moved(world.user())
     sender = Sender(lambda: door(world.proxy))
     sender.deliver([here, there], "both")
     assert subjects(world.old, here)["both"] == 1 and subjects(world.new, there)["both"] == 1

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from harness import dovecot, dovecot_conf, net
-from harness.delivery import Delivery, door, subjects
+from harness.delivery import Delivery, door, fixture_world, subjects
 from harness.exim import CONF, Exim
 from harness.lmtp import Mta, letter
 
@@ -21,10 +21,7 @@ class World(Delivery):
         self.asked = door(self.proxy, but=f"inet://{self.taken}").removeprefix("inet://")
 
 
-@pytest.fixture(name="world", scope="module")
-def fixture_world():
-    with World() as made:
-        yield made
+world = fixture_world(World)
 
 
 # ---- Exim asks

@@ -11,7 +11,7 @@ import pytest
 from harness import mail, net
 from harness.ferry import backend
 from harness.relay import UP, Relay
-from harness.scene import assert_equal, connect, fill, new_user, small
+from harness.scene import assert_equal, connect, fill, new_user, sign_in_twice, small
 
 LEASE, LEASE_LONG = 1.0, 6.0
 TERMS = {"proxy": {"lease": "1s", "lease_long": "6s"}, "migration": {"trigger": "manual", "cutover": "manual"}}
@@ -197,12 +197,7 @@ def test_nothing_passes_in_either_direction_once_the_lease_is_over(make_ferry, r
     ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, TERMS)
     proxy = ferry.proxy(redis={"url": to_redis.redis_url}, backends={"old": backend(to_old, "imap")})
     ferry.migrator()
-    wire, idle = connect(proxy), connect(proxy)
-    for w in (wire, idle):
-        assert w.login(user).startswith(b"l1 OK")
-        assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-    idle.line(b"i IDLE")
-    idle.until(b"+ ")
+    wire, idle = sign_in_twice(proxy, user)
     assert ferry.ctl("migrate", user)[0] == 0
     epoch = ferry.wait_state(user, "ready")["epoch"]
     net.wait_until("proxy that has seen the epoch",
@@ -287,12 +282,7 @@ def test_nothing_passes_on_a_new_master_before_the_session_is_registered_there(m
     proxy = ferry.proxy(redis={"url": to_redis.redis_url}, backends={"old": backend(to_old, "imap")},
                         proxy={"lease": "6s", "store_timeout": "30s"})
     client = ferry.redis.client()
-    wire, idle = connect(proxy), connect(proxy)
-    for w in (wire, idle):
-        assert w.login(user).startswith(b"l1 OK")
-        assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-    idle.line(b"i IDLE")
-    idle.until(b"+ ")
+    wire, idle = sign_in_twice(proxy, user)
     if frozen:
         freeze(ferry, user)
     hold.names = list(sessions(ferry, user))

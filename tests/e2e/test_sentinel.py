@@ -7,7 +7,7 @@ import pytest
 import redis as redis_client
 
 from harness import net, sentinel
-from harness.scene import assert_equal, connect, fill, new_user, small
+from harness.scene import assert_equal, connect, fill, new_user, sign_in_twice, small
 
 BRIEF, LONG = "1s", "10s"
 SETTINGS = {"proxy": {"store_timeout": "1s", "lease": "500ms"}, "migration": {"trigger": "manual"}}
@@ -152,17 +152,6 @@ def over(group, how):
         group.wait_failover(before)
 
 
-def live(proxy, user):
-    """A session, and one in IDLE."""
-    wire, idle = connect(proxy), connect(proxy)
-    for w in (wire, idle):
-        assert w.login(user).startswith(b"l1 OK")
-        assert w.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
-    idle.line(b"i IDLE")
-    idle.until(b"+ ")
-    return wire, idle
-
-
 def still_live(proxy, wire, idle):
     try:
         assert wire.command(b"n", b"NOOP")[-1].startswith(b"n OK")
@@ -187,7 +176,7 @@ def test_account_with_sessions_moves_over_failovers(make_ferry, backends, quick_
     fill(old, user, small(messages=10))
     env = {"IMAPFERRY_FAULT": point + ":stop"}
     proxies = [ferry.proxy(env=env if who == "proxy" else None), ferry.proxy()]
-    wires = [live(proxy, user) for proxy in proxies]
+    wires = [sign_in_twice(proxy, user) for proxy in proxies]
     migrator = ferry.migrator(env=env if who == "migrator" else None)
     assert ferry.ctl("migrate", user)[0] == 0
     stopped = migrator if who == "migrator" else proxies[0]
@@ -211,7 +200,7 @@ def test_account_with_sessions_moves_behind_two_failovers(make_ferry, backends, 
     ferry = make(make_ferry, backends, group, LONG, store_timeout="3s", lease="5s")
     fill(old, user, small(messages=10))
     proxies = [ferry.proxy(env={"IMAPFERRY_FAULT": f"script.{point}:stop"}, proxy={"threads": 1}), ferry.proxy()]
-    wires = [live(proxy, user) for proxy in proxies]
+    wires = [sign_in_twice(proxy, user) for proxy in proxies]
     group.wait_replicas()
     over(group, "ask")
     net.wait_until(point, proxies[0].is_stopped, timeout=30)

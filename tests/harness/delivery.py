@@ -8,6 +8,8 @@ begin on the old server.
 import collections
 import re
 
+import pytest
+
 from . import mail, net
 from .ferry import Ferry, backend
 from .lmtp import letter
@@ -68,6 +70,15 @@ class Delivery:
 
     def __exit__(self, *_):
         self.close()
+
+
+def fixture_world(make):
+    """For a module: its fixture `world`, what make() gives, closed at the end."""
+    @pytest.fixture(name="world", scope="module")
+    def fixture():
+        with make() as made:
+            yield made
+    return fixture
 
 
 def door(proxy, but=None):

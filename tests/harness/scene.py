@@ -158,6 +158,22 @@ def connect(proxy, listener=0, ca=None, greeting=True, timeout=15):
     return wire
 
 
+def sign_in(proxy, user):
+    """A session that has INBOX selected."""
+    wire = connect(proxy)
+    assert wire.login(user).startswith(b"l1 OK")
+    assert wire.command(b"s", b"SELECT INBOX")[-1].startswith(b"s OK")
+    return wire
+
+
+def sign_in_twice(proxy, user):
+    """A session, and one in IDLE."""
+    wire, idle = sign_in(proxy, user), sign_in(proxy, user)
+    idle.line(b"i IDLE")
+    idle.until(b"+ ")
+    return wire, idle
+
+
 class TlsProgram:
     """One program of a user: it keeps its TLS session, as long as it is given one."""
 
