@@ -514,17 +514,18 @@ static bool store_hesitates(struct store *s)
 }
 
 /* Of a partition that may be half moved (cluster.h) nothing is said before all masters were asked: a change of server means
- * that it may be, and is always answered by "greet"; and a daemon that begins knows nothing. True: on with store_on_look(), or with
- * another hello. */
+ * that it may be, and is always answered by "greet"; a daemon that begins knows nothing; and what lacks a store may be the other
+ * half. True: on with store_on_look(), or with another hello. */
 static bool store_looks_first(struct store *s, struct span word)
 {
-    bool greets = span_is(word, "greet"), fresh = s->careful && s->generation == 0;
+    bool greets = span_is(word, "greet"), lacks = span_is(word, "nostore"),
+         fresh = s->careful && s->generation == 0;
     bool doubt = redis_was_moving(s->redis) || ((greets || fresh) && !s->looked);
 
-    if (!address_has_cluster(store_address(s)) || !(greets || span_is(word, "ok")) || !doubt)
+    if (!address_has_cluster(store_address(s)) || !(greets || lacks || span_is(word, "ok")) || !doubt)
         return false;
     if (!greets || !store_hesitates(s))
-        redis_look(s->redis, greets, store_on_look, s);
+        redis_look(s->redis, greets || lacks, store_on_look, s);
     return true;
 }
 

@@ -70,7 +70,8 @@ bool store_is_coming(const struct store *s);
 /* For daemons: from now on, while the store is STORE_FOREIGN, that is logged as an error each minute
  * (store_missing, store_differs). */
 void store_sound_alarm(struct store *s);
-/* For daemons, behind store_new(): a partition of a cluster is looked at (cluster.h) also where this process has only begun. */
+/* Behind store_new(), for whoever does something where no record is found: a partition of a cluster is looked at (cluster.h) also where
+ * this process has only begun, and where there is no store in it. */
 void store_begin_with_a_look(struct store *s);
 uint64_t store_generation(const struct store *s);
 /* The store's id, NULL until it is known; borrowed. */

@@ -831,6 +831,26 @@ static size_t ctl_place(const struct ctl *c)
     return place;
 }
 
+/* Who only sums all stores up does that also while a node is away, which can't be asked then. */
+static bool ctl_only_sums(const struct ctl *c)
+{
+    static const int verbs[] = {ACTION_STATUS, ACTION_LIST,         ACTION_REPORT, ACTION_HISTORY,
+                                ACTION_AUDIT,  ACTION_SHARING_LIST, CTL_TOP};
+
+    for (size_t i = 0; i < COUNTOF(verbs); i++)
+        if (c->args.what == verbs[i])
+            return c->place == c->stores->n;
+    return false;
+}
+
+/* No account is taken for one without a record, and no partition for one without a store, whose record is at another node. */
+static void ctl_begin_with_a_look(struct ctl *c)
+{
+    for (size_t i = 0; i < c->stores->n; i++)
+        if (c->place == i || (c->place == c->stores->n && !ctl_only_sums(c)))
+            store_begin_with_a_look(c->stores->all[i]);
+}
+
 static int run_verb(struct ctl *c)
 {
     char *who = who_am_i();
@@ -845,6 +865,7 @@ static int run_verb(struct ctl *c)
     timer_start(c->reach, REACH_MS);
     c->place = ctl_place(c);
     c->stores = stores_new(c->loop, c->conf, STORE_TIMEOUT_MS, ctl_on_store, c);
+    ctl_begin_with_a_look(c);
     loop_run(c->loop);
     wait_cancel(&c->waiting);
     bulk_cancel(&c->bulk);

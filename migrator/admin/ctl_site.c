@@ -56,6 +56,8 @@ static char *ctl_site_make(struct ctl_site *s)
         m->seal = seal_private_load(c->seal.private_key_files.items, c->seal.private_key_files.n, &error);
     if (!error)
         m->stores = stores_new(m->loop, c, STORE_TIMEOUT_MS, ctl_site_on_store, s);
+    for (size_t i = 0; m->stores && i < m->stores->n; i++)
+        store_begin_with_a_look(m->stores->all[i]);
     if (m->stores)
         m->store = m->stores->all[0];
     return error;

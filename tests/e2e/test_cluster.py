@@ -207,6 +207,33 @@ def test_half_of_a_slot_is_not_taken_for_all_of_it(make, old, how):
         assert [ferry.user(user)["state"] for user in users] == ["held"] * 5
 
 
+def test_staff_do_nothing_to_half_of_a_slot(whole, make):
+    """With no daemon that has seen it: what is at the other node is not taken for accounts without a record, nor for a lost store."""
+    ferry = make(whole, migration={"trigger": "manual"})
+    users = [user_of(whole, 1) for _ in range(2)]
+    for user in users:
+        assert ferry.ctl("hold", user, "--reason", "x")[0] == 0
+    to = whole.other(1)
+    slot, here = whole.begin_move(1, to)
+
+    def all_refuse(why):
+        for verb in (("user", users[1]), ("migrate", users[1]), ("route", "export", os.path.join(ferry.folder, "export")), ("init",)):
+            status, out, err = ferry.ctl_raw(*verb)
+            assert status == 5 and re.search(why, out + err), (verb, status, out, err)
+    def loses(key):
+        here.client(False).migrate(net.HOST, to.port, f"{whole.prefix(1)}:{key}", 0, 5000, auth=cluster.PASSWORD)
+    try:
+        loses(f"route:{users[1]}")
+        all_refuse("is on its way")
+        whole.say(here, "SETSLOT", slot, "STABLE")
+        all_refuse(f"keys of slot {slot} are at 127.0.0.1:{to.port}, too")
+        loses("store")
+        all_refuse(f"keys of slot {slot} are at 127.0.0.1:{to.port}, too")
+    finally:
+        whole.fix()
+    assert [ferry.user(user)["state"] for user in users] == ["held"] * 2
+
+
 def test_node_without_a_replica_stops_its_own(make, old):
     with cluster.Cluster(replicas=0) as whole:
         ferry = make(whole)
@@ -225,8 +252,8 @@ def test_node_without_a_replica_stops_its_own(make, old):
         lines = [line.strip() for line in ferry.ctl_raw("status")[1].splitlines()[:6]]
         assert lines[0].startswith("stores") and lines[0].endswith("?partitions=8") and \
             " ".join(f"{{{nth:02}}}" for nth in its) + ":" in lines, lines
-        assert ferry.ctl_raw("user", far)[0] == 0 and ferry.ctl_raw("user", near)[0] == 5
         net.wait_until("failed", lambda: any("fail" in flags for _, _, flags, _ in whole.rows(whole.masters()[0])))
+        assert ferry.ctl_raw("user", far)[0] == 0 and ferry.ctl_raw("user", near)[0] == 5
         begun = ferry.proxy()
         net.wait_until("login by one that begins meanwhile", lambda: logs_in(ferry, begun, far), 10)
         node.start()
