@@ -51,6 +51,23 @@ static void name_scan_take(void *owner, enum redis_rc rc, const struct reply *re
     free(users);
 }
 
+static void name_scan_on_here(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    (void)reply;
+    name_scan_end(owner, rc == REDIS_OK);
+}
+
+/* Any node of a cluster answers SCAN, also one that has given the slot away meanwhile, or gives it away now, and tells what is left with it. It
+ * says so where it is asked for a key that is not there (redis.c, redirection()). */
+static void name_scan_ask_whether_here(struct name_scan *w)
+{
+    char *key = store_key(w->store, "scanned");
+    struct span argv[] = {span_str("EXISTS"), span_str(key)};
+
+    store_command(w->store, argv, COUNTOF(argv), name_scan_on_here, w);
+    free(key);
+}
+
 /* Keys have nothing that means something in a pattern (account.h). */
 void name_scan_on(struct name_scan *w)
 {
@@ -60,7 +77,7 @@ void name_scan_on(struct name_scan *w)
                           span_str("COUNT"), span_str("1000")};
 
     if (w->cursor && !strcmp(w->cursor, "0"))
-        name_scan_end(w, true);
+        name_scan_ask_whether_here(w);
     else
         store_command(w->store, argv, COUNTOF(argv), name_scan_take, w);
     free(pattern);

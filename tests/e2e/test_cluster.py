@@ -4,12 +4,14 @@ import imaplib
 import os
 import re
 import signal
+import subprocess
 import time
 
 import pytest
 
 from fakes import fake_node
 from harness import cluster, net, redisd
+from harness.daemon import program
 from harness.ferry import backend
 from harness.scene import assert_equal, fill, sign_in, small
 from harness.stores import place, user_in
@@ -331,6 +333,30 @@ def test_export_and_restore(whole, make):
     of_redis = [line["text"] for line in answer["checks"] if line["of"] == "redis"]
     assert all(any(f"{{{nth:02}}} answers, and is the master; its replicas: 1" in text for text in of_redis) for nth in range(1, 9)), of_redis
     assert any("cluster-allow-reads-when-down is" in text for text in of_redis), of_redis
+
+
+def test_slot_that_moves_in_an_export(whole, make):
+    """SCAN is answered by whichever node is asked: what has gone to another one is no reason to call it whole."""
+    ferry = make(whole)
+    here, slot = whole.node_of(1), next(n for n in whole.partitions_of(whole.node_of(1)) if n != 1)
+    with here.client().pipeline(transaction=False) as p:
+        for i in range(6000):  # of a neighbour, so that there are several pages
+            p.set(f"{whole.prefix(slot)}:x:{i}", "")
+        p.execute()
+    users = [user_of(whole, 1) for _ in range(40)]
+    for user in users:
+        whole.client().hset(f"imapferry:route:{user}", mapping={"backend": "new", "state": "settled", "epoch": "6", "flipped_at": "1769853600123"})
+    file = os.path.join(ferry.folder, "export")
+    with subprocess.Popen([program("imapferryctl"), "-c", ferry.config(), "route", "export", file], stderr=subprocess.PIPE,
+                          env={**os.environ, "IMAPFERRY_FAULT": "script.export.answered:1:stop"}) as run:
+        _, how = os.waitpid(run.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(how)
+        whole.move(1, whole.other(1))
+        run.send_signal(signal.SIGCONT)
+        _, err = run.communicate(timeout=30)
+    assert run.returncode == 5 and not os.path.exists(file), err
+    status, answer = ferry.ctl("route", "export", file)
+    assert status == 0 and answer["exported"] == 40, answer
 
 
 def test_tls_to_all_nodes(make, old, authority):
