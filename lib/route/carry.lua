@@ -3,7 +3,10 @@
 -- of items, items, as carry_read.lua has told them; an entry of a stream: id, number of texts, texts. A piece at place 0 takes the
 -- place of what is there, so it does no harm to begin anew.
 -- Who owned a job owns none here, and its entry in the streams is a new one; what was copied is known by the ledger. A group comes behind
--- the accounts, and only where this store has all of them; members of others are in none. ok.
+-- the accounts, and only where this store has all of them; members of others are in none.
+-- Groups of an export (../../migrator/admin/regroup.h) come behind all, too: first `regroup`, by which those go that an attempt before has made
+-- (PREFIX:restoring:groups), then each as `sharing`: who, ms, why, then each account and where it lives without a record. What is left of
+-- another store (restore.lua) is newer, and stays. ok: how many of these were made; nothing: none.
 -- refused: there; restoring (another restore has begun since).
 look_at_store()
 if S.id ~= '' then return {'refused', 'there'} end
@@ -89,6 +92,35 @@ local function group_in(name, from, to)
     end
 end
 
+local REGROUPED, made = RESTORING .. ':groups', 0
+local function regroup()
+    for _, name in ipairs(call('SMEMBERS', REGROUPED)) do
+        for _, user in ipairs(group_members(name)) do
+            if call('HGET', key('route', user), 'group') == name then call('HDEL', key('route', user), 'group') end
+        end
+        call('DEL', group_key(name))
+        call('SREM', SHARING, name)
+    end
+    call('DEL', REGROUPED)
+    shut_out()
+end
+
+local function sharing_in(name, from, to)
+    local members, names = {}, {}
+    for i = from + 3, to - 1, 2 do
+        local r = look(arg(i), arg(i + 1))
+        if r.group ~= '' or UNDER_WAY[r.state] then return end
+        members[#members + 1], names[#names + 1] = r, r.user
+    end
+    if #members < 2 or call('EXISTS', group_key(name)) == 1 then return end
+    for _, r in ipairs(members) do change(r, {group = name}) end
+    call('HSET', group_key(name), 'members', table.concat(names, ' '), 'who', arg(from), 'at', arg(from + 1), 'why', arg(from + 2), 'rev', '1')
+    call('SADD', SHARING, name)
+    call('SADD', REGROUPED, name)
+    shut_out()
+    made = made + 1
+end
+
 -- By Redis' own clock: another server's may differ.
 local function late_in(user, at, daily) late_put(user, math.max(0, number(at) - now()), daily == '1') end
 
@@ -111,6 +143,8 @@ local function take(user, kind, name, at, from, to)
     elseif kind == 'backends' then pairs_in(prefix .. 'backends', from, to, 1)
     elseif kind == 'group' then group_in(name, from, to)
     elseif kind == 'waves' then waves_in(from, to)
+    elseif kind == 'regroup' then regroup()
+    elseif kind == 'sharing' then sharing_in(name, from, to)
     end
 end
 
@@ -120,4 +154,4 @@ while i + 4 <= nargs() do
     take(arg(i), arg(i + 1), arg(i + 2), number(arg(i + 3)), i + 5, i + 4 + n)
     i = i + 5 + n
 end
-return OK
+return made > 0 and {'ok', text(made)} or OK

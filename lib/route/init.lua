@@ -16,7 +16,7 @@ if call('EXISTS', prefix .. 'fingerprints') == 0 then call('HSET', STORE, 'small
 if arg(5) ~= '' then call('HSET', STORE, 'source', arg(5)) end
 if number(arg(8)) > 1 then call('HSET', STORE, 'place', arg(7), 'stores', arg(8), 'site', arg(9)) end
 call('HSET', COUNTS, 'whole', '1', 'listed', '1')
-if restoring then call('DEL', prefix .. 'restoring') end
+if restoring then call('DEL', prefix .. 'restoring', prefix .. 'restoring:groups') end
 if arg(4) == '1' then
     S.generation = generation
     quarantine(now(), number(arg(2)))

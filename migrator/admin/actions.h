@@ -104,6 +104,7 @@ struct action {
     bool more;                     /* report: what is written to out goes on behind that of another store */
     bool goes_on;                  /* export: this is not all, so nothing says that it ends here */
     uint64_t before;               /* export: how many accounts of other stores stand before these */
+    const json_t *sharing;         /* export: their groups, as of ACTION_SHARING_LIST; borrowed; NULL: none */
     const char *wave;              /* pause, resume: of this wave alone; "" = of all */
     const char *group;             /* of accounts that share */
     struct action_look *look;      /* borrowed until the end; NULL: nobody asks */

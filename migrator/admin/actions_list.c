@@ -269,17 +269,58 @@ static void action_list_on_exported(void *owner, const struct span *row)
     json_decref(now);
 }
 
-/* So that an export that was cut off is known when it is wanted. */
-static void write_end(struct list_walk *w)
+/* Of groups, as of `group list`, what does not follow from the accounts. */
+static void action_list_add_groups(json_t *groups, const json_t *sharing)
 {
-    json_t *o = json_object();
-    uint64_t n = w->run->action.before + w->exported;
+    static const char *const names[] = {"group", "changed_by", "changed", "why"};
+    json_t *of, *m;
+    size_t i, k;
 
+    json_array_foreach(sharing, i, of)
+    {
+        json_t *o = json_object(), *members = json_array();
+        json_array_foreach(json_object_get(of, "members"), k, m)
+            json_array_append(members, json_object_get(m, "user"));
+        for (k = 0; k < COUNTOF(names); k++)
+            json_object_set(o, names[k], json_object_get(of, names[k]));
+        json_object_set_new(o, "members", members);
+        json_array_append_new(groups, o);
+    }
+}
+
+/* So that an export that was cut off is known when it is wanted. */
+static void write_end(const struct run *r, uint64_t n)
+{
+    json_t *o = json_object(), *groups = json_array();
+
+    action_list_add_groups(groups, r->action.sharing);
+    action_list_add_groups(groups, json_object_get(r->data, "sharing"));
     json_object_set_new(o, "time", json_time(clock_wall_ms()));
     json_object_set_new(o, "end", json_integer((json_int_t)n));
-    json_dumpf(o, w->run->action.out, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
-    fputc('\n', w->run->action.out);
+    json_object_set_new(o, "groups", groups);
+    json_dumpf(o, r->action.out, JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
+    fputc('\n', r->action.out);
     json_decref(o);
+}
+
+static void action_list_on_sharing(struct run *r)
+{
+    uint64_t n = (uint64_t)json_integer_value(json_object_get(r->data, "exported"));
+
+    if (!r->action.goes_on)
+        write_end(r, r->action.before + n);
+    char *text = export_text((long long)n, json_array_size(json_object_get(r->data, "sharing")));
+    run_end(r, ACTION_DONE, "%s", text);
+    free(text);
+}
+
+char *export_text(long long accounts, size_t groups)
+{
+    char *also = groups ? xasprintf(", and %zu group%s", groups, groups == 1 ? "" : "s") : xstrdup("");
+    char *text = xasprintf("%lld accounts that were switched over, or are held%s", accounts, also);
+
+    free(also);
+    return text;
 }
 
 static void exported_all(void *owner, enum route_rc rc)
@@ -290,11 +331,9 @@ static void exported_all(void *owner, enum route_rc rc)
 
     if (!list_walk_is_whole(w, rc))
         return;
-    if (!r->action.goes_on)
-        write_end(w);
     json_object_set_new(r->data, "exported", json_integer((json_int_t)n));
     list_walk_free(w);
-    run_end(r, ACTION_DONE, "%llu accounts that were switched over, or are held", n);
+    sharing_collect(r, action_list_on_sharing);
 }
 
 void run_export(struct run *r)

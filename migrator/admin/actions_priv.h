@@ -100,6 +100,10 @@ void run_export(struct run *r);
 void run_move(struct run *r);
 void run_reopen(struct run *r);
 void run_recount(struct run *r);
+/* What an export says at its end; to free. */
+char *export_text(long long accounts, size_t groups);
+/* Puts all groups of the store into data as "sharing", and goes on; where they can't be read the action ends. */
+void sharing_collect(struct run *r, void (*go_on)(struct run *r));
 /* actions_sharing.c: what is wrong with it, NULL = nothing; to be freed. */
 char *sharing_fault(const struct action *a);
 void run_sharing(struct run *r);

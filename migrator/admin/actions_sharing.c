@@ -98,7 +98,7 @@ static void sharing_next(struct run *r)
 {
     if (r->pending == r->action.n_keys) {
         r->pending = 0;
-        run_end(r, ACTION_DONE, "%s", "");
+        r->go_on(r);
     } else {
         route_sharing_read(r->store, r->action.keys[r->pending], "", sharing_on_listed, r);
     }
@@ -124,6 +124,17 @@ static void sharing_on_names(void *owner, enum route_rc rc, const struct span *r
     r->action.n_keys = n;
     json_object_set_new(r->data, "sharing", json_array());
     sharing_next(r);
+}
+
+void sharing_collect(struct run *r, void (*go_on)(struct run *r))
+{
+    r->go_on = go_on;
+    route_sharing_list(r->store, sharing_on_names, r);
+}
+
+static void sharing_on_all(struct run *r)
+{
+    run_end(r, ACTION_DONE, "%s", "");
 }
 
 /* ---- group make, add, remove, drop */
@@ -284,7 +295,7 @@ void run_sharing(struct run *r)
 {
     switch (r->action.verb) {
     case ACTION_SHARING_LIST:
-        route_sharing_list(r->store, sharing_on_names, r);
+        sharing_collect(r, sharing_on_all);
         break;
     case ACTION_SHARING:
         route_sharing_read(r->store, r->action.group, "", sharing_on_named, r);

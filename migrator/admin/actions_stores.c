@@ -387,7 +387,7 @@ static void stores_say_sum(struct everywhere *e)
     if (!e->said)
         return;
     if (e->action.verb == ACTION_EXPORT)
-        text = xasprintf("%lld accounts that were switched over, or are held", stores_sum(e, "exported"));
+        text = export_text(stores_sum(e, "exported"), json_array_size(json_object_get(e->data, "sharing")));
     else if (e->action.verb == ACTION_MOVE)
         text = xasprintf("%lld accounts; the stores are closed, and nobody is signed in by them",
                          stores_sum(e, "moved"));
@@ -425,6 +425,7 @@ static void stores_tell_export(struct everywhere *e)
 {
     e->action.goes_on = e->rc != ACTION_DONE || e->at + 1 < e->stores->n;
     e->action.before = (uint64_t)stores_sum(e, "exported");
+    e->action.sharing = json_object_get(e->data, "sharing");
 }
 
 static bool stores_is_for_foreign(enum action_verb verb, const struct store *s)

@@ -12,6 +12,7 @@
 
 #include "carry_in.h"
 #include "carry_out.h"
+#include "json_value.h"
 
 enum {
     CALLS_MAX = 8,           /* that are under way */
@@ -206,9 +207,11 @@ static const char *carry_in_fault(const json_t *o)
     return NULL;
 }
 
-/* Has this store all members of a group? Else there is none any more. */
-static bool carry_in_has_members(const struct carry_in *c, const json_t *items)
+/* A list, to decref. */
+static json_t *carry_in_members(const json_t *items)
 {
+    json_t *list = json_array();
+
     for (size_t i = 0; i + 1 < json_array_size(items); i += 2) {
         const char *field = json_string_value(json_array_get(items, i));
         const char *members = json_string_value(json_array_get(items, i + 1));
@@ -216,12 +219,23 @@ static bool carry_in_has_members(const struct carry_in *c, const json_t *items)
             continue;
         for (size_t len; *members; members += len + (members[len] == ' ')) {
             len = strcspn(members, " ");
-            if (stores_place(span_of(members, len), store_conf(c->q.store)->redis.n_stores) !=
-                store_nth(c->q.store))
-                return false;
+            json_array_append_new(list, json_text(span_of(members, len)));
         }
     }
-    return true;
+    return list;
+}
+
+/* Has this store all members of a group? Else there is none any more. */
+static bool carry_in_has_members(const struct carry_in *c, const json_t *o, const json_t *items)
+{
+    json_t *members = carry_in_members(items);
+    bool has =
+        !regroup_has_export(c->q.flips) &&
+        regroup_is_in(c->q.store, json_string_value(json_object_get(o, "name")), members, c->q.groups->apart);
+
+    c->q.groups->made += has;
+    json_decref(members);
+    return has;
 }
 
 /* NULL: it was added. */
@@ -236,7 +250,7 @@ static const char *carry_in_take(struct carry_in *c, const json_t *o)
     size_t i;
 
     bool is_group = !why && !strcmp(json_string_value(json_object_get(o, "kind")), "group");
-    if (why || (is_group && !carry_in_has_members(c, items)))
+    if (why || (is_group && !carry_in_has_members(c, o, items)))
         return why;
     for (i = 0; i < COUNTOF(names); i++)
         carry_in_add(c, span_str(json_string_value(json_object_get(o, names[i]))));

@@ -7,6 +7,8 @@
 
 #include "lib/route.h"
 
+#include "regroup.h"
+
 struct carry_in;
 /* Strings and flips are borrowed until the end. */
 struct carry_in_request {
@@ -16,6 +18,7 @@ struct carry_in_request {
     size_t n_files;
     uint64_t generation;
     const char *token;
+    struct regrouped *groups; /* is added to */
 };
 /* rc ROUTE_OK: all of it is there. ROUTE_DOWN: store_why(). Else detail says what is the matter, for people; borrowed. */
 typedef void (*carry_in_fn)(void *owner, enum route_rc rc, const char *detail);

@@ -382,8 +382,8 @@ const struct ctl_verb ctl_verbs[] = {
         .takes = TAKES_FILES,
         .forms = {{"FILE", "write where accounts live, for a backup"}},
         .more =
-            "A line for each account that was ever switched over, or is held (\"-\": standard output), and one that counts them. "
-            "Journals have the flips, and no holds.",
+            "A line for each account that was ever switched over, or is held (\"-\": standard output), and one that counts them and has "
+            "the groups. Journals have the flips, and neither holds nor groups.",
         .changes = "Writes FILE, once it is whole.",
     },
     {
@@ -419,7 +419,8 @@ const struct ctl_verb ctl_verbs[] = {
         .forms = {{"FILE... [--yes]", "make the store anew after a loss"}},
         .more =
             "FILE is the journal of a migrator (migrator.journal_dir, or the file flips in it) or an export. Give those of all hosts "
-            "(that of this one is read anyhow): an account of which none is told lives on the old server. Stop all proxies and "
+            "(that of this one is read anyhow): an account of which none is told lives on the old server. Groups are as the newest "
+            "export has them, but for those whose accounts lie in several stores now, which are named. Stop all proxies and "
             "migrators before, and start them afterwards; the handbook has a page on it.",
         .changes = "Writes the routes and the store's record to an empty Redis.",
         .refused =

@@ -10,6 +10,7 @@
 #include "carry_in.h"
 #include "ctl_text.h"
 #include "json_value.h"
+#include "regroup.h"
 #include "restore.h"
 
 enum { AT_ONCE = 100 /* accounts of one call */, COLUMNS = 12 /* of an account */ };
@@ -27,6 +28,8 @@ struct restore {
     const char *const *files; /* borrowed */
     size_t n_files;
     struct carry_in *carrying;            /* owned */
+    struct regroup *regrouping;           /* owned */
+    struct regrouped groups;              /* its list is owned */
     char *token;                          /* owned; of this restore: random, and behind a dot restore_of() */
     size_t sent, kept;                    /* accounts of the call under way; left as Redis has them */
     size_t problems;                      /* for which nothing is made without yes */
@@ -42,6 +45,8 @@ void restore_cancel(struct restore **rp)
         return;
     store_forget(r->store, r);
     carry_in_cancel(&r->carrying);
+    regroup_cancel(&r->regrouping);
+    json_decref(r->groups.apart);
     loop_undefer(store_loop(r->store), &r->task);
     json_decref(r->in_doubt);
     json_decref(r->backends);
@@ -66,6 +71,8 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     json_object_set_new(data, "half", json_integer((json_int_t)r->flips->half));
     json_object_set_new(data, "kept", json_integer((json_int_t)r->kept));
     json_object_set_new(data, "by_journal", json_integer((json_int_t)r->by_journal));
+    json_object_set_new(data, "groups", json_integer((json_int_t)r->groups.made));
+    json_object_set(data, "groups_apart", r->groups.apart);
     json_object_set(data, "in_doubt", r->in_doubt);
     json_object_set(data, "backends", r->backends);
     json_object_set(data, "faults", r->faults);
@@ -146,6 +153,9 @@ static void on_made(void *owner, enum route_rc rc, const char *detail)
         buf_printf(&text, "; %zu are known by the journal of this host alone", r->by_journal);
     if (r->kept)
         buf_printf(&text, "; %zu of them are left as Redis has them, by a later switch-over", r->kept);
+    if (r->groups.made)
+        buf_printf(&text, "; %zu group%s of accounts that share %s there again", r->groups.made,
+                   r->groups.made == 1 ? "" : "s", r->groups.made == 1 ? "is" : "are");
     if (r->problems)
         buf_printf(&text, "; %zu thing%s may be missing", r->problems, r->problems == 1 ? "" : "s");
     buf_add_str(&text,
@@ -277,13 +287,29 @@ static void restore_go_on(struct restore *r)
     json_decref(texts);
 }
 
+static void restore_on_regrouped(void *owner, enum route_rc rc, const char *detail)
+{
+    struct restore *r = owner;
+
+    r->regrouping = NULL;
+    if (rc == ROUTE_OK)
+        route_init(r->store, r->generation, r->token, on_made, r);
+    else
+        restore_fail(r, rc, detail);
+}
+
 static void restore_on_carried(void *owner, enum route_rc rc, const char *detail)
 {
     struct restore *r = owner;
 
     r->carrying = NULL;
     if (rc == ROUTE_OK)
-        route_init(r->store, r->generation, r->token, on_made, r);
+        r->regrouping = regroup_start(&(struct regroup_request){.store = r->store,
+                                                                .flips = r->flips,
+                                                                .generation = r->generation,
+                                                                .token = r->token,
+                                                                .groups = &r->groups},
+                                      restore_on_regrouped, r);
     else if (rc == ROUTE_REFUSED && strchr(detail, ':'))
         restore_finish(r, ACTION_REFUSED, detail);
     else
@@ -297,7 +323,8 @@ static void restore_carry(struct restore *r)
                                                             .files = r->files,
                                                             .n_files = r->n_files,
                                                             .generation = r->generation,
-                                                            .token = r->token},
+                                                            .token = r->token,
+                                                            .groups = &r->groups},
                                  restore_on_carried, r);
 }
 
@@ -367,12 +394,29 @@ static void restore_blame_names(struct restore *r)
     }
 }
 
+/* A group that is mangled is not made. */
+static void restore_blame_groups(struct restore *r)
+{
+    const json_t *group;
+    size_t i;
+
+    json_array_foreach(r->flips->groups, i, group)
+    {
+        char *fault = regroup_fault(store_conf(r->store), group);
+        if (fault && json_array_size(r->faults) < FLIPS_FAULTS_MAX)
+            restore_blame(r, "", 0, fault);
+        r->problems += fault != NULL;
+        free(fault);
+    }
+}
+
 static void restore_judge(struct restore *r)
 {
     json_t *on = json_object();
 
     restore_blame_files(r);
     restore_blame_names(r);
+    restore_blame_groups(r);
     for (const struct flip *one = r->flips->all; one; one = one->hh.next)
         if (restore_row_of(one).state)
             restore_count_on(on, one->backend);
@@ -460,6 +504,7 @@ struct restore *restore_start(const struct restore_request *q, action_fn fn, voi
     r->next = q->flips->all;
     r->generation = flips_generation(q->flips) + 1;
     r->token = restore_token(q->store, q->flips);
+    r->groups.apart = json_array();
     r->in_doubt = json_array();
     r->backends = json_object();
     r->faults = json_array();

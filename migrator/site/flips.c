@@ -30,8 +30,7 @@ static void flips_set(char **to, const char *text)
     free(old);
 }
 
-/* ms of "2026-01-31T10:00:00.123Z"; 0: it is none. */
-static uint64_t flips_ms_of(const char *text)
+uint64_t flips_time_ms(const char *text)
 {
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -92,7 +91,7 @@ static void take_state(struct flip *one, const struct line *l)
     flips_set(&one->state, flips_text_of(l->o, "state"));
     flips_set(&one->held_from, flips_text_of(l->o, "held_from"));
     flips_set(&one->reason, flips_text_of(l->o, "reason"));
-    one->flipped_ms = l->is_export ? strtoull(flipped, NULL, 10) : flips_ms_of(flips_text_of(l->o, "time"));
+    one->flipped_ms = l->is_export ? strtoull(flipped, NULL, 10) : flips_time_ms(flips_text_of(l->o, "time"));
 }
 
 /* An export of an older release has none; a journal may have it of the same flip. */
@@ -119,12 +118,12 @@ static void flips_forget(struct flip *one, uint64_t ms)
 static bool flips_is_of_forgotten(const struct flip *one, const struct line *l)
 {
     return !l->is_export && one->forgotten_ms > 0 &&
-           flips_ms_of(flips_text_of(l->o, "time")) <= one->forgotten_ms + FLIPS_CLOCKS_MS;
+           flips_time_ms(flips_text_of(l->o, "time")) <= one->forgotten_ms + FLIPS_CLOCKS_MS;
 }
 
 static void flips_take(struct flip *one, const struct line *l)
 {
-    uint64_t ms = flips_ms_of(flips_text_of(l->o, "time"));
+    uint64_t ms = flips_time_ms(flips_text_of(l->o, "time"));
 
     if (l->is_move)
         flips_forget(one, number_of(l->o, "forgotten"));
@@ -180,6 +179,19 @@ static bool flips_is_proved(struct flips_reading *r, const json_t *o)
     return is;
 }
 
+/* They are as they were at one time: those of an older export are of no interest. */
+static void flips_take_groups(struct flips *f, const json_t *o)
+{
+    json_t *groups = json_object_get(o, "groups");
+    uint64_t ms = flips_time_ms(flips_text_of(o, "time"));
+
+    if (!json_is_array(groups) || ms < f->groups_ms)
+        return;
+    json_decref(f->groups);
+    f->groups = json_incref(groups);
+    f->groups_ms = ms;
+}
+
 static bool flips_read_end(struct flips_reading *r, const json_t *o)
 {
     json_int_t said = json_integer_value(json_object_get(o, "end"));
@@ -190,6 +202,8 @@ static bool flips_read_end(struct flips_reading *r, const json_t *o)
         flips_cut_off(r, r->line, detail);
     else if (r->is_move && !flips_is_proved(r, o))
         flips_cut_off(r, r->line, "its lines are not those that were written (sha256)");
+    if (!r->is_move)
+        flips_take_groups(r->f, o);
     r->pending = 0;
     r->is_ended = true;
     free(detail);
@@ -204,7 +218,7 @@ static bool flips_read_flip(struct flips_reading *r, const json_t *o)
     l.backend = flips_text_of(o, l.is_export ? "backend" : "target");
     l.home = flips_text_of(o, l.is_export ? "home" : "source");
     l.epoch = number_of(o, "epoch") + !l.is_export;
-    bool good = *user && *l.backend && flips_ms_of(flips_text_of(o, "time")) > 0 &&
+    bool good = *user && *l.backend && flips_time_ms(flips_text_of(o, "time")) > 0 &&
                 json_is_integer(json_object_get(o, "epoch"));
     if (good)
         flips_take(r->last = flip_of(r->f, user), &l);
@@ -231,6 +245,8 @@ static bool flips_read_head(struct flips_reading *r, const json_t *o)
         flips_cut_off(r, r->line, "a head in the middle");
     else if (json_integer_value(json_object_get(o, "move")) != MOVE_VERSION)
         flips_blame(r->f, r->file, r->line, "is of another release, which this one can't read");
+    uint64_t ms = flips_time_ms(flips_text_of(o, "time"));
+    r->f->move_ms = ms > r->f->move_ms ? ms : r->f->move_ms;
     r->is_move = true;
     return true;
 }
@@ -374,6 +390,7 @@ void flips_free(struct flips *f)
             free(texts[i]);
         free(one);
     }
+    json_decref(f->groups);
     for (size_t i = 0; i < f->n_faults && i < FLIPS_FAULTS_MAX; i++) {
         free(f->faults[i].file);
         free(f->faults[i].text);

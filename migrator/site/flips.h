@@ -12,9 +12,9 @@
  *    "view": "1=:m9f86d081884c7d65"}
  *
  * The last line of an export says how many accounts stand before it, so that a reader notices an export that
- * was cut off:
+ * was cut off, and which groups there were (none: there is no "groups", as in a file of the release before):
  *
- *   {"time": ..., "end": 14}
+ *   {"time": ..., "end": 14, "groups": [{"group": "office", "members": ["ann", "bob"], "changed_by": "root", "changed": ..., "why": "x"}]}
  *
  * An export of a store that was moved to others (migrator/admin/carry_out.h) begins with {"move": 1, ...}, has all accounts that have a
  * record, and in lines with "keep" what else is known of them, which its last line counts ("kept") and proves ("sha256"). What is told of
@@ -27,6 +27,7 @@
 #ifndef IMAPFERRY_FLIPS_H
 #define IMAPFERRY_FLIPS_H
 
+#include <jansson.h>
 #include <uthash.h>
 
 #include "lib/buf.h"
@@ -62,6 +63,9 @@ struct flips {
     size_t half; /* lines of which a crash has left the first half: nobody was told of that flip */
     struct flips_fault faults[FLIPS_FAULTS_MAX];
     size_t n_faults; /* may be more than are kept */
+    json_t *groups;  /* owned; as the newest export has them that tells of groups; NULL: none does */
+    uint64_t groups_ms,
+        move_ms; /* when that was written, and the newest export of a store that was moved; 0: there is none */
     uint64_t digest; /* of all lines of all files: two that are the same tell the same. FNV-1a: no proof */
 };
 
@@ -95,6 +99,8 @@ void flips_blame(struct flips *f, const char *file, size_t line, const char *tex
 void flips_free(struct flips *f);
 /* Do the clocks say that it is somewhere else? */
 bool flip_is_in_doubt(const struct flip *one);
+/* ms of "2026-01-31T10:00:00.123Z"; 0: it is none. */
+uint64_t flips_time_ms(const char *text);
 /* The highest generation that any line is of, 0 = there are none. */
 uint64_t flips_generation(const struct flips *f);
 

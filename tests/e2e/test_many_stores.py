@@ -560,6 +560,47 @@ def test_a_group_lies_in_one_store(two):
     assert two.ctl("group", "drop", "office")[0] == 0 and two.ctl("group", "show", "office")[0] == 3
 
 
+def members_of(ferry):
+    return {g["group"]: sorted(m["user"] for m in g["members"]) for g in ferry.ctl("group", "list")[1]["sharing"]}
+
+
+def test_groups_of_all_stores_are_in_the_export(two):
+    """One store of two is lost, and then both: each gets its own groups again, and the other one's are left alone."""
+    of = [sorted((user_in(which), user_in(which))) for which in (0, 1)]
+    for which, users in enumerate(of):
+        assert two.ctl("group", "make", f"g{which}", *users, "--reason", "x")[0] == 0
+    assert two.ctl("hold", of[0][0], "--reason", "x")[0] == two.ctl("hold", of[1][0], "--reason", "x")[0] == 0
+    file = os.path.join(two.folder, "export")
+    status, out, _ = two.ctl_raw("route", "export", file)
+    assert status == 0 and "2 accounts that were switched over, or are held, and 2 groups" in out, out
+    before = members_of(two)
+    assert before == {"g0": of[0], "g1": of[1]}
+    for lost in ([1], [0, 1]):
+        for which in lost:
+            two.stores[which].client().flushall()
+        status, answer = two.ctl("route", "restore", file)
+        assert status == 0 and (answer["groups"], answer["groups_apart"]) == (len(lost), []), answer
+        assert members_of(two) == before and [s.client().smembers("imapferry:sharing") for s in two.stores] == [{"g0"}, {"g1"}]
+
+
+def test_a_group_whose_accounts_come_to_lie_in_several_stores_is_named(make_ferry, redis, second):
+    """From one store to two: which one an account is in follows from its name alone, so such a group can't be; all others come along. The way
+    is the same for a store that was moved, and for the export of one that is lost. Those who were in it are in none, and nobody is in half of it."""
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}})
+    whole, apart = sorted((user_in(1), user_in(1))), sorted((user_in(0), user_in(1)))
+    assert ferry.ctl("group", "make", "whole", *whole)[0] == ferry.ctl("group", "make", "apart", *apart)[0] == 0
+    for user in (*whole, *apart):
+        assert ferry.ctl("hold", user, "--reason", "x")[0] == 0
+    export, moved = (os.path.join(ferry.folder, name) for name in ("export", "moved"))
+    assert ferry.ctl("route", "export", export)[0] == ferry.ctl("route", "move", moved)[0] == 0
+    for prefix, files in (("more", [moved]), ("again", [export]), ("both", [moved, export])):
+        ferry.settings["redis"].update(url=[redis.url, second.url], prefix=prefix)
+        status, answer = ferry.ctl("route", "restore", *files)
+        assert status == 0 and (answer["restored"], answer["groups"], answer["groups_apart"]) == (4, 1, ["apart"]), answer
+        assert members_of(ferry) == {"whole": whole} and [ferry.user(u)["group"] for u in apart] == [None, None]
+        assert [ferry.user(u)["group"] for u in whole] == ["whole", "whole"]
+
+
 def gaps(server, user, every):
     """Takes every so many-th message of INBOX away, so that the new server would number those behind it anew."""
     account = mail.connect(server, user, "secret")

@@ -97,7 +97,11 @@ def test_an_export_alone_makes_another_redis(site, tmp_path):
     for user in users[:2]:
         site.move(user)
     assert ferry.ctl("hold", users[2], "--reason", "her wish")[0] == 0
-    assert ferry.ctl("route", "export", backup)[0] == 0
+    status, answer = ferry.ctl("group", "make", "office", users[1], users[3], "--reason", "a diary")
+    assert status == 0, answer
+    office = ferry.ctl("group", "show", "office")[1]
+    status, answer = ferry.ctl("route", "export", backup)
+    assert status == 0 and answer["message"] == "3 accounts that were switched over, or are held, and 1 group", answer
     for daemon in list(ferry.daemons):
         daemon.stop()
     ferry.redis.kill()
@@ -108,6 +112,11 @@ def test_an_export_alone_makes_another_redis(site, tmp_path):
     try:
         status, answer = ferry.ctl("route", "restore", backup)
         assert status == 0 and answer["restored"] == 3 and answer["held"] == 1 and answer["backends"] == {"new": 2, "old": 1}, answer
+        assert answer["groups"] == 1 and "1 group of accounts that share is there again" in answer["message"], answer
+        again = ferry.ctl("group", "show", "office")[1]
+        assert [(m["user"], m["state"], m["backend"]) for m in again["members"]] == [(users[1], "flipped", "new"), (users[3], "resting", "old")]
+        assert [again[x] for x in ("changed_by", "changed", "why")] == [office[x] for x in ("changed_by", "changed", "why")], (again, office)
+        assert ferry.ctl("flip", users[3], "--to", "new", "--force", "--yes", "--reason", "x")[0] == 4
         proxy = ferry.proxy()
         for user, server in zip(users, ("new", "new", "old", "old")):
             with connect(proxy) as wire:
@@ -175,6 +184,11 @@ def end(n):
 EXPORT = "".join(exported(f"user{i}") for i in range(14)) + end(14)
 
 
+def with_groups(*groups):
+    return json.dumps({**json.loads(end(14)), "groups": [{"group": name, "members": members, "changed_by": "root", "changed": "2026-01-30T10:00:00Z",
+                                                         "why": "they share"} for name, *members in groups]}) + "\n"
+
+
 @pytest.mark.parametrize("name, text, says", [
     ("empty", "", "no account is told of"),
     ("only an end", end(0), "no account is told of"),
@@ -186,6 +200,8 @@ EXPORT = "".join(exported(f"user{i}") for i in range(14)) + end(14)
     ("a line is gone in the middle", EXPORT.replace(exported("user7"), ""), "by this line it has 14 accounts, and there are 13"),
     ("a backend that is none", EXPORT.replace('"target": "new"', '"target": "newer"').replace('"backend": "new"', '"backend": "newer"', 9),
      '9 accounts are on "newer", which is no backend of the configuration ("old", "new")'),
+    ("a group of one", EXPORT.replace(end(14), with_groups(["one", "user1"], ["two", "user2", "user3"])), "the group one has fewer than two accounts"),
+    ("a group of no accounts", EXPORT.replace(end(14), with_groups(["one", "user1", "user2 user3"])), '"user2 user3" in the group one is no name'),
     ("a journal of other names", flip("ann", target="newer"), '1 accounts are on "newer", which is no backend'),
 ])
 def test_a_store_is_not_made_from_anything(site, tmp_path, name, text, says):
@@ -252,7 +268,7 @@ def test_export_replaces_files_alone(site, tmp_path):
     real.write_text("the one before")
     link.symlink_to("real")
     assert ferry.ctl("route", "export", str(link))[0] == 0
-    assert link.is_symlink() and [sorted(json.loads(x)) for x in real.read_text().splitlines()][1] == ["end", "time"]
+    assert link.is_symlink() and [sorted(json.loads(x)) for x in real.read_text().splitlines()][1] == ["end", "groups", "time"]
     (tmp_path / "nothing").symlink_to("gone")
     status, answer = ferry.ctl("route", "export", str(tmp_path / "nothing"))
     assert status == 1 and "error" in answer and not (tmp_path / "gone").exists()

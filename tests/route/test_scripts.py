@@ -2960,6 +2960,31 @@ def test_what_is_carried_is_there_once_and_is_nobodys(store):
     assert store.call("carry", 4, "t", *pieces) == ["refused", "there"]
 
 
+def sharing(name, *users):
+    return ["", "sharing", name, "0", str(3 + 2 * len(users)), "root", "1700000000000", "they share", *[x for u in users for x in (u, "old")]]
+
+
+def test_groups_of_an_export_come_whole_and_once(store):
+    """Those of an attempt before go; what is left of another store is newer, and stays as it is. Without the store's record none is half there."""
+    client = store.client
+    client.flushall()
+    assert store.call("restore", 4, "t", "", "ann", "new", "settled", "6", "old", "new", "old", "old", "5", "", "", "") == ["ok", "1"]
+    assert store.call("carry", 4, "t", "", "regroup", "", "0", "0", *sharing("office", "ann", "joe"), *sharing("gone", "eve", "max")) == ["ok", "2"]
+    assert client.hgetall(store.key("route", "joe")).items() >= {"group": "office", "backend": "old", "state": "resting"}.items()
+    for _ in range(2):
+        assert store.call("carry", 4, "t", "", "regroup", "", "0", "0", *sharing("office", "ann", "bob"), *sharing("two", "ann", "zoe")) == ["ok", "1"]
+        assert client.smembers(store.key("sharing")) == {"office"} == client.smembers(store.key("restoring:groups"))
+        assert [client.hget(store.key("route", u), "group") for u in ("ann", "bob", "joe", "eve", "max", "zoe")] == ["office", "office", None, None, None, None]
+    assert client.hgetall(store.key("sharing", "office")) == {"members": "ann bob", "who": "root", "at": "1700000000000", "why": "they share", "rev": "1"}
+    assert client.hget(store.key("control"), "shut") == "1"
+    assert store.call("init", "id-two", LONG, 4, 1, "old", "t") == ["ok"] and not client.exists(store.key("restoring:groups"))
+    assert store.route("ann")["state"] == "settled" and store.route("ann")["group"] == "office"
+    client.delete(store.key("store"))
+    assert store.call("restore", 5, "u", "1") == ["ok", "0"]
+    assert store.call("carry", 5, "u", "", "regroup", "", "0", "0", *sharing("office", "eve", "max"), *sharing("one", "max")) == ["ok"]
+    assert client.hget(store.key("sharing", "office"), "members") == "ann bob" and client.hget(store.key("route", "max"), "group") is None
+
+
 def test_two_urls_that_lead_to_one_redis_are_known(store):
     assert store.call("reserve", "call", "1", "1000") == ["ok"]
     assert store.call("reserve", "call", "2", "1000") == ["taken", "1"]

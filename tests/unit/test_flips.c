@@ -247,6 +247,37 @@ static void test_room_that_a_file_system_kept(void **state)
     flips_free(&f);
 }
 
+#define GROUPS(time, name)                                                                                   \
+    "{\"time\": \"2026-01-31T10:00:" time "Z\", \"end\": 0, \"groups\": [{\"group\": \"" name "\"}]}\n"
+
+static void expect_group(const char *text, const char *want, uint64_t move_s)
+{
+    struct flips f = {0};
+
+    flips_read(&f, "x", span_str(text));
+    const json_t *group = json_array_get(f.groups, 0);
+    assert_string_equal(group      ? json_string_value(json_object_get(group, "group"))
+                        : f.groups ? ""
+                                   : "-",
+                        want);
+    assert_int_equal(f.move_ms ? f.move_ms - flips_time_ms("2026-01-31T10:00:00Z") : 0, move_s * 1000);
+    assert_int_equal(f.n_faults, move_s > 0); /* that has no end here */
+    flips_free(&f);
+}
+
+/* In whatever order the files are given; one of a release that tells of none says nothing about them. */
+static void test_groups_of_the_newest_export(void **state)
+{
+    (void)state;
+    expect_group(GROUPS("01", "a") GROUPS("02", "b"), "b", 0);
+    expect_group(GROUPS("02", "b") GROUPS("01", "a"), "b", 0);
+    expect_group(GROUPS("02", "b") "{\"time\": \"2026-01-31T10:00:03Z\", \"end\": 0}\n", "b", 0);
+    expect_group(GROUPS("02", "b") "{\"time\": \"2026-01-31T10:00:03Z\", \"end\": 0, \"groups\": []}\n", "",
+                 0);
+    expect_group("{\"time\": \"2026-01-31T10:00:03Z\", \"end\": 0}\n", "-", 0);
+    expect_group("{\"move\": 1, \"time\": \"2026-01-31T10:00:03Z\"}\n", "-", 3);
+}
+
 static void test_more_faults_than_are_kept(void **state)
 {
     struct flips f = {0};
@@ -273,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_read),
         cmocka_unit_test(test_half_a_line_of_a_crash),
         cmocka_unit_test(test_room_that_a_file_system_kept),
+        cmocka_unit_test(test_groups_of_the_newest_export),
         cmocka_unit_test(test_more_faults_than_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
