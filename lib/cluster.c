@@ -108,16 +108,37 @@ static bool cluster_take_place(struct cluster_node *n, struct span place)
     if (!cluster_take_port(&at, &n->port) || !cluster_is_host(at) || !cluster_is_host(name))
         return false;
     n->address = at;
-    n->host = name.len ? name : at;
+    n->name = name;
     return true;
 }
 
-/* Behind the id of the master: when it was asked and answered, epoch, link, then slots. What stands in brackets is on its way. */
-static bool cluster_has_slots(struct span line)
+/* Behind the id of the master: when it was asked and answered, epoch, link, then slots. */
+static struct span cluster_slots(struct span line)
 {
     for (unsigned i = 0; i < 4; i++)
         cluster_cut(&line, ' ');
-    return line.len > 0 && *line.p != '[';
+    return line;
+}
+
+bool cluster_node_has(const struct cluster_node *n, uint32_t slot)
+{
+    struct span slots = n->slots;
+
+    while (slots.len > 0) {
+        struct span to = cluster_cut(&slots, ' '), from = cluster_cut(&to, '-');
+        uint64_t first, last;
+        if (span_u64(from, 0x3fff, &first) && span_u64(to.len ? to : from, 0x3fff, &last) && first <= slot &&
+            slot <= last)
+            return true;
+    }
+    return false;
+}
+
+struct span cluster_node_host(const struct cluster_node *n, struct span preferred, struct span asked)
+{
+    if (span_is(preferred, "unknown-endpoint"))
+        return asked;
+    return span_is(preferred, "ip") || n->name.len == 0 ? n->address : n->name;
 }
 
 bool cluster_next_node(struct span *text, struct cluster_node *_r)
@@ -127,7 +148,8 @@ bool cluster_next_node(struct span *text, struct cluster_node *_r)
     struct span place = cluster_cut(&line, ' '), flags = cluster_cut(&line, ' ');
 
     n.of = cluster_cut(&line, ' ');
-    n.has_slots = cluster_has_slots(line);
+    n.slots = cluster_slots(line);
+    n.has_slots = n.slots.len > 0 && *n.slots.p != '['; /* what stands in brackets is on its way */
     n.myself = cluster_has_flag(flags, "myself");
     n.master = cluster_has_flag(flags, "master");
     n.failed = cluster_has_flag(flags, "fail") || cluster_has_flag(flags, "noaddr") ||

@@ -40,13 +40,17 @@ struct cluster_place {
 enum cluster_word cluster_word(struct span error, struct cluster_place *_r);
 
 struct cluster_node {
-    struct span id, host /* the host name where the node announces one; may be empty */, address,
-        of /* the id of its master */;
+    struct span id, name /* that it announces; may be empty */, address /* may be empty */,
+        of /* the id of its master */, slots /* "0-5460 5462 [93->-id]": ranges, and what is on its way */;
     uint16_t port;
     bool myself, master, failed /* by the cluster's majority, or it has no address */, has_slots;
 };
 /* The next line of CLUSTER NODES, eaten from *text; borrowed from it. False: there is none, or it is none. */
 bool cluster_next_node(struct span *text, struct cluster_node *_r);
+bool cluster_node_has(const struct cluster_node *n, uint32_t slot);
+/* As what a node is to be asked for by its clients, which CLUSTER NODES does not say. preferred: cluster-preferred-endpoint-type of who was
+ * asked; empty where that is not known. asked: its host, which is that of all of them with "unknown-endpoint". Empty: there is none. */
+struct span cluster_node_host(const struct cluster_node *n, struct span preferred, struct span asked);
 enum { CLUSTER_NODES_MAX = 1000, CLUSTER_NODES_BYTES = 4 << 20 }; /* what is more is not believed */
 
 /* ---- where is it? ---- */
@@ -62,12 +66,14 @@ struct redis_hosts *cluster_ask(struct loop *l, const struct conf_redis *conf, c
 struct cluster_look;
 /* why: NULL where no other master has a key of the slot; else where there are some, or which master did not answer. */
 typedef void (*cluster_look_fn)(void *owner, const char *why);
-/* nodes: CLUSTER NODES of the node that has the partition; borrowed for the call. All other masters that have not failed
- * are asked at once. strict: its master has changed, or the slot was seen on its way, so that one that has failed with slots
+/* nodes: CLUSTER NODES of the node that has the partition; preferred and asked: see cluster_node_host(); all are borrowed for the call. All
+ * other masters that have not failed are asked at once; where they are called by the host of this one, whether they are who they should be,
+ * too. strict: its master has changed, or the slot was seen on its way, so that one that has failed with slots
  * of its own is not passed over. fn is never called before this has returned. */
 struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
                                   const struct address *address, struct tls_policy *policy, struct span nodes,
-                                  bool strict, uint64_t timeout_ms, cluster_look_fn fn, void *owner);
+                                  struct span preferred, struct span asked, bool strict, uint64_t timeout_ms,
+                                  cluster_look_fn fn, void *owner);
 void cluster_look_cancel(struct cluster_look **k);
 
 #endif

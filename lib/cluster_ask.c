@@ -16,24 +16,18 @@ static void cluster_on_exists(void *owner, enum redis_rc rc, const struct reply 
         redis_hosts_refused(h, r);
 }
 
-static bool cluster_is_named(const struct redis_hosts *h, const struct cluster_node *n)
-{
-    const struct address_host *named = redis_hosts_named(h);
-
-    if (redis_hosts_is_itself(h))
-        return n->myself;
-    return n->port == named->port && (span_is(n->host, named->host) || span_is(n->address, named->host));
-}
-
-/* The lines come in any order, so the text is gone through twice. */
+/* The lines come in any order, so the text is gone through twice. What nodes are called in it need not be what MOVED calls them. */
 static size_t cluster_count_replicas(const struct redis_hosts *h, struct span nodes)
 {
+    char *prefix = conf_store_prefix(redis_hosts_conf(h), redis_hosts_of(h));
+    uint32_t slot = cluster_slot(span_str(prefix));
     struct span id = {0}, rest = nodes;
     struct cluster_node n;
     size_t live = 0;
 
+    free(prefix);
     while (cluster_next_node(&rest, &n))
-        if (cluster_is_named(h, &n))
+        if (redis_hosts_is_itself(h) ? n.myself : cluster_node_has(&n, slot))
             id = n.id;
     while (id.len && cluster_next_node(&nodes, &n))
         live += !n.failed && n.of.len == id.len && memcmp(n.of.p, id.p, id.len) == 0;

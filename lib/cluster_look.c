@@ -10,6 +10,7 @@ struct cluster_other {
     struct cluster_look *of;
     struct conf_redis conf; /* as a Redis ... */
     struct address address; /* ... and where it is; owned */
+    char *id;               /* owned; NULL: it is who it should be */
     struct redis *redis;
     bool answered;
 };
@@ -37,6 +38,7 @@ void cluster_look_cancel(struct cluster_look **kp)
     for (size_t i = 0; i < k->n; i++) {
         redis_free(&k->others[i].redis);
         address_free(&k->others[i].address);
+        free(k->others[i].id);
     }
     free(k->others);
     free(k->why);
@@ -100,16 +102,37 @@ static void cluster_look_on_count(void *owner, enum redis_rc rc, const struct re
     cluster_look_take(o, why);
 }
 
+static bool cluster_look_is(struct span nodes, const char *id)
+{
+    struct cluster_node n;
+
+    while (cluster_next_node(&nodes, &n))
+        if (n.myself)
+            return span_is(n.id, id);
+    return false;
+}
+
+static void cluster_look_on_nodes(void *owner, enum redis_rc rc, const struct reply *r)
+{
+    struct cluster_other *o = owner;
+
+    if (rc != REDIS_DOWN && !cluster_look_is(reply_str(r), o->id))
+        cluster_look_failed(o, "there is another node");
+}
+
 static void cluster_look_on_state(void *owner, bool up, const char *detail)
 {
     struct cluster_other *o = owner;
     char slot[8];
     struct span argv[] = {span_str("CLUSTER"), span_str("COUNTKEYSINSLOT"), {0}};
+    struct span nodes[] = {span_str("CLUSTER"), span_str("NODES")};
 
     if (!up) {
         cluster_look_failed(o, detail);
         return;
     }
+    if (o->id)
+        redis_command(o->redis, nodes, COUNTOF(nodes), o->of->timeout_ms, cluster_look_on_nodes, o);
     snprintf(slot, sizeof(slot), "%u", (unsigned)o->of->slot);
     argv[2] = span_str(slot);
     redis_command(o->redis, argv, COUNTOF(argv), o->of->timeout_ms, cluster_look_on_count, o);
@@ -137,24 +160,34 @@ static size_t cluster_look_count(struct span nodes)
     return nodes.len == 0 && myself == 1 && lines <= CLUSTER_NODES_MAX ? lines : 0;
 }
 
-static void cluster_look_at(struct cluster_look *k, const struct conf_redis *conf,
-                            const struct address *address, struct tls_policy *policy,
-                            const struct cluster_node *n)
+/* How the others are reached. */
+struct cluster_look_way {
+    const struct conf_redis *conf;
+    const struct address *address;
+    struct tls_policy *policy;
+    struct span preferred, asked;
+    bool strict;
+};
+
+static void cluster_look_at(struct cluster_look *k, const struct cluster_look_way *w,
+                            const struct cluster_node *n, struct span host)
 {
     struct cluster_other *o = &k->others[k->n++];
 
     k->left++;
     o->of = k;
-    o->conf = (struct conf_redis){.tls_name = conf->tls_name};
-    o->address = redis_hosts_address(address, n->host, n->port);
+    o->conf = (struct conf_redis){.tls_name = w->conf->tls_name};
+    o->address = redis_hosts_address(w->address, host, n->port);
+    o->id = span_is(w->preferred, "unknown-endpoint") ? xspandup(n->id) : NULL;
     o->redis = redis_new(k->loop, &o->conf, &o->address, k->timeout_ms, cluster_look_on_state, o);
-    if (policy)
-        redis_use_policy(o->redis, policy);
+    if (w->policy)
+        redis_use_policy(o->redis, w->policy);
 }
 
-static char *cluster_look_unasked(const struct cluster_look *k, const struct cluster_node *n)
+static char *cluster_look_unasked(const struct cluster_look *k, const struct cluster_node *n,
+                                  struct span host)
 {
-    struct span name = n->host.len ? n->host : n->id;
+    struct span name = host.len ? host : n->id;
 
     return xasprintf(
         "%.*s:%u can't be asked whether it has keys of slot %u, too: it has failed, and no replica has "
@@ -163,20 +196,23 @@ static char *cluster_look_unasked(const struct cluster_look *k, const struct clu
 }
 
 /* Another master. */
-static void cluster_look_add(struct cluster_look *k, const struct conf_redis *conf,
-                             const struct address *address, struct tls_policy *policy,
-                             const struct cluster_node *n, bool strict)
+static void cluster_look_add(struct cluster_look *k, const struct cluster_look_way *w,
+                             const struct cluster_node *n)
 {
-    if (!n->failed && n->host.len)
-        cluster_look_at(k, conf, address, policy, n);
-    else if (!k->why && (!n->failed || (strict && n->has_slots)))
-        k->why = cluster_look_unasked(k, n);
+    struct span host = cluster_node_host(n, w->preferred, w->asked);
+
+    if (!n->failed && host.len)
+        cluster_look_at(k, w, n, host);
+    else if (!k->why && (!n->failed || (w->strict && n->has_slots)))
+        k->why = cluster_look_unasked(k, n, host);
 }
 
 struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
                                   const struct address *address, struct tls_policy *policy, struct span nodes,
-                                  bool strict, uint64_t timeout_ms, cluster_look_fn fn, void *owner)
+                                  struct span preferred, struct span asked, bool strict, uint64_t timeout_ms,
+                                  cluster_look_fn fn, void *owner)
 {
+    const struct cluster_look_way way = {conf, address, policy, preferred, asked, strict};
     struct cluster_look *k = xcalloc(1, sizeof(*k));
     char *prefix = conf_store_prefix(conf, address);
     size_t lines = nodes.len <= CLUSTER_NODES_BYTES ? cluster_look_count(nodes) : 0;
@@ -190,7 +226,7 @@ struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
     k->others = xcalloc(lines + 1, sizeof(*k->others));
     while (lines-- > 0 && cluster_next_node(&nodes, &n))
         if (n.master && !n.myself)
-            cluster_look_add(k, conf, address, policy, &n, strict);
+            cluster_look_add(k, &way, &n);
     if (!good && !k->why)
         k->why = xstrdup("CLUSTER NODES has an answer that is not understood");
     if (k->left == 0 || k->why)

@@ -55,6 +55,8 @@ struct redis {
     struct address master; /* as the Sentinels, or nodes, named it; host is owned */
     struct cluster_look *look;
     bool look_strictly;
+    char
+        *look_preferred; /* owned; as what this node says that nodes are to be asked for; NULL: it does not */
     redis_look_fn look_fn;
     void *look_owner; /* borrowed */
     bool moving;      /* redis_was_moving() */
@@ -817,6 +819,7 @@ void redis_free(struct redis **rp)
     timer_free(&r->deadline);
     timer_free(&r->poll);
     free(r->master.host);
+    free(r->look_preferred);
     tls_policy_free(&r->policy);
     free(r->broken);
     free(r->told);
@@ -846,6 +849,18 @@ static void redis_on_look(void *owner, const char *why)
     r->look_fn(r->look_owner, why);
 }
 
+/* Whoever may not ask gets an error, and does without. */
+static void redis_on_preferred(void *owner, enum redis_rc rc, const struct reply *reply)
+{
+    struct redis *r = owner;
+    struct span type = reply_str(reply_get(reply, "cluster-preferred-endpoint-type"));
+
+    if (rc == REDIS_DOWN)
+        return;
+    free(r->look_preferred);
+    r->look_preferred = type.len ? xspandup(type) : NULL;
+}
+
 static void redis_on_nodes(void *owner, enum redis_rc rc, const struct reply *reply)
 {
     struct redis *r = owner;
@@ -857,17 +872,21 @@ static void redis_on_nodes(void *owner, enum redis_rc rc, const struct reply *re
         return;
     }
     cluster_look_cancel(&r->look);
-    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, reply_str(reply), r->look_strictly,
-                           r->timeout_ms, redis_on_look, r);
+    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, reply_str(reply),
+                           span_str(r->look_preferred ? r->look_preferred : ""), span_str(r->master.host),
+                           r->look_strictly, r->timeout_ms, redis_on_look, r);
 }
 
 void redis_look(struct redis *r, bool changed, redis_look_fn fn, void *owner)
 {
     struct span argv[] = {span_str("CLUSTER"), span_str("NODES")};
+    struct span preferred[] = {span_str("CONFIG"), span_str("GET"),
+                               span_str("cluster-preferred-endpoint-type")};
 
     r->look_strictly = changed || r->moving;
     r->look_fn = fn;
     r->look_owner = owner;
+    redis_command(r, preferred, COUNTOF(preferred), 0, redis_on_preferred, r);
     redis_command(r, argv, COUNTOF(argv), 0, redis_on_nodes, r);
 }
 

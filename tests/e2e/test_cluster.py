@@ -373,6 +373,33 @@ def test_tls_to_all_nodes(make, old, authority):
         net.wait_until("login", lambda: logs_in(ferry, proxy, users[0]), 20)
 
 
+NAMES = {
+    "IPv6": {"host": "::1"},
+    "name": {"options": ("cluster-announce-hostname", "localhost", "cluster-preferred-endpoint-type", "hostname")},
+    "name beside the address": {"options": ("cluster-announce-hostname", "nowhere.invalid")},
+    "none": {"options": ("cluster-announce-hostname", "nowhere.invalid", "cluster-preferred-endpoint-type", "unknown-endpoint")},
+}
+
+
+@pytest.mark.parametrize("how", NAMES)
+def test_what_nodes_are_called(make, old, how):
+    """By one of them all others are found, and asked for the rest of a slot."""
+    with cluster.Cluster(masters=3, replicas=0, partitions=4, **NAMES[how]) as whole:
+        nth = whole.partitions_of(whole.nodes[0])[0]
+        ferry = make(whole, redis={"url": whole.url_of(whole.nodes[2:3], host=None if how == "IPv6" else "localhost")})
+        user = user_of(whole, nth)
+        fill(old, user, small(messages=1))
+        proxy = ferry.proxy()
+        ferry.login(proxy, user, "secret")
+        assert ferry.ctl_raw("status")[0] == 0
+        to = whole.nodes[1]
+        whole.move(nth, to)
+        net.wait_until("login", lambda: logs_in(ferry, proxy, user), 20)
+        assert ferry.ctl("user", user)[0] == 0
+        name = {"IPv6": "::1", "name beside the address": "127.0.0.1"}.get(how, "localhost")
+        proxy.wait(f"event=store_down why=\"partition .{nth:02}. is at {name}:{to.port} now")
+
+
 # ---- nodes that lie
 
 MYSELF = b"aa 127.0.0.1:1@2 myself,master - 0 1 1 connected 0-16383\n"
@@ -402,6 +429,8 @@ WORKS = {"EXISTS": b":0", "CLUSTER NODES": fake_node.bulk(MYSELF), "CONFIG": b"*
      "127.0.0.1:OTHER can't be asked"),
     ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb :0@0 master,noaddr - 0 1 1 disconnected 7\n")}, "bb:0 can't be asked"),
     ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb :1@2 master - 0 1 1 connected 7\n")}, "bb:1 can't be asked"),
+    ({"CLUSTER NODES": fake_node.bulk(MYSELF + b"bb 127.0.0.1:OTHER@2 master - 0 1 1 connected\n"), "CLUSTER COUNTKEYSINSLOT": b":0",
+      "CONFIG": b"*2\r\n$31\r\ncluster-preferred-endpoint-type\r\n" + fake_node.bulk(b"unknown-endpoint")}, "there is another node"),
     ({"FCALL": b"-ASK 5 127.0.0.1:OTHER"}, "is on its way to 127.0.0.1:OTHER"),
     ({"FCALL": b"-TRYAGAIN Multiple keys"}, "on its way to another node"),
 ])

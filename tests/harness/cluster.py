@@ -35,12 +35,15 @@ class Keys:
 
 
 class Cluster:
-    def __init__(self, masters=3, replicas=1, partitions=8, node_timeout=1500, options=(), program="redis-server", papers=None, spare=0):
-        """replicas: of each master. node_timeout: ms until a node that is silent has failed. spare: masters without slots."""
+    def __init__(self, masters=3, replicas=1, partitions=8, node_timeout=1500, options=(), program="redis-server", papers=None, spare=0,
+                 host=net.HOST):
+        """replicas: of each master. node_timeout: ms until a node that is silent has failed. spare: masters without slots. host: the
+        address that nodes have."""
+        self.host = host
         self.partitions = partitions
         self.papers = papers
         self._masters, self._replicas, self._spare = masters, replicas, spare
-        self._options = [*OPTIONS, "cluster-node-timeout", str(node_timeout), *options]
+        self._options = [*OPTIONS, "cluster-node-timeout", str(node_timeout), "bind", host, *options]
         if replicas:
             self._options += ["min-replicas-to-write", "1"]
         if papers:
@@ -65,7 +68,7 @@ class Cluster:
         for i, node in enumerate(masters):
             self.say(node, "ADDSLOTSRANGE", SLOTS * i // len(masters), SLOTS * (i + 1) // len(masters) - 1)
         for a, b in itertools.combinations(self.nodes, 2):
-            self.say(a, "MEET", net.HOST, b.port, b.bus)
+            self.say(a, "MEET", self.host, b.port, b.bus)
         net.wait_until("nodes", lambda: all(len(self._known(n)) == len(self.nodes) for n in self.nodes))
         for i, node in enumerate(others[:len(others) - self._spare]):
             of = self.id(masters[i % len(masters)])
@@ -108,8 +111,9 @@ class Cluster:
 
     # ---- for a Ferry
 
-    def url_of(self, nodes, partitions=None):
-        hosts = ",".join(f"{net.HOST}:{n.port}" for n in nodes)
+    def url_of(self, nodes, partitions=None, host=None):
+        host = host or (f"[{self.host}]" if ":" in self.host else self.host)
+        hosts = ",".join(f"{host}:{n.port}" for n in nodes)
         return f"cluster{'s' if self.papers else ''}://:p%40ss%2Fword@{hosts}?partitions={partitions or self.partitions}"
 
     @property
@@ -178,7 +182,7 @@ class Cluster:
             keys = here.client(False).execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10 if most is None else min(10, most - moved))
             if not keys:
                 break
-            here.client(False).execute_command("MIGRATE", net.HOST, to.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys)
+            here.client(False).execute_command("MIGRATE", self.host, to.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys)
             moved += len(keys)
         return moved
 
@@ -194,7 +198,7 @@ class Cluster:
 
     def fix(self):
         """What an administrator does where a move was broken off."""
-        at = f"{net.HOST}:{self.masters()[0].port}"
+        at = f"{self.host}:{self.masters()[0].port}"
         subprocess.run(["redis-cli", "-a", PASSWORD, "--no-auth-warning", "--cluster", "fix", at], input="yes\nyes\n", text=True, check=True,
                        stdout=subprocess.DEVNULL, timeout=60)
 

@@ -100,13 +100,57 @@ static void test_nodes(void **state)
     (void)state;
     for (size_t i = 0; i < COUNTOF(rows); i++) {
         assert_true(cluster_next_node(&text, &n));
-        assert_true(span_is(n.id, rows[i].id) && span_is(n.host, rows[i].host) && span_is(n.of, rows[i].of));
+        assert_true(span_is(n.id, rows[i].id) &&
+                    span_is(cluster_node_host(&n, (struct span){0}, span_str("asked")), rows[i].host) &&
+                    span_is(n.of, rows[i].of));
         assert_int_equal(n.port, rows[i].port);
         assert_true(n.myself == rows[i].myself && n.master == rows[i].master && n.failed == rows[i].failed);
         assert_true(n.has_slots == rows[i].has_slots);
     }
     assert_int_equal(text.len, 0);
     assert_false(cluster_next_node(&text, &n));
+}
+
+static void test_slots_of_a_node(void **state)
+{
+    static const struct {
+        unsigned nth;
+        uint32_t slot;
+        bool has;
+    } rows[] = {{0, 0, true},     {0, 5460, true}, {0, 5461, false},  {0, 7, true},
+                {1, 3999, false}, {1, 5461, true}, {1, 16383, false}, {3, 0, false},
+                {6, 7, true},     {6, 8, false},   {6, 10, true},     {7, 7, false}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct span text = span_str(nodes);
+        struct cluster_node n;
+        for (unsigned nth = 0; nth <= rows[i].nth; nth++)
+            assert_true(cluster_next_node(&text, &n));
+        assert_int_equal(cluster_node_has(&n, rows[i].slot), rows[i].has);
+    }
+}
+
+static void test_what_a_node_is_called(void **state)
+{
+    static const struct {
+        const char *line, *ip, *hostname, *none, *unknown;
+    } rows[] = {
+        {"bb 127.0.0.1:7001@17001,b.example master - 0 1 2 connected", "127.0.0.1", "b.example", "b.example",
+         "asked"},
+        {"bb ::1:7001@17001 master - 0 1 2 connected", "::1", "::1", "::1", "asked"},
+        {"bb :7001@17001,b.example master,fail - 0 1 2 connected", "", "b.example", "b.example", "asked"}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(rows); i++) {
+        struct span text = span_str(rows[i].line), asked = span_str("asked");
+        struct cluster_node n;
+        assert_true(cluster_next_node(&text, &n));
+        assert_true(span_is(cluster_node_host(&n, span_str("ip"), asked), rows[i].ip));
+        assert_true(span_is(cluster_node_host(&n, span_str("hostname"), asked), rows[i].hostname));
+        assert_true(span_is(cluster_node_host(&n, span_str(""), asked), rows[i].none));
+        assert_true(span_is(cluster_node_host(&n, span_str("unknown-endpoint"), asked), rows[i].unknown));
+    }
 }
 
 static void test_lines_that_are_none(void **state)
@@ -144,6 +188,8 @@ int main(void)
         cmocka_unit_test(test_slots),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_slots_of_a_node),
+        cmocka_unit_test(test_what_a_node_is_called),
         cmocka_unit_test(test_lines_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
