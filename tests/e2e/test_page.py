@@ -1,6 +1,7 @@
 """The page, in a real Chromium: what it shows of a large site, what it changes, and that names are text. Pictures of it are kept
 in build/page/."""
 import json
+import time
 
 import pytest
 
@@ -113,7 +114,8 @@ def test_how_it_looks(open_page, name, how):
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_no_server_is_said_to_answer_where_nobody_asks(open_page):
+def test_no_server_is_said_to_answer_where_nobody_asks(crowd, open_page):
+    crowd.ferry.redis.client().hset("imapferry:proxies", "proxy1-abcdef", f"5 0.1.0 host1 1 {int(time.time() * 1000) - 60000} 10000 600000")
     browser = drawn(open_page())
     assert "not known: no proxy works" in browser.text("#servers") and "answers" not in browser.text("#servers")
     assert "last heard" in browser.text("#servers")
