@@ -370,6 +370,7 @@ void route_init(struct store *s, uint64_t generation, const char *restore, route
     args_number(&a, store_nth(s) + 1);
     args_number(&a, store_conf(s)->redis.n_stores);
     args_text(&a, site->id);
+    args_number(&a, store_conf(s)->migrator.audit_keep_ms);
     route_run(s, "init", &a, fn, owner);
 }
 

@@ -67,3 +67,11 @@ def test_after_forget_nothing_is_there_but_what_the_page_says(ferry, old, new):
     left = holders(ferry.redis, user)
     assert left and not [key for key in left if not any(p.fullmatch(key) for p in stays)], left
     assert f"imapferry:audit:{user}" in left and 0 < redis.pttl(f"imapferry:audit:{user}") <= 365 * 86400000
+
+
+def test_what_staff_did_before_a_migrator_was_started_ends_too(ferry):
+    """Until then nobody had told the store for how long, and what was written in that time stayed for ever."""
+    user, redis = new_user("early"), ferry.redis.client()
+    assert ferry.ctl("hold", user, "--reason", "not yet")[0] == 0
+    year = 365 * 24 * 3600 * 1000
+    assert year - 60000 < redis.pttl(f"imapferry:audit:{user}") <= year
