@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -903,6 +904,24 @@ struct export
     bool to_stdout;
 };
 
+/* It is written by one at a time: two that wrote into one file would each call it whole. The lock goes with its process. -1: errno says
+ * why. */
+static int export_open_part(const char *part)
+{
+    struct stat own, there;
+    int fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -1;
+    bool mine = flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &own) == 0 && stat(part, &there) == 0 &&
+                own.st_ino == there.st_ino && own.st_dev == there.st_dev; /* else it was renamed meanwhile */
+    if (mine && ftruncate(fd, 0) == 0)
+        return fd;
+    close(fd);
+    errno = EBUSY;
+    return -1;
+}
+
 static void export_open_file(struct export *e)
 {
     struct stat st;
@@ -917,8 +936,7 @@ static void export_open_file(struct export *e)
     }
     if (!there || S_ISREG(st.st_mode))
         e->part = xasprintf("%s.part", e->path);
-    int fd = e->part ? open(e->part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600)
-                     : open(e->path, O_WRONLY | O_CLOEXEC);
+    int fd = e->part ? export_open_part(e->part) : open(e->path, O_WRONLY | O_CLOEXEC);
     e->f = fd >= 0 ? fdopen(fd, "w") : NULL;
 }
 

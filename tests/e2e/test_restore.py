@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -288,6 +289,24 @@ def test_export_replaces_files_alone(site, tmp_path):
         done = subprocess.run([program("imapferryctl"), "-c", ferry.config("ctl"), "route", "export", "-"], stdout=full,
                               stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1 and "No space left" in done.stderr
+
+
+def test_two_exports_into_one_file(site, tmp_path):
+    """As of a backup that takes longer than until the next one. Each ended with 0, and left a file that was neither's."""
+    ferry, file = site.ferry, tmp_path / "export"
+    for i in range(3):
+        assert ferry.ctl("hold", f"user{i}", "--reason", "x" * 3000)[0] == 0
+    with subprocess.Popen([program("imapferryctl"), "-c", ferry.config("ctl"), "route", "export", str(file)], stderr=subprocess.PIPE,
+                          env={**os.environ, "IMAPFERRY_FAULT": "script.export.answered:1:stop"}) as run:
+        _, how = os.waitpid(run.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(how)
+        status, answer = ferry.ctl("route", "export", str(file))
+        run.send_signal(signal.SIGCONT)
+        run.communicate(timeout=30)
+    assert status == 1 and "busy" in answer["error"], answer
+    assert run.returncode == 0 and len(file.read_text().splitlines()) == 4
+    (tmp_path / "export.part").write_text("what one that was killed has left" * 10000)
+    assert ferry.ctl("route", "export", str(file))[0] == 0 and len(file.read_text().splitlines()) == 4
 
 
 def test_a_store_that_was_made_anew_on_another_host(site, tmp_path):
