@@ -95,9 +95,10 @@ class Session:
         return True
 
     def on_data(self, line):
-        if not self.answer("DATA", line, b"354 go on"):
+        says = self.server.says.get("DATA", b"354 go on")
+        if not self.answer("DATA", line, says):
             return False
-        if callable(self.server.says.get("DATA")) or self.server.says.get("DATA", b"354")[:3] != b"354":
+        if callable(says) or says[:3] != b"354":  # as it was when it was said: who heard it may have changed it since
             return True
         body = b""
         for row in self.lines:
