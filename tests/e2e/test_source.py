@@ -83,9 +83,11 @@ def test_redis_is_full(site):
     ferry, user = site.ferry, new_user("full")
     site.letters(user, LETTER % 1)
     proxy, redis = ferry.proxy(), ferry.redis.client()
-    used = int(redis.info("memory")["used_memory"])
-    redis.config_set("maxmemory", int(used / 0.88))
-    line = [c for c in ferry.ctl("check")[1]["checks"] if "memory" in c["text"]]
+
+    def warnings():
+        redis.config_set("maxmemory", int(int(redis.info("memory")["used_memory"]) / 0.88))
+        return [c for c in ferry.ctl("check")[1]["checks"] if "memory" in c["text"]]
+    line = net.wait_until("what it uses is the same when check looks", warnings)
     assert [c["level"] for c in line] == ["warning"] and "(maxmemory)" in line[0]["text"], line
     redis.config_set("maxmemory", "1mb")
     status, answer = ferry.ctl("check")
