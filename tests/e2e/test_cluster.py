@@ -136,7 +136,7 @@ def test_failover_of_a_node_is_one_of_its_partitions(make, old, new, how):
 
 def test_slot_that_moves_under_load(make, old, new, whole):
     """Key by key, with a break in the middle, in which nothing of the partition is done and nobody is thrown out."""
-    ferry = make(whole, proxy={**SETTINGS["proxy"], "lease": "3s", "lease_long": "4s"})
+    ferry = make(whole, proxy={**SETTINGS["proxy"], "lease": "10s", "lease_long": "10s"})
     users = [user_of(whole, 1) for _ in range(4)]
     apart = user_of(whole, neighbour(whole, 1))
     for user in (*users, apart):
@@ -293,7 +293,7 @@ def test_slot_that_takes_longer_than_a_lease(make, old, whole):
 @pytest.mark.parametrize("point", ["script.freeze.answered:1", "script.flip.answered:1"])
 def test_slot_that_moves_in_a_cut_over(make, old, new, whole, point):
     """The freeze ends by a thaw and comes again; what was decided is carried out."""
-    ferry = make(whole, migration={"trigger": "manual"}, proxy={**SETTINGS["proxy"], "lease": "3s", "lease_long": "4s"})
+    ferry = make(whole, migration={"trigger": "manual"}, proxy={**SETTINGS["proxy"], "lease": "10s", "lease_long": "10s"})
     user = user_of(whole, 3)
     fill(old, user, small(messages=5))
     wire = sign_in(ferry.proxy(), user)
