@@ -9,6 +9,7 @@ static const char *const wave_titles[] = {"pilot", NULL};
 static const char *const sign_in_words[] = {"passthrough", "master", "proxyauth", NULL};
 static const char *const trigger_words[] = {"login", "manual", NULL};
 static const char *const rule_trigger_words[] = {"default", "login", "manual", NULL};
+static const char *const spread_words[] = {"account", "domain", NULL};
 static const char *const cutover_words[] = {"immediate", "idle", "window", "manual", NULL};
 static const char *const verify_words[] = {"full", "sample", "headers", NULL};
 static const char *const numbers_words[] = {"auto", "doveadm", "cyrus", "none", NULL};
@@ -105,6 +106,12 @@ const struct option options[] = {
          "\"%2F\" for \"/\" and \"%25\" for \"%\"; \"user@\" and \"sentinel_auth=user\" are for passwords that stand in "
          "files. conf/handbook/redis.md shows how Redis is set up for each of these. Several of them, in an order that never "
          "changes, are as many stores, over which accounts are spread: see there how a site gets more than one."},
+    {"redis", "spread", OPTION_ENUM, offsetof(struct conf_redis, spread), .def = "account",
+     .words = spread_words,
+     .text =
+         "What goes together where there are several stores: nothing, so that each account is in the one that its name "
+         "gives (account); or the accounts of a domain, which can be in one group then, while a domain is never spread "
+         "(domain). It was fixed when the stores were made; another one is a way as to more stores."},
     {"redis", "password_file", OPTION_STRING, offsetof(struct conf_redis, password_file), .def = "",
      .reload = RELOAD_FILE,
      .text =

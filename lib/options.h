@@ -41,11 +41,15 @@ struct conf_list {
 
 enum { SITE_STORES_MAX = 64 };
 
+/* By what it is told which of several stores has an account, see stores_place(). */
+enum store_spread { SPREAD_ACCOUNT, SPREAD_DOMAIN };
+
 struct conf_redis {
     struct conf_list
         urls; /* option "url": one a store, or one of a Redis Cluster, which has as many as its url says */
     struct address *addresses; /* one a store, made of them and of the files that hold passwords; owned */
     size_t n_stores;
+    enum store_spread spread;
     char *password_file, *sentinel_password_file; /* "" = passwords are in url, or there are none */
     char *ca_file;
     struct conf_list pin;     /* conf_pin() */

@@ -368,7 +368,7 @@ void route_init(struct store *s, uint64_t generation, const char *restore, route
     args_text(&a, store_conf(s)->migration.source);
     args_text(&a, restore);
     args_number(&a, store_nth(s) + 1);
-    args_number(&a, store_conf(s)->redis.n_stores);
+    args_text(&a, store_of_how_many(s));
     args_text(&a, site->id);
     args_number(&a, store_conf(s)->migrator.audit_keep_ms);
     route_run(s, "init", &a, fn, owner);

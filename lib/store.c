@@ -52,6 +52,7 @@ struct store {
     struct loop *loop;
     const struct conf *conf; /* borrowed */
     size_t nth;
+    char of[24];             /* store_of_how_many() */
     char *prefix;            /* owned; of all its keys */
     struct store_site *site; /* borrowed */
     store_state_fn fn;
@@ -110,6 +111,11 @@ const struct conf *store_conf(const struct store *s)
 size_t store_nth(const struct store *s)
 {
     return s->nth;
+}
+
+const char *store_of_how_many(const struct store *s)
+{
+    return s->of;
 }
 
 const struct address *store_address(const struct store *s)
@@ -467,9 +473,9 @@ static void store_misplaced(struct store *s, const struct reply *r)
 {
     char *place = xspandup(reply_str(reply_at(r, 1))), *of = xspandup(reply_str(reply_at(r, 2)));
     char *text = xasprintf(
-        "by its record this is store %s of %s, and by url in the section redis of this configuration it is %zu of %zu: "
-        "%s; a site gets more of them as the handbook's chapter on Redis says",
-        place, of, s->nth + 1, s->conf->redis.n_stores,
+        "by its record this is store %s of %s, and by url and spread in the section redis of this configuration it is %zu of %s: "
+        "%s; what they were made for is changed as the handbook's chapter on Redis says",
+        place, of, s->nth + 1, s->of,
         address_has_cluster(store_address(s))
             ? "how many partitions there are was fixed when they were made"
             : "all programs have to name all stores of the site, in the order in which they were made");
@@ -585,10 +591,9 @@ static void on_hello(void *owner, enum redis_rc rc, const struct reply *r)
 
 static void say(struct store *s, const char *script)
 {
-    char number[24], place[24], of[24];
+    char number[24], place[24];
     snprintf(number, sizeof(number), "%" PRIu64, store_quarantine_length_ms(s));
     snprintf(place, sizeof(place), "%zu", s->nth + 1);
-    snprintf(of, sizeof(of), "%zu", s->conf->redis.n_stores);
     struct span argv[] = {span_str("FCALL"),
                           span_str(library_function(script)),
                           span_str("1"),
@@ -598,7 +603,7 @@ static void say(struct store *s, const char *script)
                           span_str(s->conf->migration.source ? s->conf->migration.source : ""),
                           span_str(s->alarms ? "1" : ""),
                           span_str(place),
-                          span_str(of)};
+                          span_str(s->of)};
     FAULT_POINT("script", "hello", "sent");
     redis_command(s->redis, argv, COUNTOF(argv), 0, on_hello, s);
 }
@@ -943,6 +948,8 @@ struct store *store_new(struct loop *l, const struct conf *conf, size_t nth, str
     s->loop = l;
     s->conf = conf;
     s->nth = nth;
+    snprintf(s->of, sizeof(s->of), "%zu%s", conf->redis.n_stores,
+             conf->redis.n_stores > 1 && conf->redis.spread == SPREAD_DOMAIN ? "/domain" : "");
     s->site = site;
     s->fn = fn;
     s->owner = owner;

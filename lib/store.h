@@ -46,6 +46,8 @@ struct loop *store_loop(const struct store *s);
 const struct conf *store_conf(const struct store *s);
 /* Which url of the section redis, and what it says; borrowed. */
 size_t store_nth(const struct store *s);
+/* How many stores the site has and how accounts are spread over them, as each has it on record: "1", "3", "3/domain"; borrowed. */
+const char *store_of_how_many(const struct store *s);
 const struct address *store_address(const struct store *s);
 struct store_site *store_site(const struct store *s);
 /* Inside of a callback that did not get what it asked for: the reason, as a sentence for people (for example

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "stores.h"
 #include "xalloc.h"
@@ -24,12 +25,20 @@ static uint64_t stores_mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-size_t stores_place(struct span user, size_t n)
+/* Accounts with the same part are in the same store. */
+static struct span stores_part(const struct conf_redis *r, struct span user)
 {
-    uint64_t of_user = stores_hash(user), best = 0;
+    const uint8_t *at = r->spread == SPREAD_DOMAIN && user.len ? memrchr(user.p, '@', user.len) : NULL;
+
+    return at ? (struct span){at + 1, (size_t)(user.p + user.len - at - 1)} : user;
+}
+
+size_t stores_place(const struct conf_redis *r, struct span user)
+{
+    uint64_t of_user = stores_hash(stores_part(r, user)), best = 0;
     size_t place = 0;
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < r->n_stores; i++) {
         uint64_t weight = stores_mix(of_user + (i + 1) * 0x9e3779b97f4a7c15u);
         if (weight > best) {
             best = weight;
@@ -41,7 +50,7 @@ size_t stores_place(struct span user, size_t n)
 
 bool stores_is_in(const struct store *s, const char *user)
 {
-    return stores_place(span_str(user), store_conf(s)->redis.n_stores) == store_nth(s);
+    return stores_place(&store_conf(s)->redis, span_str(user)) == store_nth(s);
 }
 
 bool stores_are_up(const struct stores *s)
@@ -54,7 +63,7 @@ bool stores_are_up(const struct stores *s)
 
 struct store *stores_of(const struct stores *s, const char *user)
 {
-    return s->all[stores_place(span_str(user), s->n)];
+    return s->all[stores_place(&store_conf(s->all[0])->redis, span_str(user))];
 }
 
 /* ---- the connections ---- */

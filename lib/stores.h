@@ -2,8 +2,8 @@
  * complete by itself: with its own record, leases, events, jobs, brake and audit stream, none of which knows of an account
  * of another one. So no script ever spans two, and one that is out of reach stops its own accounts and no others.
  *
- * Which account is in which follows from its key and from how many there are, and from nothing else: not from their
- * addresses, so that a store can move to another machine, and be restored there. The urls of the section redis are in
+ * Which account is in which follows from its key or its domain, as `spread` says, and from how many there are, and from nothing else: not from
+ * their addresses, so that a store can move to another machine, and be restored there. The urls of the section redis are in
  * order, each store has on record which one it is (store.h), and where the two disagree nothing works on it. With
  * one more store, one account in so many has to go there, and no other moves; that is done by an export, `init` and a
  * restore, never by itself. The partitions of a Redis Cluster are stores like others (cluster.h): one that moves to another
@@ -13,9 +13,10 @@
 
 #include "store.h"
 
-/* Which of n stores an account is in, from 0: rendezvous hash, the store whose number makes the highest hash with the
- * account's key. Pure; what it says never changes, else accounts would be looked for where they are not. */
-size_t stores_place(struct span user, size_t n);
+/* Which store an account is in, from 0: rendezvous hash, the store whose number makes the highest hash with the account's key, or
+ * with what stands behind its last "@" (r->spread; a key without one counts as a whole). Pure; what it says never changes, else accounts would be
+ * looked for where they are not. */
+size_t stores_place(const struct conf_redis *r, struct span user);
 
 /* Is it this store, of those that its configuration names? */
 bool stores_is_in(const struct store *s, const char *user);

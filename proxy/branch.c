@@ -18,7 +18,7 @@ enum {
 
 struct branch *branch_of(const struct proxy *p, const char *key)
 {
-    return &p->branches[stores_place(span_str(key), p->n_branches)];
+    return &p->branches[stores_place(&p->conf->redis, span_str(key))];
 }
 
 /* Calls fn for each session of a state and of this branch; fn may end it. */

@@ -1,7 +1,7 @@
 -- hello: what a connection begins with, where nothing has to be written: who only reads can do so while Redis takes no
 -- writes. ARGV[1]: the id read before, '' at first. args: how long a quarantine has to last for this program's leases, in ms.
 -- Then the source that the configuration gives to accounts without a record, '' from versions that don't tell it, and 1 from a daemon.
--- Then which store it is by the configuration, and of how many ('': 1 of 1, from versions that don't tell it); stores of one site
+-- Then which store it is by the configuration, and of how many, as init.lua has it ('': 1 of 1, from versions that don't tell it); stores of one site
 -- share an id, which is told behind the rest.
 -- The first source that a daemon tells stands (`source`); source.lua changes it. A program that has another one would serve these accounts from another server.
 -- ok: id, generation, ms of quarantine left. nostore: coming, where a restore is under way; moved (move.lua). replica: this server takes no writes. greet: greet.lua has something to write.

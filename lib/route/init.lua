@@ -1,6 +1,7 @@
 -- init: makes the store. args: id to give it, quarantine in ms, generation (none: 1), 1 where the quarantine begins now, since
 -- proxies and migrators of a store that was lost may still be at work, the source of accounts without a record (hello.lua),
--- token of the restore that this ends (restore.lua), which store of the site it is, of how many, and the id that they share,
+-- token of the restore that this ends (restore.lua), which store of the site it is, of how many ("3/domain": over which
+-- accounts are spread by their domains, lib/stores.h), the id that they share,
 -- ms for which entries of an account's audit are kept (sample.lua, which a migrator calls; staff act before there is one).
 -- refused: there already; moved (reopen.lua); restoring.
 look_at_store()
@@ -16,7 +17,7 @@ call('HSET', STORE, 'id', arg(1), 'generation', text(generation), 'schema', '1',
 if call('EXISTS', prefix .. 'fingerprints') == 0 then call('HSET', STORE, 'small', '1') end
 if arg(10) ~= '' then call('HSET', STORE, 'audit_keep', arg(10)) end
 if arg(5) ~= '' then call('HSET', STORE, 'source', arg(5)) end
-if number(arg(8)) > 1 then call('HSET', STORE, 'place', arg(7), 'stores', arg(8), 'site', arg(9)) end
+if number(string.match(arg(8), '^%d+')) > 1 then call('HSET', STORE, 'place', arg(7), 'stores', arg(8), 'site', arg(9)) end
 call('HSET', COUNTS, 'whole', '1', 'listed', '1')
 if restoring then call('DEL', prefix .. 'restoring', prefix .. 'restoring:groups') end
 if arg(4) == '1' then

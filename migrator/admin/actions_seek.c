@@ -36,6 +36,13 @@ static void seek_refuse(struct seek *k, enum action_rc rc, const char *text)
     free(k);
 }
 
+static const char *seek_advice(const struct conf *c)
+{
+    return c->redis.spread == SPREAD_DOMAIN
+               ? ""
+               : ", as those of a domain do where stores are made with spread = \"domain\"";
+}
+
 /* The store of the accounts that are named; the number of stores: they name none. Sets fault where they are in several. */
 static size_t seek_place(struct seek *k)
 {
@@ -47,7 +54,7 @@ static size_t seek_place(struct seek *k)
     for (size_t i = 0; i < k->action.n_keys; i++) {
         const char *why;
         char *key = account_key(c, span_str(k->action.keys[i]), &why);
-        size_t at = key ? stores_place(span_str(key), n) : n;
+        size_t at = key ? stores_place(&c->redis, span_str(key)) : n;
         if (key)
             buf_printf(&list, "%s%s in store %zu", list.len ? ", " : "", key, at + 1);
         apart = apart || (key && place < n && at != place);
@@ -55,7 +62,8 @@ static size_t seek_place(struct seek *k)
         free(key);
     }
     if (apart)
-        k->fault = xasprintf("accounts of a group have to lie in one store: %s", buf_str(&list));
+        k->fault =
+            xasprintf("accounts of a group have to lie in one store%s: %s", seek_advice(c), buf_str(&list));
     buf_free(&list);
     return place;
 }
@@ -64,8 +72,9 @@ static size_t seek_place(struct seek *k)
 static size_t seek_place_of_name(const struct seek *k)
 {
     const char *why;
-    char *key = account_key(store_conf(k->stores->all[0]), span_str(k->action.group), &why);
-    size_t place = key ? stores_place(span_str(key), k->stores->n) : k->stores->n;
+    const struct conf *c = store_conf(k->stores->all[0]);
+    char *key = account_key(c, span_str(k->action.group), &why);
+    size_t place = key ? stores_place(&c->redis, span_str(key)) : k->stores->n;
 
     free(key);
     return place;
@@ -80,8 +89,9 @@ static void seek_found(struct seek *k, size_t place)
 
     if (!k->fault && joins)
         k->fault =
-            xasprintf("accounts of a group have to lie in one store: %s lies in store %zu, %s in store %zu",
-                      k->action.group, place + 1, k->action.keys[0], of_users + 1);
+            xasprintf("accounts of a group have to lie in one store%s: %s lies in store %zu, %s in store %zu",
+                      seek_advice(store_conf(k->stores->all[0])), k->action.group, place + 1,
+                      k->action.keys[0], of_users + 1);
     if (k->fault)
         seek_refuse(k, ACTION_REFUSED, k->fault);
     else

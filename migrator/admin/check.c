@@ -94,7 +94,7 @@ struct check *check_start(const struct check_request *r, check_fn fn, void *owne
     timer_start(c->all, CHECK_ALL_MS);
     if (!c->login && !c->store_alone)
         check_certificates(c);
-    c->nth = c->user ? stores_place(span_str(c->user), c->conf->redis.n_stores) : r->store;
+    c->nth = c->user ? stores_place(&c->conf->redis, span_str(c->user)) : r->store;
     c->store = store_new(c->loop, c->conf, c->nth, &c->site, CHECK_STORE_MS, check_on_store, c);
     return c;
 }

@@ -839,7 +839,7 @@ static size_t ctl_place(const struct ctl *c)
     if (n == 1)
         return 0;
     char *user = login && *login ? account_key(c->conf, span_str(login), &why) : NULL;
-    size_t place = user ? stores_place(span_str(user), n) : n;
+    size_t place = user ? stores_place(&c->conf->redis, span_str(user)) : n;
     free(user);
     return place;
 }

@@ -472,11 +472,11 @@ static void restore_begin(struct loop_task *task)
 /* Journals may be more at the next try, since what they tell of is known by epochs; what is carried has to be the same. */
 char *restore_of(const struct store *s, const struct flips *flips)
 {
-    size_t nth = store_nth(s) + 1, of = store_conf(s)->redis.n_stores;
+    size_t nth = store_nth(s) + 1;
 
     if (flips_carried(flips) == 0)
-        return xasprintf("%zu/%zu-flips", nth, of);
-    return xasprintf("%zu/%zu-%016" PRIx64, nth, of, flips->digest);
+        return xasprintf("%zu/%s-flips", nth, store_of_how_many(s));
+    return xasprintf("%zu/%s-%016" PRIx64, nth, store_of_how_many(s), flips->digest);
 }
 
 static char *restore_token(const struct store *s, const struct flips *flips)

@@ -14,8 +14,8 @@ from harness import mail, net, redisd
 from harness.api import Api
 from harness.ferry import backend
 from harness.monitor import LISTEN, metrics
-from harness.scene import assert_equal, connect, fill, small
-from harness.stores import place, user_in
+from harness.scene import assert_equal, connect, fill, new_user, small
+from harness.stores import domain_in, place, user_in
 from harness.viewed import lines_of, seen
 
 
@@ -547,7 +547,7 @@ def test_a_group_lies_in_one_store(two):
     """It is found there by its name, and accounts of two stores are refused with what lies where."""
     here, also, there = user_in(0), user_in(1), user_in(1)
     status, answer = two.ctl("group", "make", "office", here, there)
-    assert status == 4 and f"{here} in store 1, {there} in store 2" in answer["error"], answer
+    assert status == 4 and f'made with spread = "domain": {here} in store 1, {there} in store 2' in answer["error"], answer
     assert two.ctl("group", "list")[1]["sharing"] == [] and state(two, 0, here) is None
     assert two.ctl("group", "make", "office", also, there)[0] == 0 and two.stores[1].client().exists("imapferry:sharing:office")
     status, answer = two.ctl("group", "make", "office", here, user_in(0))
@@ -558,6 +558,36 @@ def test_a_group_lies_in_one_store(two):
     assert two.ctl("group", "show", there)[1]["group"] == two.ctl("group", "show", "office")[1]["group"] == "office"
     assert two.ctl("group", "migrate", "office")[1]["queued"] == 2 and state(two, 1, also) == "queued"
     assert two.ctl("group", "drop", "office")[0] == 0 and two.ctl("group", "show", "office")[0] == 3
+
+
+def test_accounts_of_a_domain_lie_in_one_store_and_move_as_a_group(make_ferry, redis, second, old, new, authority):
+    """spread = domain: also behind the move from one store. Programs that would look for them by account do nothing there."""
+    ferry = make_ferry({"old": backend(old, ca=authority.ca), "new": backend(new, ca=authority.ca)}, {"migration": {"trigger": "manual"}})
+    here, there = ([new_user().split("@")[0] + "@" + domain_in(which) for _ in range(3)] for which in (0, 1))
+    for user in (*here, *there):
+        fill(old, user, small(messages=3))
+    assert ferry.ctl("group", "make", "there", *there)[0] == 0
+    moved = os.path.join(ferry.folder, "moved")
+    assert ferry.ctl("route", "move", moved)[0] == 0
+    ferry.settings["redis"].update(url=[redis.url, second.url], prefix="more", spread="domain")
+    status, answer = ferry.ctl("route", "restore", moved)
+    assert status == 0 and (answer["groups"], answer["groups_apart"]) == (1, []), answer
+    assert ferry.ctl("group", "make", "here", *here)[0] == 0
+    status, answer = ferry.ctl("group", "add", "here", f"x@{domain_in(1)}")
+    assert status == 4 and "spread" not in answer["error"], answer
+    proxy = ferry.proxy()
+    ferry.migrator()
+    for group in ("here", "there"):
+        assert ferry.ctl("group", "migrate", group, "--now")[1]["queued"] == 3
+    for which, user in ((0, here[0]), (1, there[0]), (0, here[2]), (1, there[2])):
+        net.wait_until("flip", lambda u=user: ferry.user(u)["state"] in ("flipped", "settled"), 40)
+        assert ferry.user(user)["store"] == which + 1
+        assert [s.client().exists(f"more:route:{user}") for s in (redis, second)] == [1 - which, which]
+        ferry.login(proxy, user, "secret")
+        assert_equal(old, new, user, 3)
+    ferry.settings["redis"].pop("spread")
+    status, answer = ferry.ctl("status")
+    assert status == 5 and "by its record this is store 1 of 2/domain" in answer["error"], answer
 
 
 def members_of(ferry):

@@ -5,7 +5,7 @@ MASK = (1 << 64) - 1
 
 
 def place(user, n=2):
-    """From 0."""
+    """From 0. Of a site that spreads by domain: of the domain."""
     h = 0xcbf29ce484222325
     for byte in user.encode():
         h = ((h ^ byte) * 0x100000001b3) & MASK
@@ -22,3 +22,8 @@ def user_in(which, n=2):
         user = new_user()
         if place(user, n) == which:
             return user
+
+
+def domain_in(which, n=2):
+    """Of a site that spreads by domain."""
+    return next(d for d in (f"d{i}.example" for i in range(1000)) if place(d, n) == which)

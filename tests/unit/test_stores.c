@@ -5,6 +5,11 @@
 
 /* ---- which one ---- */
 
+static size_t place_of(const char *user, size_t n, enum store_spread spread)
+{
+    return stores_place(&(struct conf_redis){.n_stores = n, .spread = spread}, span_str(user));
+}
+
 /* By these, accounts of sites that run are found. */
 static void test_places_never_change(void **state)
 {
@@ -22,12 +27,25 @@ static void test_places_never_change(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNTOF(known); i++) {
-        struct span user = span_str(known[i].user);
-        assert_int_equal(stores_place(user, 1), 0);
-        assert_int_equal(stores_place(user, 2), known[i].of_2);
-        assert_int_equal(stores_place(user, 3), known[i].of_3);
-        assert_int_equal(stores_place(user, 32), known[i].of_32);
+        const char *user = known[i].user;
+        assert_int_equal(place_of(user, 1, SPREAD_ACCOUNT), 0);
+        assert_int_equal(place_of(user, 2, SPREAD_ACCOUNT), known[i].of_2);
+        assert_int_equal(place_of(user, 3, SPREAD_ACCOUNT), known[i].of_3);
+        assert_int_equal(place_of(user, 32, SPREAD_ACCOUNT), known[i].of_32);
     }
+}
+
+/* What stands behind the last "@"; a name without one is not taken for one of a domain. */
+static void test_accounts_of_a_domain_are_together(void **state)
+{
+    static const char *const names[] = {"ann@example.org", "u2",   "", "gr%c3%bcn@uni.example",
+                                        "a@b@example.org", "odd@", "@"};
+    static const char *const parts[] = {"example.org", "u2", "", "uni.example", "example.org", "", ""};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(names); i++)
+        for (size_t n = 1; n <= SITE_STORES_MAX; n++)
+            assert_int_equal(place_of(names[i], n, SPREAD_DOMAIN), place_of(parts[i], n, SPREAD_ACCOUNT));
 }
 
 enum { MANY = 100000 };
@@ -43,7 +61,7 @@ static void test_stores_have_as_many(void **state)
         for (unsigned i = 0; i < MANY; i++) {
             char user[32];
             snprintf(user, sizeof(user), "s%07u@uni.example", i);
-            in[stores_place(span_str(user), n)]++;
+            in[place_of(user, n, SPREAD_ACCOUNT)]++;
         }
         for (size_t i = 0; i < n; i++) {
             double off = (double)in[i] - (double)MANY / (double)n;
@@ -60,7 +78,7 @@ static void test_one_more_takes_its_share_and_moves_no_other(void **state)
     for (unsigned i = 0; i < MANY; i++) {
         char user[32];
         snprintf(user, sizeof(user), "u%u@example.org", i);
-        size_t before = stores_place(span_str(user), 4), now = stores_place(span_str(user), 5);
+        size_t before = place_of(user, 4, SPREAD_ACCOUNT), now = place_of(user, 5, SPREAD_ACCOUNT);
         assert_true(now == before || now == 4);
         moved += now != before;
     }
@@ -178,6 +196,19 @@ static void test_one_url_more(void **state)
     assert_non_null(strstr(t->detail[1], "it is 2 of 3"));
 }
 
+static void test_stores_that_are_spread_otherwise(void **state)
+{
+    struct two *t = *state;
+
+    stores_free(&t->stores);
+    t->u.conf.redis.spread = SPREAD_DOMAIN;
+    connect_two(t, 2);
+    UNIT_UNTIL(&t->u, t->state[0] == STORE_FOREIGN && t->state[1] == STORE_FOREIGN);
+    assert_non_null(strstr(t->detail[1], "by its record this is store 2 of 2, and"));
+    assert_non_null(strstr(t->detail[1], "of this configuration it is 2 of 2/domain"));
+    t->u.conf.redis.spread = SPREAD_ACCOUNT;
+}
+
 /* The place fits. Which one is told so depends on who answers first. */
 static void test_a_store_of_another_site(void **state)
 {
@@ -206,12 +237,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_places_never_change),
+        cmocka_unit_test(test_accounts_of_a_domain_are_together),
         cmocka_unit_test(test_stores_have_as_many),
         cmocka_unit_test(test_one_more_takes_its_share_and_moves_no_other),
         cmocka_unit_test_setup_teardown(test_stores_know_their_places, setup_two, teardown_two),
         cmocka_unit_test_setup_teardown(test_urls_that_are_exchanged, setup_two, teardown_two),
         cmocka_unit_test_setup_teardown(test_an_url_that_is_missing, setup_two, teardown_two),
         cmocka_unit_test_setup_teardown(test_one_url_more, setup_two, teardown_two),
+        cmocka_unit_test_setup_teardown(test_stores_that_are_spread_otherwise, setup_two, teardown_two),
         cmocka_unit_test_setup_teardown(test_a_store_of_another_site, setup_two, teardown_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
