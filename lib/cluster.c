@@ -134,6 +134,16 @@ bool cluster_node_has(const struct cluster_node *n, uint32_t slot)
     return false;
 }
 
+bool cluster_node_is_followed(const struct cluster_node *n, struct span nodes)
+{
+    struct cluster_node other;
+
+    while (cluster_next_node(&nodes, &other))
+        if (!other.failed && other.of.len == n->id.len && memcmp(other.of.p, n->id.p, n->id.len) == 0)
+            return true;
+    return false;
+}
+
 struct span cluster_node_host(const struct cluster_node *n, struct span preferred, struct span asked)
 {
     if (span_is(preferred, "unknown-endpoint"))

@@ -18,7 +18,8 @@
  * they have keys of that slot (cluster_look()); where one has, the partition stays out of reach until they are
  * together. A master that has failed can't be asked. Where slots are still its own, it may have half of this one too, as when a
  * host fails that has both of them and one is replaced before the other: so that is waited for. One that has none left was
- * replaced, and its replica is asked. */
+ * replaced, and its replica is asked; or it never had any, as a node that is new, and this one was the first: that is waited for by
+ * whoever has seen it on its way there, and by all where a replica follows it still, which it does not once it took its place. */
 #ifndef IMAPFERRY_CLUSTER_H
 #define IMAPFERRY_CLUSTER_H
 
@@ -48,6 +49,8 @@ struct cluster_node {
 /* The next line of CLUSTER NODES, eaten from *text; borrowed from it. False: there is none, or it is none. */
 bool cluster_next_node(struct span *text, struct cluster_node *_r);
 bool cluster_node_has(const struct cluster_node *n, uint32_t slot);
+/* Has it a replica that lives? nodes: CLUSTER NODES. */
+bool cluster_node_is_followed(const struct cluster_node *n, struct span nodes);
 /* As what a node is to be asked for by its clients, which CLUSTER NODES does not say. preferred: cluster-preferred-endpoint-type of who was
  * asked; empty where that is not known. asked: its host, which is that of all of them with "unknown-endpoint". Empty: there is none. */
 struct span cluster_node_host(const struct cluster_node *n, struct span preferred, struct span asked);
@@ -66,14 +69,20 @@ struct redis_hosts *cluster_ask(struct loop *l, const struct conf_redis *conf, c
 struct cluster_look;
 /* why: NULL where no other master has a key of the slot; else where there are some, or which master did not answer. */
 typedef void (*cluster_look_fn)(void *owner, const char *why);
-/* nodes: CLUSTER NODES of the node that has the partition; preferred and asked: see cluster_node_host(); all are borrowed for the call. All
- * other masters that have not failed are asked at once; where they are called by the host of this one, whether they are who they should be,
- * too. strict: its master has changed, or the slot was seen on its way, so that one that has failed with slots
- * of its own is not passed over. fn is never called before this has returned. */
+/* What it goes by; borrowed for the call. */
+struct cluster_sight {
+    struct span nodes;            /* CLUSTER NODES of the node that has the partition */
+    struct span preferred, asked; /* of that node: cluster_node_host() */
+    bool
+        strict; /* its master has changed, or the slot was seen on its way: a master that has failed may have half of it */
+    const struct address_host *receiver; /* where the slot was seen on its way to; NULL: nowhere */
+};
+/* All other masters that have not failed are asked at once; where they are called by the host of this one, whether they are who they
+ * should be, too. fn is never called before this has returned. */
 struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
-                                  const struct address *address, struct tls_policy *policy, struct span nodes,
-                                  struct span preferred, struct span asked, bool strict, uint64_t timeout_ms,
-                                  cluster_look_fn fn, void *owner);
+                                  const struct address *address, struct tls_policy *policy,
+                                  const struct cluster_sight *sight, uint64_t timeout_ms, cluster_look_fn fn,
+                                  void *owner);
 void cluster_look_cancel(struct cluster_look **k);
 
 #endif

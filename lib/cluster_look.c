@@ -160,13 +160,12 @@ static size_t cluster_look_count(struct span nodes)
     return nodes.len == 0 && myself == 1 && lines <= CLUSTER_NODES_MAX ? lines : 0;
 }
 
-/* How the others are reached. */
+/* How the others are reached, and which of them. */
 struct cluster_look_way {
     const struct conf_redis *conf;
     const struct address *address;
     struct tls_policy *policy;
-    struct span preferred, asked;
-    bool strict;
+    const struct cluster_sight *sight;
 };
 
 static void cluster_look_at(struct cluster_look *k, const struct cluster_look_way *w,
@@ -178,7 +177,7 @@ static void cluster_look_at(struct cluster_look *k, const struct cluster_look_wa
     o->of = k;
     o->conf = (struct conf_redis){.tls_name = w->conf->tls_name};
     o->address = redis_hosts_address(w->address, host, n->port);
-    o->id = span_is(w->preferred, "unknown-endpoint") ? xspandup(n->id) : NULL;
+    o->id = span_is(w->sight->preferred, "unknown-endpoint") ? xspandup(n->id) : NULL;
     o->redis = redis_new(k->loop, &o->conf, &o->address, k->timeout_ms, cluster_look_on_state, o);
     if (w->policy)
         redis_use_policy(o->redis, w->policy);
@@ -189,32 +188,48 @@ static char *cluster_look_unasked(const struct cluster_look *k, const struct clu
 {
     struct span name = host.len ? host : n->id;
 
-    return xasprintf(
-        "%.*s:%u can't be asked whether it has keys of slot %u, too: it has failed, and no replica has "
-        "taken its slots over",
-        (int)name.len, (const char *)name.p, (unsigned)n->port, (unsigned)k->slot);
+    return xasprintf("%.*s:%u can't be asked whether it has keys of slot %u, too: it has failed, and %s",
+                     (int)name.len, (const char *)name.p, (unsigned)n->port, (unsigned)k->slot,
+                     n->has_slots ? "no replica has taken its slots over"
+                                  : "may have what was on its way there when it did");
+}
+
+static bool cluster_look_is_receiver(const struct cluster_node *n, struct span host,
+                                     const struct address_host *receiver)
+{
+    return receiver && n->port == receiver->port &&
+           (span_is(host, receiver->host) || span_is(n->name, receiver->host) ||
+            span_is(n->address, receiver->host));
+}
+
+/* Has a master that failed what nobody else can tell of? */
+static bool cluster_look_misses(const struct cluster_sight *s, const struct cluster_node *n, struct span host)
+{
+    return s->strict && (n->has_slots || cluster_look_is_receiver(n, host, s->receiver) ||
+                         cluster_node_is_followed(n, s->nodes));
 }
 
 /* Another master. */
 static void cluster_look_add(struct cluster_look *k, const struct cluster_look_way *w,
                              const struct cluster_node *n)
 {
-    struct span host = cluster_node_host(n, w->preferred, w->asked);
+    struct span host = cluster_node_host(n, w->sight->preferred, w->sight->asked);
 
     if (!n->failed && host.len)
         cluster_look_at(k, w, n, host);
-    else if (!k->why && (!n->failed || (w->strict && n->has_slots)))
+    else if (!k->why && (!n->failed || cluster_look_misses(w->sight, n, host)))
         k->why = cluster_look_unasked(k, n, host);
 }
 
 struct cluster_look *cluster_look(struct loop *l, const struct conf_redis *conf,
-                                  const struct address *address, struct tls_policy *policy, struct span nodes,
-                                  struct span preferred, struct span asked, bool strict, uint64_t timeout_ms,
-                                  cluster_look_fn fn, void *owner)
+                                  const struct address *address, struct tls_policy *policy,
+                                  const struct cluster_sight *sight, uint64_t timeout_ms, cluster_look_fn fn,
+                                  void *owner)
 {
-    const struct cluster_look_way way = {conf, address, policy, preferred, asked, strict};
+    const struct cluster_look_way way = {conf, address, policy, sight};
     struct cluster_look *k = xcalloc(1, sizeof(*k));
     char *prefix = conf_store_prefix(conf, address);
+    struct span nodes = sight->nodes;
     size_t lines = nodes.len <= CLUSTER_NODES_BYTES ? cluster_look_count(nodes) : 0;
     struct cluster_node n;
     bool good = lines > 0;

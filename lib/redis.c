@@ -58,8 +58,9 @@ struct redis {
     char
         *look_preferred; /* owned; as what this node says that nodes are to be asked for; NULL: it does not */
     redis_look_fn look_fn;
-    void *look_owner; /* borrowed */
-    bool moving;      /* redis_was_moving() */
+    void *look_owner;             /* borrowed */
+    bool moving;                  /* redis_was_moving() ... */
+    struct address_host receiver; /* ... to where; host is owned, NULL: that was not said */
     struct dial *dial;
     struct stream *stream; /* owned */
     redisReader *reader;   /* owned */
@@ -246,6 +247,12 @@ static void redis_on_task(struct loop_task *task)
     redis_leave_callback(r);
 }
 
+static void redis_note_receiver(struct redis *r, struct span host, uint16_t port)
+{
+    free(r->receiver.host);
+    r->receiver = (struct address_host){.host = xspandup(host), .port = port};
+}
+
 /* What the answer says of where the partition is, for people, to free. NULL: nothing. */
 static char *redirection(struct redis *r, struct span error)
 {
@@ -257,6 +264,8 @@ static char *redirection(struct redis *r, struct span error)
     if (word == CLUSTER_OTHER)
         return NULL;
     r->moving = r->moving || word == CLUSTER_ASK || word == CLUSTER_TRYAGAIN;
+    if (word == CLUSTER_ASK)
+        redis_note_receiver(r, host, p.port);
     if (word == CLUSTER_MOVED)
         return xasprintf("partition {%02u} is at %.*s:%u now", partition, (int)host.len, (const char *)host.p,
                          p.port);
@@ -820,6 +829,7 @@ void redis_free(struct redis **rp)
     timer_free(&r->poll);
     free(r->master.host);
     free(r->look_preferred);
+    free(r->receiver.host);
     tls_policy_free(&r->policy);
     free(r->broken);
     free(r->told);
@@ -834,9 +844,11 @@ bool redis_was_moving(const struct redis *r)
     return r->moving;
 }
 
-void redis_doubt(struct redis *r, const char *why)
+void redis_doubt(struct redis *r, const struct redis *seen_by, const char *why)
 {
     r->moving = true;
+    if (seen_by->receiver.host)
+        redis_note_receiver(r, span_str(seen_by->receiver.host), seen_by->receiver.port);
     lose(r, why);
 }
 
@@ -846,6 +858,10 @@ static void redis_on_look(void *owner, const char *why)
 
     r->look = NULL;
     r->moving = r->moving && why;
+    if (!why) {
+        free(r->receiver.host);
+        r->receiver.host = NULL;
+    }
     r->look_fn(r->look_owner, why);
 }
 
@@ -872,9 +888,12 @@ static void redis_on_nodes(void *owner, enum redis_rc rc, const struct reply *re
         return;
     }
     cluster_look_cancel(&r->look);
-    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, reply_str(reply),
-                           span_str(r->look_preferred ? r->look_preferred : ""), span_str(r->master.host),
-                           r->look_strictly, r->timeout_ms, redis_on_look, r);
+    struct cluster_sight sight = {.nodes = reply_str(reply),
+                                  .preferred = span_str(r->look_preferred ? r->look_preferred : ""),
+                                  .asked = span_str(r->master.host),
+                                  .strict = r->look_strictly,
+                                  .receiver = r->receiver.host ? &r->receiver : NULL};
+    r->look = cluster_look(r->loop, r->conf, r->address, r->policy, &sight, r->timeout_ms, redis_on_look, r);
 }
 
 void redis_look(struct redis *r, bool changed, redis_look_fn fn, void *owner)

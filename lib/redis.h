@@ -54,8 +54,8 @@ bool redis_is_up(const struct redis *r);
 size_t redis_replicas(const struct redis *r);
 /* Of a partition of a cluster: was its slot on its way to another node since the last look at all of it that found nothing amiss? */
 bool redis_was_moving(const struct redis *r);
-/* It was, as another connection has seen: this one is broken, and made anew. */
-void redis_doubt(struct redis *r, const char *why);
+/* It was, as another connection has seen, which knows where to, too: this one is broken, and made anew. */
+void redis_doubt(struct redis *r, const struct redis *seen_by, const char *why);
 /* Looks whether all of it is with the server of this connection (cluster_look()). changed: that is another one than before. why:
  * NULL where it is. Not called where the connection breaks before. */
 typedef void (*redis_look_fn)(void *owner, const char *why);

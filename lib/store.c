@@ -675,7 +675,7 @@ static void store_share_doubt(struct store *s, const char *why)
     struct store *other = s->first ? s->first : s->beside;
 
     if (other && redis_was_moving(s->redis) && !redis_was_moving(other->redis))
-        redis_doubt(other->redis, why);
+        redis_doubt(other->redis, s->redis, why);
 }
 
 static void on_redis(void *owner, bool up, const char *detail)

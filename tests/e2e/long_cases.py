@@ -11,6 +11,7 @@ LONG = {
     # What Debian's package is made of, and check-deb looks at.
     "test_cluster": {"test_failover_of_a_node_is_one_of_its_partitions": "asked", "test_half_of_a_slot_is_not_taken_for_all_of_it": "stable|away",
                      "test_slot_that_moves_in_a_cut_over": "freeze", "test_what_nodes_are_called": "IPv6|name$",
+                     "test_receiver_without_slots_that_is_gone_with_half_of_one": "followed",
                      "test_node_that_says_what_is_not_so": r"MOVED 9|refused|DOWN|too great|answers1[12578]|another node"},
     "test_crash": {"test_release_has_no_points": ""},
     "test_cut_host": {"test_an_append_in_a_kernel_that_was_cut_off_does_not_arrive": "killed|stopped"},

@@ -209,6 +209,60 @@ def test_half_of_a_slot_is_not_taken_for_all_of_it(make, old, how):
         assert [ferry.user(user)["state"] for user in users] == ["held"] * 5
 
 
+@pytest.mark.parametrize("how", ["seen", "followed"])
+def test_receiver_without_slots_that_is_gone_with_half_of_one(make, old, how):
+    """The giving node fails over meanwhile. Who has seen where the slot was going waits for that node; so do all others if it has a replica, which
+    can be made to take its place."""
+    with cluster.Cluster(masters=2, partitions=2, spare=1 if how == "seen" else 2) as whole:
+        to, *replica = [n for n in whole.masters() if not whole.partitions_of(n)]
+        for node in replica:
+            whole.say(node, "REPLICATE", whole.id(to))
+            net.wait_until("replica", lambda: to.client().info("replication")["min_slaves_good_slaves"])
+        to.client().config_set("min-replicas-to-write", len(replica))
+        ferry = make(whole, migration={"trigger": "manual"})
+        users = [user_of(whole, 1) for _ in range(2)]
+        for user in users:
+            fill(old, user, small(messages=1))
+            assert ferry.ctl("hold", user, "--reason", "x")[0] == 0
+        proxy = ferry.proxy() if how == "seen" else None
+        slot, here = whole.begin_move(1, to)
+        if proxy:
+            proxy.wait(f"event=store_down .*on its way to 127.0.0.1:{to.port}")
+        here.client(False).migrate(net.HOST, to.port, f"{whole.prefix(1)}:route:{users[1]}", 0, 5000, auth=cluster.PASSWORD)
+        for node in replica:
+            net.wait_until("replica that has it", lambda: whole.say(node, "COUNTKEYSINSLOT", slot))
+        lost = whole.id(to)
+        to.kill()
+        net.wait_until("failed", lambda: any(port == to.port and "fail" in flags for _, port, flags, _ in whole.rows(here)))
+        whole.fail_over(here, "FORCE")
+        back = replica[0] if replica else to
+        asked, found = f"127.0.0.1:{to.port} can't be asked whether it has keys of slot {slot}, too", f"keys of slot {slot} are at 127.0.0.1:{back.port}, too"
+
+        def refused(why):
+            if proxy:
+                proxy.wait(f"event=store_refused .*{why}")
+                assert logs_in(ferry, proxy, users[1]) is None
+            else:
+                status, answer = ferry.ctl("user", users[1])
+                assert status == 5, answer
+                return why in answer["error"]
+            return True
+        net.wait_until("refusal", lambda: refused(asked), 20)
+        if replica:
+            whole.say(back, "FAILOVER", "TAKEOVER")
+        else:
+            to.start()
+        net.wait_until("what it had is back", lambda: refused(found), 20)
+        back.client().config_set("min-replicas-to-write", 0)
+        if replica:  # which does not know what was on its way to its master
+            for node in (n for n in whole.nodes if n is not to):
+                whole.say(node, "FORGET", lost)
+            whole.say(back, "SETSLOT", slot, "IMPORTING", whole.id(whole.node_of(1)))
+        whole.fix()
+        net.wait_until("all of it", lambda: ferry.ctl("user", users[1])[0] == 0, 20)
+        assert [ferry.user(user)["state"] for user in users] == ["held"] * 2
+
+
 def test_staff_do_nothing_to_half_of_a_slot(whole, make):
     """With no daemon that has seen it: what is at the other node is not taken for accounts without a record, nor for a lost store."""
     ferry = make(whole, migration={"trigger": "manual"})

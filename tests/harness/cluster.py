@@ -107,7 +107,8 @@ class Cluster:
         linked = sum(self._links(n) for n in live)
         return linked >= sum(n.client().info("replication")["role"] == "slave" for n in live) and \
             (linked >= self._masters * self._replicas or len(live) < len(self.nodes)) and \
-            all(n.client().info("replication").get("min_slaves_good_slaves", 1) for n in live if n.client().info("replication")["role"] == "master")
+            all(n.client().info("replication").get("min_slaves_good_slaves", 1) for n in live
+                if n.client().info("replication")["role"] == "master" and n not in self.nodes[len(self.nodes) - self._spare:])
 
     # ---- for a Ferry
 
@@ -197,10 +198,10 @@ class Cluster:
         return moved
 
     def fix(self):
-        """What an administrator does where a move was broken off."""
-        at = f"{self.host}:{self.masters()[0].port}"
-        subprocess.run(["redis-cli", "-a", PASSWORD, "--no-auth-warning", "--cluster", "fix", at], input="yes\nyes\n", text=True, check=True,
-                       stdout=subprocess.DEVNULL, timeout=60)
+        """What an administrator does where a move was broken off, once the nodes agree who has which slots."""
+        words = ["redis-cli", "-a", PASSWORD, "--no-auth-warning", "--cluster", "fix", f"{self.host}:{self.masters()[0].port}"]
+        net.wait_until("fix", lambda: subprocess.run(words, input="yes\nyes\n", text=True, check=False, stdout=subprocess.DEVNULL,
+                                                     timeout=60).returncode == 0, 60)
 
     def fail_over(self, node, *how):
         """Its replica becomes the master; how: nothing, FORCE or TAKEOVER."""

@@ -131,6 +131,25 @@ static void test_slots_of_a_node(void **state)
     }
 }
 
+/* By one that lives: ee, which has failed, is no sign that aa was not replaced. */
+static void test_followed(void **state)
+{
+    static const char text[] = "aa 127.0.0.1:1@2 master,fail - 0 1 1 disconnected\n"
+                               "bb 127.0.0.1:2@3 master,fail - 0 1 1 disconnected\n"
+                               "bbb 127.0.0.1:3@4 master - 0 1 1 connected 0-16383\n"
+                               "dd 127.0.0.1:4@5 slave bb 0 1 1 connected\n"
+                               "ee 127.0.0.1:5@6 slave,fail aa 0 1 1 connected\n";
+    static const bool followed[] = {false, true, false, false, false};
+    struct span rest = span_str(text);
+    struct cluster_node n;
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(followed); i++) {
+        assert_true(cluster_next_node(&rest, &n));
+        assert_int_equal(cluster_node_is_followed(&n, span_str(text)), followed[i]);
+    }
+}
+
 static void test_what_a_node_is_called(void **state)
 {
     static const struct {
@@ -189,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_nodes),
         cmocka_unit_test(test_slots_of_a_node),
+        cmocka_unit_test(test_followed),
         cmocka_unit_test(test_what_a_node_is_called),
         cmocka_unit_test(test_lines_that_are_none),
     };
