@@ -13,7 +13,7 @@ else
            last_owner = ''}
 end
 for _, m in ipairs(RESTS[set.state] and mates(r) or {}) do
-    if m.gather == 'in' and m.source == r.backend and m.backend == r.backend then set = push_with(m, r) end
+    if RESTS[set.state] and m.gather == 'in' and m.source == r.backend and m.backend == r.backend then set = push_with(m, r) end
 end
 set.held_reason, set.died, set.died_late, set.staff = '', '', '', mark
 change(r, set, 'state')

@@ -205,6 +205,18 @@ def test_who_is_released_goes_with_those_who_wait(group):
     assert group.call("release", "bob", "root", "again") == ["ok", "resting"], "it is there"
 
 
+def test_who_is_released_is_queued_once_however_many_wait(store):
+    """It had an entry among the jobs for each of them, and stood on the list of these as often."""
+    planted(store, "resting", "ann", "bob", "eve")
+    assert edit(store, "make", "ann", "bob", "eve") == ["ok", "3"]
+    planted(store, "ready", "ann", "bob")
+    store.plant("held", "eve", held_from="resting", owner="")
+    for user in BOTH:
+        assert call(store, "gather", user, 0) == ["ok"]
+    assert store.call("release", "eve", "root", "why") == ["ok", "queued"]
+    assert store.jobs(bulk=True) == ["eve"]
+
+
 def test_what_staff_said_to_one_holds_for_who_is_copied_last(group):
     """Else it would wait for staff, and the others for it (cutover = manual)."""
     group.client.hset(group.key("route", "ann"), "now", "1")
