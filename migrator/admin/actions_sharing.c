@@ -147,23 +147,30 @@ static enum route_sharing_edit sharing_edit_of(enum action_verb verb)
                                            : SHARING_DROP;
 }
 
+/* False: it was not done, and the run has ended. Else the answer has its name. */
+static bool sharing_is_done(struct run *r, enum route_rc rc, const char *detail)
+{
+    if (rc == ROUTE_REFUSED)
+        run_end(r, ACTION_REFUSED, "the group %s %s", r->action.group, detail);
+    else if (rc != ROUTE_OK)
+        run_end_failed(r, rc, detail);
+    else
+        json_object_set_new(r->data, "group", json_string(r->action.group));
+    return rc == ROUTE_OK;
+}
+
 static void sharing_on_edited(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
-    if (rc == ROUTE_REFUSED) {
-        run_end(r, ACTION_REFUSED, "the group %s %s", r->action.group, detail);
-    } else if (rc != ROUTE_OK) {
-        run_end_failed(r, rc, detail);
-    } else {
-        json_object_set_new(r->data, "group", json_string(r->action.group));
-        json_object_set_new(r->data, "accounts", json_integer(atoll(detail)));
-        if (r->action.verb == ACTION_SHARING_DROP)
-            run_end(r, ACTION_DONE, "the group %s is no more: each of its accounts goes by itself",
-                    r->action.group);
-        else
-            run_end(r, ACTION_DONE, "the group %s has %s accounts", r->action.group, detail);
-    }
+    if (!sharing_is_done(r, rc, detail))
+        return;
+    json_object_set_new(r->data, "accounts", json_integer(atoll(detail)));
+    if (r->action.verb == ACTION_SHARING_DROP)
+        run_end(r, ACTION_DONE, "the group %s is no more: each of its accounts goes by itself",
+                r->action.group);
+    else
+        run_end(r, ACTION_DONE, "the group %s has %s accounts", r->action.group, detail);
 }
 
 /* The keys of accounts that are named; to free, each too. NULL: it was said what is wrong. */
@@ -210,18 +217,12 @@ static void sharing_on_moved(void *owner, enum route_rc rc, const char *detail)
 {
     struct run *r = owner;
 
-    if (rc == ROUTE_REFUSED) {
-        run_end(r, ACTION_REFUSED, "the group %s %s", r->action.group, detail);
-    } else if (rc != ROUTE_OK) {
-        run_end_failed(r, rc, detail);
-    } else {
-        json_object_set_new(r->data, "group", json_string(r->action.group));
-        json_object_set_new(r->data, "to", json_string(r->from));
-        json_object_set_new(r->data, "queued", json_integer(atoll(detail)));
-        run_end(r, ACTION_DONE, "%s of the group %s are queued, or on their way to %s%s", detail,
-                r->action.group, r->from,
-                r->action.now ? ", and will be switched over as soon as all are copied" : "");
-    }
+    if (!sharing_is_done(r, rc, detail))
+        return;
+    json_object_set_new(r->data, "to", json_string(r->from));
+    json_object_set_new(r->data, "queued", json_integer(atoll(detail)));
+    run_end(r, ACTION_DONE, "%s of the group %s are queued, or on their way to %s%s", detail, r->action.group,
+            r->from, r->action.now ? ", and will be switched over as soon as all are copied" : "");
 }
 
 /* What is not said otherwise is where the configuration moves the first of them. */
