@@ -716,6 +716,24 @@ static void start_top(struct ctl *c)
     json_decref(o);
 }
 
+/* A restore that was killed has made it, and then the stores before were opened again, and moved once more. True: it was said. */
+static bool ctl_is_one_behind(struct ctl *c)
+{
+    for (size_t i = 0; c->stores->n > 1 && i < c->stores->n; i++) {
+        const struct store *s = c->stores->all[i];
+        if (store_state(s) != STORE_UP || !restore_is_behind(s, &c->flips))
+            continue;
+        char *text = xasprintf(
+            "store %zu of %zu was made by a restore before, and these files tell what came since, which it "
+            "would never know: take away all keys that begin with the prefix, in all stores, and do it again",
+            i + 1, c->stores->n);
+        ctl_refuse(c, text);
+        free(text);
+        return true;
+    }
+    return false;
+}
+
 static void ctl_on_apart(void *owner, enum action_rc rc, const char *text)
 {
     struct ctl *c = owner;
@@ -725,6 +743,8 @@ static void ctl_on_apart(void *owner, enum action_rc rc, const char *text)
         ctl_fail(c, rc, text);
         return;
     }
+    if (ctl_is_one_behind(c))
+        return;
     ctl_next_to_restore(c); /* where all are there, the first one says so */
     start_restore(c);
 }

@@ -479,6 +479,15 @@ char *restore_of(const struct store *s, const struct flips *flips)
     return xasprintf("%zu/%s-%016" PRIx64, nth, store_of_how_many(s), flips->digest);
 }
 
+/* A store takes a higher generation than all that its accounts came with, and what is opened again a higher one than these. */
+bool restore_is_behind(const struct store *s, const struct flips *flips)
+{
+    for (const struct flip *one = flips->all; one; one = one->hh.next)
+        if (one->carried && stores_is_in(s, one->user) && one->generation > store_generation(s))
+            return true;
+    return false;
+}
+
 static char *restore_token(const struct store *s, const struct flips *flips)
 {
     char random[33], *of = restore_of(s, flips), *token;

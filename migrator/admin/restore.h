@@ -28,6 +28,8 @@ struct restore *restore_start(const struct restore_request *q, action_fn fn, voi
 /* For which store of the site this would be, and from what; to free. It stands in the store while a restore of it is under way
  * or was ended early: over half of one no other may go on. */
 char *restore_of(const struct store *s, const struct flips *flips);
+/* Was that store, which is there, made before what the files tell of its accounts? Then they are of a store that went on since. */
+bool restore_is_behind(const struct store *s, const struct flips *flips) MUST_CHECK;
 /* What staff have to know where the store refuses with that word (restore.lua, reserve.lua); fixed. */
 const char *restore_refused(const char *detail);
 /* NULL is fine. */

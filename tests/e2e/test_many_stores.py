@@ -447,6 +447,33 @@ def test_over_half_of_a_restore_nothing_else_is_made(make_ferry, redis, second, 
     assert ferry.ctl_raw("route", "restore", first)[0] == 0 and ferry.ctl("status")[1]["accounts"]["held"] == 3
 
 
+def test_a_store_that_a_killed_restore_has_made_is_no_part_of_a_later_one(make_ferry, redis, second, monkeypatch):
+    """It was left as it is, as one that has lost nothing: who was moved since would have been on the old server by it."""
+    ferry = make_ferry({"old": {"address": "imap://127.0.0.1:1"}, "new": {"address": "imap://127.0.0.1:2"}})
+    one, other = user_in(0), user_in(1)
+    for user in (one, other):
+        assert ferry.ctl_raw("hold", user, "--reason", "x")[0] == 0
+    first, later = (os.path.join(ferry.folder, name) for name in ("first", "later"))
+    assert ferry.ctl_raw("route", "move", first)[0] == 0
+    before, after = dict(ferry.settings["redis"]), {"url": [redis.url, second.url], "prefix": "more"}
+    ferry.settings["redis"].update(after)
+    monkeypatch.setenv("IMAPFERRY_FAULT", "script.init.answered:1:kill")
+    assert ferry.ctl_raw("route", "restore", first)[0] == -signal.SIGKILL
+    monkeypatch.delenv("IMAPFERRY_FAULT")
+    assert redis.client().exists("more:store") and not second.client().exists("more:store")
+    ferry.settings["redis"] = dict(before)
+    assert ferry.ctl_raw("route", "reopen", "--yes")[0] == 0 and ferry.ctl_raw("release", one)[0] == 0
+    assert ferry.ctl_raw("route", "move", later)[0] == 0
+    ferry.settings["redis"].update(after)
+    status, out, err = ferry.ctl_raw("route", "restore", later)
+    assert status == 4 and "what came since" in err and not second.client().exists("more:store"), (out, err)
+    assert ferry.ctl_raw("route", "restore", first)[0] == 0 and ferry.user(other)["state"] == "held", "the one that was killed"
+    for server in (redis, second):
+        server.client().delete(*server.client().keys("more:*"))
+    assert ferry.ctl_raw("route", "restore", later)[0] == 0 and ferry.ctl_raw("user", one)[0] == 0
+    assert ferry.user(one)["state"] == "resting"
+
+
 def test_a_move_that_ends_early_says_what_to_do(two):
     """Where one store is closed and the next one can't be, nobody of the first signs in; so it is where the disk is full at the end."""
     client, file = two.stores[1].client(), os.path.join(two.folder, "moved")
