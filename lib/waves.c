@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "waves.h"
 
@@ -74,6 +75,28 @@ bool wave_time(const char *text, uint64_t *_ms)
     return is_one;
 }
 
+/* What stands behind the last "@" of all patterns; NULL: they are not of one domain. */
+static const char *wave_domain(const struct conf_wave *w)
+{
+    const char *domain = NULL;
+
+    for (size_t i = 0; i < w->accounts.n; i++) {
+        const char *at = strrchr(w->accounts.items[i], '@');
+        if (!at || w->accounts.items[i][0] == '/' || strpbrk(at, "*?") ||
+            (domain && strcmp(at + 1, domain) != 0))
+            return NULL;
+        domain = at + 1;
+    }
+    return domain;
+}
+
+uint32_t wave_store_part(const struct conf *c, const struct conf_wave *w)
+{
+    bool in_one = c->redis.spread == SPREAD_DOMAIN && wave_domain(w);
+
+    return in_one ? w->per_day : conf_store_part(c, w->per_day);
+}
+
 /* ---- a login ---- */
 
 enum trigger wave_trigger(const struct conf *c, const char *user)
@@ -96,7 +119,7 @@ bool wave_at_login(const struct conf *c, const char *user, time_t now, struct bu
         return wave_trigger(c, user) == TRIGGER_LOGIN;
     if (!wave_shares(w, user))
         return false;
-    buf_printf(told, "%s %" PRIu64 " %" PRIu32 " %" PRId64, w->name, w->after_ms,
-               conf_store_part(c, w->per_day), wave_offset_ms(now));
+    buf_printf(told, "%s %" PRIu64 " %" PRIu32 " %" PRId64, w->name, w->after_ms, wave_store_part(c, w),
+               wave_offset_ms(now));
     return true;
 }

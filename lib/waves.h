@@ -25,6 +25,9 @@ bool wave_shares(const struct conf_wave *w, const char *user);
 /* May the login of an account queue it? told: nothing for an account in no wave, else what route_enter() is to
  * say of its wave; now is of a clock on the wall, in seconds. */
 bool wave_at_login(const struct conf *c, const char *user, time_t now, struct buf *told) MUST_CHECK;
+/* What one store has of per_day: an equal part, rounded up; all of it where the patterns of the wave are of one domain whose accounts
+ * lie in one store (the option spread of the section redis). 0: any number. */
+uint32_t wave_store_part(const struct conf *c, const struct conf_wave *w);
 /* So much is local time before UTC: behind it when below 0. */
 int64_t wave_offset_ms(time_t now);
 /* The time of the option after, in ms since 1970: "2026-12-01 20:00" in local time, or "2026-12-01"; 0 where text

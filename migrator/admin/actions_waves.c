@@ -90,7 +90,7 @@ static char *action_waves_paused(const struct wave_now *n)
 static char *action_waves_why_not(const struct conf *c, const struct conf_wave *w, const struct wave_now *n,
                                   const char *user)
 {
-    uint32_t per_day = conf_store_part(c, w->per_day); /* as its store counts */
+    uint32_t per_day = wave_store_part(c, w); /* as its store counts */
     char at[24];
 
     if (!wave_shares(w, user))

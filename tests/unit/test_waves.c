@@ -131,6 +131,31 @@ static void test_times(void **state)
     assert_int_equal(wave_offset_ms(1796151600), -5 * 3600 * 1000);
 }
 
+/* Where the accounts of a domain lie in one store, that one began a part of them a day, and no other any. */
+static void test_a_wave_of_one_domain_has_its_day_in_one_store(void **state)
+{
+    static const struct {
+        const char *patterns[2];
+        bool one;
+    } waves[] = {
+        {{"*@it.example", "d?n@it.example"}, true},    {{"a@b@it.example", "*@it.example"}, true},
+        {{"*@it.example", "*@*.example"}, false},      {{"*@it.example", "*@at.example"}, false},
+        {{"*@it.example", "*.it.example"}, false},     {{"*@it.example", "ann"}, false},
+        {{"*@it.exampl?", "*@it.exampl?"}, false},     {{"*", "*@it.example"}, false},
+        {{"*@it.example", "/list@it.example"}, false},
+    };
+    struct conf c = {.redis = {.n_stores = 3}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNTOF(waves); i++) {
+        struct conf_wave w = {.accounts = {(char **)(uintptr_t)waves[i].patterns, 2}, .per_day = 500};
+        c.redis.spread = SPREAD_DOMAIN;
+        assert_int_equal(wave_store_part(&c, &w), waves[i].one ? 500 : 167);
+        c.redis.spread = SPREAD_ACCOUNT;
+        assert_int_equal(wave_store_part(&c, &w), 167);
+    }
+}
+
 /* ---- an account */
 
 static void at_login(const struct conf *c, const char *user, bool queues, const char *want)
@@ -193,9 +218,10 @@ static void test_at_login(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lists),  cmocka_unit_test(test_lists_that_are_none),
-        cmocka_unit_test(test_shares), cmocka_unit_test(test_shares_stay),
-        cmocka_unit_test(test_times),  cmocka_unit_test(test_at_login),
+        cmocka_unit_test(test_lists),    cmocka_unit_test(test_lists_that_are_none),
+        cmocka_unit_test(test_shares),   cmocka_unit_test(test_shares_stay),
+        cmocka_unit_test(test_times),    cmocka_unit_test(test_a_wave_of_one_domain_has_its_day_in_one_store),
+        cmocka_unit_test(test_at_login),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
