@@ -6,7 +6,8 @@
 -- the accounts, and only where this store has all of them; members of others are in none.
 -- Groups of an export (../../migrator/admin/regroup.h) come behind all, too: first `regroup`, by which those go that an attempt before has made
 -- (PREFIX:restoring:groups), then each as `sharing`: who, ms, why, then each account and where it lives without a record. What is left of
--- another store (restore.lua) is newer, and stays. ok: how many of these were made; nothing: none.
+-- another store (restore.lua) is newer, and stays. ok: how many of these are there, and the names of those that are not, since there is another one
+-- of that name, or an account is in another, or on its way; nothing: there were none.
 -- refused: there; restoring (another restore has begun since).
 look_at_store()
 if S.id ~= '' then return {'refused', 'there'} end
@@ -92,7 +93,7 @@ local function group_in(name, from, to)
     end
 end
 
-local REGROUPED, made = RESTORING .. ':groups', 0
+local REGROUPED, made, unmade = RESTORING .. ':groups', 0, {}
 local function regroup()
     for _, name in ipairs(call('SMEMBERS', REGROUPED)) do
         for _, user in ipairs(group_members(name)) do
@@ -105,14 +106,26 @@ local function regroup()
     shut_out()
 end
 
+local function is_free(name, members)
+    for _, r in ipairs(members) do
+        if r.group ~= '' or UNDER_WAY[r.state] then return false end
+    end
+    return #members > 1 and call('EXISTS', group_key(name)) == 0
+end
+
 local function sharing_in(name, from, to)
     local members, names = {}, {}
     for i = from + 3, to - 1, 2 do
         local r = look(arg(i), arg(i + 1))
-        if r.group ~= '' or UNDER_WAY[r.state] then return end
         members[#members + 1], names[#names + 1] = r, r.user
     end
-    if #members < 2 or call('EXISTS', group_key(name)) == 1 then return end
+    if call('HGET', group_key(name), 'members') == table.concat(names, ' ') then
+        made = made + 1
+        return
+    elseif not is_free(name, members) then
+        unmade[#unmade + 1] = name
+        return
+    end
     for _, r in ipairs(members) do change(r, {group = name}) end
     call('HSET', group_key(name), 'members', table.concat(names, ' '), 'who', arg(from), 'at', arg(from + 1), 'why', arg(from + 2), 'rev', '1')
     call('SADD', SHARING, name)
@@ -154,4 +167,4 @@ while i + 4 <= nargs() do
     take(arg(i), arg(i + 1), arg(i + 2), number(arg(i + 3)), i + 5, i + 4 + n)
     i = i + 5 + n
 end
-return made > 0 and {'ok', text(made)} or OK
+return (made > 0 or #unmade > 0) and {'ok', text(made), unpack(unmade)} or OK

@@ -375,14 +375,13 @@ static void write_doubts(json_t *names)
         ctl_print_note("  and %zu more: \"imapferryctl list --state held\"", n - NAMED_MAX);
 }
 
-static void write_apart(const json_t *names)
+static void write_groups(const json_t *names, const char *why)
 {
     const json_t *name;
     size_t i;
 
-    json_array_foreach(names, i, name) ctl_print_note(
-        "the group %s is no more, since its accounts lie in several stores: they are moved one by one, if at all (\"waive NAME shared\")",
-        json_string_value(name));
+    json_array_foreach(names, i, name)
+        ctl_print_note("the group %s is not as it was, since %s", json_string_value(name), why);
 }
 
 static void write_faults(json_t *faults, json_int_t all)
@@ -434,6 +433,7 @@ static void ctl_add_restored(json_t *all, const json_t *more)
         json_integer(json_integer_value(json_object_get(backends, name)) + json_integer_value(n)));
     json_array_extend(json_object_get(all, "in_doubt"), json_object_get(more, "in_doubt"));
     json_array_extend(json_object_get(all, "groups_apart"), json_object_get(more, "groups_apart"));
+    json_array_extend(json_object_get(all, "groups_unmade"), json_object_get(more, "groups_unmade"));
 }
 
 /* Of several stores: data becomes that of all that were restored, with a list of each. */
@@ -442,7 +442,8 @@ static void ctl_tell_of_all_restored(struct ctl *c, json_t *data)
     json_t *of_one = json_deep_copy(data), *list;
 
     if (!c->restored)
-        c->restored = json_pack("{s:[], s:{}, s:[], s:[]}", "stores", "backends", "in_doubt", "groups_apart");
+        c->restored = json_pack("{s:[], s:{}, s:[], s:[], s:[]}", "stores", "backends", "in_doubt",
+                                "groups_apart", "groups_unmade");
     json_object_set_new(of_one, "store", json_integer((json_int_t)(c->restoring ? c->restoring : 1)));
     list = json_object_get(c->restored, "stores");
     json_array_append_new(list, of_one);
@@ -469,7 +470,12 @@ static void on_restored(void *owner, const struct action_result *r)
         write_faults(json_object_get(r->data, "faults"),
                      json_integer_value(json_object_get(r->data, "problems")));
         write_doubts(json_object_get(r->data, "in_doubt"));
-        write_apart(json_object_get(r->data, "groups_apart"));
+        write_groups(
+            json_object_get(r->data, "groups_apart"),
+            "its accounts lie in several stores: they are moved one by one, if at all (\"waive NAME shared\")");
+        write_groups(
+            json_object_get(r->data, "groups_unmade"),
+            "Redis still holds another one of that name, or has one of its accounts in another, or on its way: see \"group list\"");
     }
     struct action_result of_all = *r;
     if (of_all.rc == ACTION_DONE && json_array_size(json_object_get(r->data, "in_doubt")) > 0)

@@ -19,8 +19,9 @@ struct regroup {
     regroup_fn fn;
     void *owner;
     struct loop_task task;
-    size_t next; /* of the groups */
-    bool begun;  /* those that an attempt before has made are gone */
+    json_t *seen; /* owned; regroup_seen() */
+    size_t next;  /* of the groups */
+    bool begun;   /* those that an attempt before has made are gone */
 };
 
 /* ---- what a file says ---- */
@@ -52,7 +53,32 @@ static bool regroup_is_key(const struct conf *c, const char *user)
     return is;
 }
 
-char *regroup_fault(const struct conf *c, const json_t *group)
+json_t *regroup_seen(void)
+{
+    return json_pack("{s:{}, s:{}}", "groups", "accounts");
+}
+
+/* An account in two groups would be in the first alone, and the other one in none. */
+static char *regroup_twice(json_t *seen, const char *name, const json_t *members)
+{
+    json_t *names = json_object_get(seen, "groups"), *accounts = json_object_get(seen, "accounts");
+    const json_t *m;
+    size_t i;
+
+    if (json_object_get(names, name))
+        return xasprintf("the group %s is there twice", name);
+    json_object_set_new(names, name, json_true());
+    json_array_foreach(members, i, m)
+    {
+        const char *user = json_string_value(m), *other = ctl_text_of(accounts, user);
+        if (*other)
+            return xasprintf("%s in the group %s is there already, in the group %s", user, name, other);
+        json_object_set_new(accounts, user, json_string(name));
+    }
+    return NULL;
+}
+
+char *regroup_fault(const struct conf *c, const json_t *group, json_t *seen)
 {
     const char *name = ctl_text_of(group, "group");
     const json_t *members = json_object_get(group, "members"), *m;
@@ -69,7 +95,7 @@ char *regroup_fault(const struct conf *c, const json_t *group)
     }
     if (json_array_size(members) < 2)
         return xasprintf("the group %s has fewer than two accounts", name);
-    return NULL;
+    return regroup_twice(seen, name, members);
 }
 
 /* ---- into the store ---- */
@@ -83,6 +109,7 @@ void regroup_cancel(struct regroup **gp)
         return;
     store_forget(g->q.store, g);
     loop_undefer(store_loop(g->q.store), &g->task);
+    json_decref(g->seen);
     free(g);
 }
 
@@ -104,6 +131,8 @@ static void regroup_on_written(void *owner, enum redis_rc rc, const struct reply
     if (rc == REDIS_OK && span_is(reply_str(reply_at(r, 0)), "ok")) {
         if (span_u64(detail, SIZE_MAX, &made))
             g->q.groups->made += (size_t)made;
+        for (size_t i = 2; i < reply_count(r); i++)
+            json_array_append_new(g->q.groups->unmade, json_text(reply_str(reply_at(r, i))));
         loop_defer(store_loop(g->q.store), &g->task);
         return;
     }
@@ -160,7 +189,7 @@ static void regroup_add_groups(struct regroup *g, json_t *texts)
 
     for (; n < AT_ONCE && g->next < json_array_size(all); g->next++) {
         const json_t *group = json_array_get(all, g->next);
-        char *fault = regroup_fault(store_conf(g->q.store), group);
+        char *fault = regroup_fault(store_conf(g->q.store), group, g->seen);
         if (!fault && regroup_is_in(g->q.store, ctl_text_of(group, "group"),
                                     json_object_get(group, "members"), g->q.groups->apart)) {
             regroup_add_group(g, texts, group);
@@ -204,7 +233,7 @@ struct regroup *regroup_start(const struct regroup_request *q, regroup_fn fn, vo
 {
     struct regroup *g = xcalloc(1, sizeof(*g));
 
-    *g = (struct regroup){.q = *q, .fn = fn, .owner = owner, .task.fn = regroup_step};
+    *g = (struct regroup){.q = *q, .fn = fn, .owner = owner, .task.fn = regroup_step, .seen = regroup_seen()};
     loop_defer(store_loop(q->store), &g->task);
     return g;
 }

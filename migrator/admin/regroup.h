@@ -16,6 +16,8 @@ struct regrouped {
     size_t made;
     json_t *
         apart; /* owned by who has it, a list: names of those whose accounts lie in several stores; each told by one store alone */
+    json_t *
+        unmade; /* the same: of those that what is left of another store forbids: a group of that name, or of one of the accounts */
 };
 
 /* Which store these accounts lie in: it (true), or not. Where they lie in several, and the first of them in this one, the name is added to apart. */
@@ -23,8 +25,10 @@ bool regroup_is_in(const struct store *s, const char *name, const json_t *member
 
 /* Are the groups of the newest export those that count? Not where a store was moved later, which has its own. */
 bool regroup_has_export(const struct flips *f);
-/* What is the matter with a group, as a file has it; to free; NULL: nothing. */
-char *regroup_fault(const struct conf *c, const json_t *group);
+/* Which groups of a file were looked at, and which accounts are in them: none. To decref. */
+json_t *regroup_seen(void) MUST_CHECK;
+/* What is the matter with a group, as a file has it, behind those that were seen; to free; NULL: nothing. */
+char *regroup_fault(const struct conf *c, const json_t *group, json_t *seen);
 
 struct regroup;
 struct regroup_request {

@@ -47,6 +47,7 @@ void restore_cancel(struct restore **rp)
     carry_in_cancel(&r->carrying);
     regroup_cancel(&r->regrouping);
     json_decref(r->groups.apart);
+    json_decref(r->groups.unmade);
     loop_undefer(store_loop(r->store), &r->task);
     json_decref(r->in_doubt);
     json_decref(r->backends);
@@ -73,6 +74,7 @@ static void restore_finish(struct restore *r, enum action_rc rc, const char *tex
     json_object_set_new(data, "by_journal", json_integer((json_int_t)r->by_journal));
     json_object_set_new(data, "groups", json_integer((json_int_t)r->groups.made));
     json_object_set(data, "groups_apart", r->groups.apart);
+    json_object_set(data, "groups_unmade", r->groups.unmade);
     json_object_set(data, "in_doubt", r->in_doubt);
     json_object_set(data, "backends", r->backends);
     json_object_set(data, "faults", r->faults);
@@ -398,16 +400,18 @@ static void restore_blame_names(struct restore *r)
 static void restore_blame_groups(struct restore *r)
 {
     const json_t *group;
+    json_t *seen = regroup_seen();
     size_t i;
 
     json_array_foreach(r->flips->groups, i, group)
     {
-        char *fault = regroup_fault(store_conf(r->store), group);
+        char *fault = regroup_fault(store_conf(r->store), group, seen);
         if (fault && json_array_size(r->faults) < FLIPS_FAULTS_MAX)
             restore_blame(r, "", 0, fault);
         r->problems += fault != NULL;
         free(fault);
     }
+    json_decref(seen);
 }
 
 static void restore_judge(struct restore *r)
@@ -514,6 +518,7 @@ struct restore *restore_start(const struct restore_request *q, action_fn fn, voi
     r->generation = flips_generation(q->flips) + 1;
     r->token = restore_token(q->store, q->flips);
     r->groups.apart = json_array();
+    r->groups.unmade = json_array();
     r->in_doubt = json_array();
     r->backends = json_object();
     r->faults = json_array();

@@ -21,7 +21,7 @@ struct restore_request {
 /* Looks at everything first, and makes nothing (ACTION_REFUSED) where the files may not be all that was
  * written, name a backend that is not configured, or tell of no account. Calls back once, not before it
  * returned, and is gone then. The data of the result: made (whether the store is there now), restored, held, backends (accounts by backend),
- * in_doubt (names), groups (how many are there again), groups_apart (names of those that are not, regroup.h), skipped (were never switched over nor held), unreadable, half (lines that a crash left),
+ * in_doubt (names), groups (how many are there again), groups_apart and groups_unmade (names of those that are not, regroup.h), skipped (were never switched over nor held), unreadable, half (lines that a crash left),
  * by_journal, faults (file, line, error; the first ten) and problems (how many). An account where the clocks
  * contradict the epochs is held. */
 struct restore *restore_start(const struct restore_request *q, action_fn fn, void *owner);

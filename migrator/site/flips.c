@@ -180,12 +180,16 @@ static bool flips_is_proved(struct flips_reading *r, const json_t *o)
 }
 
 /* They are as they were at one time: those of an older export are of no interest. */
-static void flips_take_groups(struct flips *f, const json_t *o)
+static void flips_take_groups(struct flips_reading *r, const json_t *o)
 {
+    struct flips *f = r->f;
     json_t *groups = json_object_get(o, "groups");
     uint64_t ms = flips_time_ms(flips_text_of(o, "time"));
+    bool good = json_is_array(groups) && ms > 0;
 
-    if (!json_is_array(groups) || ms < f->groups_ms)
+    if (groups && !good)
+        flips_blame(f, r->file, r->line, "its groups, or its time, can't be read");
+    if (!good || ms < f->groups_ms)
         return;
     json_decref(f->groups);
     f->groups = json_incref(groups);
@@ -203,7 +207,7 @@ static bool flips_read_end(struct flips_reading *r, const json_t *o)
     else if (r->is_move && !flips_is_proved(r, o))
         flips_cut_off(r, r->line, "its lines are not those that were written (sha256)");
     if (!r->is_move)
-        flips_take_groups(r->f, o);
+        flips_take_groups(r, o);
     r->pending = 0;
     r->is_ended = true;
     free(detail);

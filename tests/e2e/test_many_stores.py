@@ -640,6 +640,27 @@ def test_groups_of_all_stores_are_in_the_export(two):
         assert members_of(two) == before and [s.client().smembers("imapferry:sharing") for s in two.stores] == [{"g0"}, {"g1"}]
 
 
+def test_groups_that_cannot_be_beside_what_redis_still_holds_are_named(two):
+    """The stores' records alone are gone. The same group is the same, and nobody is left without one unheard."""
+    of = [sorted((user_in(which), user_in(which), user_in(which))) for which in (0, 1)]
+    for which, users in enumerate(of):
+        assert two.ctl("group", "make", f"g{which}", *users[:2])[0] == two.ctl("hold", users[0], "--reason", "x")[0] == 0
+    file = os.path.join(two.folder, "export")
+    assert two.ctl("route", "export", file)[0] == 0
+    assert two.ctl("group", "remove", "g1", of[1][0])[0] == 4
+    assert two.ctl("group", "add", "g1", of[1][2])[0] == 0 == two.ctl("group", "remove", "g1", of[1][0])[0]
+    before = members_of(two)
+    for store in two.stores:
+        store.client().delete("imapferry:store")
+    status, answer = two.ctl("route", "restore", "--yes", file)
+    assert status == 0 and (answer["groups"], answer["groups_apart"], answer["groups_unmade"]) == (1, [], ["g1"]), answer
+    assert members_of(two) == before == {"g0": of[0][:2], "g1": of[1][1:]}
+    for store in two.stores:
+        store.client().delete("imapferry:store")
+    status, _, err = two.ctl_raw("route", "restore", "--yes", file)
+    assert status == 0 and "the group g1 is not as it was, since Redis still holds another one of that name" in err and "g0" not in err, err
+
+
 def test_a_group_whose_accounts_come_to_lie_in_several_stores_is_named(make_ferry, redis, second):
     """From one store to two: which one an account is in follows from its name alone, so such a group can't be; all others come along. The way
     is the same for a store that was moved, and for the export of one that is lost. Those who were in it are in none, and nobody is in half of it."""

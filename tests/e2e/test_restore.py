@@ -203,6 +203,9 @@ def with_groups(*groups):
      '9 accounts are on "newer", which is no backend of the configuration ("old", "new")'),
     ("a group of one", EXPORT.replace(end(14), with_groups(["one", "user1"], ["two", "user2", "user3"])), "the group one has fewer than two accounts"),
     ("a group of no accounts", EXPORT.replace(end(14), with_groups(["one", "user1", "user2 user3"])), '"user2 user3" in the group one is no name'),
+    ("a member twice, and an account in two groups", EXPORT.replace(end(14), with_groups(["one", "user1", "user1"], ["two", "user2", "user3"], ["three", "user4", "user3"])),
+     "user1 in the group one is there already, in the group one; and 1 more"),
+    ("two groups of one name", EXPORT.replace(end(14), with_groups(["one", "user1", "user2"], ["one", "user3", "user4"])), "the group one is there twice"),
     ("a journal of other names", flip("ann", target="newer"), '1 accounts are on "newer", which is no backend'),
 ])
 def test_a_store_is_not_made_from_anything(site, tmp_path, name, text, says):

@@ -2972,7 +2972,7 @@ def test_groups_of_an_export_come_whole_and_once(store):
     assert store.call("carry", 4, "t", "", "regroup", "", "0", "0", *sharing("office", "ann", "joe"), *sharing("gone", "eve", "max")) == ["ok", "2"]
     assert client.hgetall(store.key("route", "joe")).items() >= {"group": "office", "backend": "old", "state": "resting"}.items()
     for _ in range(2):
-        assert store.call("carry", 4, "t", "", "regroup", "", "0", "0", *sharing("office", "ann", "bob"), *sharing("two", "ann", "zoe")) == ["ok", "1"]
+        assert store.call("carry", 4, "t", "", "regroup", "", "0", "0", *sharing("office", "ann", "bob"), *sharing("two", "ann", "zoe")) == ["ok", "1", "two"]
         assert client.smembers(store.key("sharing")) == {"office"} == client.smembers(store.key("restoring:groups"))
         assert [client.hget(store.key("route", u), "group") for u in ("ann", "bob", "joe", "eve", "max", "zoe")] == ["office", "office", None, None, None, None]
     assert client.hgetall(store.key("sharing", "office")) == {"members": "ann bob", "who": "root", "at": "1700000000000", "why": "they share", "rev": "1"}
@@ -2981,7 +2981,8 @@ def test_groups_of_an_export_come_whole_and_once(store):
     assert store.route("ann")["state"] == "settled" and store.route("ann")["group"] == "office"
     client.delete(store.key("store"))
     assert store.call("restore", 5, "u", "1") == ["ok", "0"]
-    assert store.call("carry", 5, "u", "", "regroup", "", "0", "0", *sharing("office", "eve", "max"), *sharing("one", "max")) == ["ok"]
+    assert store.call("carry", 5, "u", "", "regroup", "", "0", "0", *sharing("office", "eve", "max"), *sharing("one", "max")) == ["ok", "0", "office", "one"]
+    assert store.call("carry", 5, "u", "", "regroup", "", "0", "0", *sharing("office", "ann", "bob"), *sharing("two", "bob", "zoe")) == ["ok", "1", "two"]
     assert client.hget(store.key("sharing", "office"), "members") == "ann bob" and client.hget(store.key("route", "max"), "group") is None
 
 
