@@ -280,6 +280,11 @@ def cost(step, base, what):
     return (step["redis_a_second"] - base["redis_a_second"]) / step[f"{what}_a_second"] if step[f"{what}_a_second"] else 0.0
 
 
+def reads(events):
+    """How often a second a thread is told, which rests behind each read (EVENTS_REST_MS in proxy/branch.c)."""
+    return events / (1 + 0.1 * events)
+
+
 class Units:
     """What is paid for each, in seconds of CPU."""
 
@@ -301,9 +306,14 @@ class Units:
         return steps[with_followers]["events_a_second"], max(0.0, telling - rest) / (PROXIES * THREADS)
 
     def telling(self, events):
-        """... at another rate: along the line through both."""
-        (few, low), (many, high) = [(0.0, 0.0), self.told[0]] if events < self.told[0][0] else self.told
-        return max(0.0, low + (high - low) * (events - few) / (many - few))
+        """... at another rate. Below those that were played a read costs what it cost there; above them an event what it cost there, since how
+        much less it would be nobody has measured."""
+        (few, low), (many, high) = self.told
+        if events < few:
+            return low * reads(events) / reads(few)
+        if events < many:
+            return low + (high - low) * (events - few) / (many - few)
+        return max(low, high) + (events - many) * high / many
 
 
 def report(steps, units):
