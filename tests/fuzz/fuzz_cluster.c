@@ -25,6 +25,19 @@ static void fuzz_error(struct span error)
     MUST(cluster_slot(error) < 16384);
 }
 
+/* As whatever the node that was asked has them called. */
+static void fuzz_hosts(const struct cluster_node *n, struct span nodes)
+{
+    static const char *const preferred[] = {"", "ip", "hostname", "other"};
+
+    for (size_t i = 0; i < COUNTOF(preferred); i++)
+        fuzz_host(cluster_node_host(n, span_str(preferred[i]), span_str("")), nodes);
+    struct span asked = span_str("asked"), host = cluster_node_host(n, span_str("unknown-endpoint"), asked);
+    MUST(host.len == 0 || (host.p == asked.p && host.len == asked.len));
+    fuzz_host(n->name, nodes);
+    fuzz_host(n->address, nodes);
+}
+
 static void fuzz_nodes(struct span nodes)
 {
     struct span rest = nodes;
@@ -35,9 +48,9 @@ static void fuzz_nodes(struct span nodes)
         MUST(rest.len < before);
         before = rest.len;
         MUST(n.id.len > 0 && fuzz_within(n.id, nodes) && fuzz_within(n.of, nodes));
-        fuzz_host(n.host, nodes);
-        fuzz_host(n.address, nodes);
+        fuzz_hosts(&n, nodes);
         MUST(n.port > 0 || n.failed);
+        (void)cluster_node_is_followed(&n, nodes);
     }
 }
 
