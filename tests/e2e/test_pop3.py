@@ -224,7 +224,8 @@ def fetch_over_a_flip(ferry, sides, folder):
     behind = fetch_new(proxy, user, folder)
     append(sides[1], user).logout()
     assert fetch_new(proxy, user, folder) == 1
-    assert ferry.where(user) == set() and proxy.find("event=login .*backend=new .*protocol=pop3")
+    assert proxy.find("event=login .*backend=new .*protocol=pop3")
+    net.wait_until("the end of the last session is known", lambda: ferry.where(user) == set())
     return behind, said
 
 
