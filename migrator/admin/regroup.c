@@ -12,7 +12,7 @@
 #include "json_value.h"
 #include "regroup.h"
 
-enum { AT_ONCE = 100 /* groups of one call */ };
+enum { AT_ONCE = 500 /* accounts of one call, or one group: Redis does nothing else meanwhile */ };
 
 struct regroup {
     struct regroup_request q;
@@ -181,7 +181,7 @@ static void regroup_add_group(const struct regroup *g, json_t *texts, const json
     }
 }
 
-/* Those of this store, AT_ONCE at most. */
+/* Those of this store, until they have AT_ONCE accounts. */
 static void regroup_add_groups(struct regroup *g, json_t *texts)
 {
     const json_t *all = regroup_has_export(g->q.flips) ? g->q.flips->groups : NULL;
@@ -193,7 +193,7 @@ static void regroup_add_groups(struct regroup *g, json_t *texts)
         if (!fault && regroup_is_in(g->q.store, ctl_text_of(group, "group"),
                                     json_object_get(group, "members"), g->q.groups->apart)) {
             regroup_add_group(g, texts, group);
-            n++;
+            n += json_array_size(json_object_get(group, "members"));
         }
         free(fault);
     }

@@ -1,6 +1,7 @@
 """Redis loses everything: what journals and exports know is brought back, and nobody is on the wrong server."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -226,6 +227,25 @@ def test_a_store_is_not_made_from_anything(site, tmp_path, name, text, says):
     status, out, err = ferry.ctl_raw("route", "restore", "--yes", path)
     assert status == 0 and "may be missing" in out and "accounts are restored" in out and err, (out, err)
     assert redis.exists("imapferry:store")
+
+
+def test_groups_come_back_a_few_hundred_accounts_at_a_time(site, tmp_path):
+    """Many groups in one call kept Redis from all else for seconds."""
+    ferry, path = site.ferry, str(tmp_path / "file")
+    redis = ferry.redis.client()
+    with open(path, "w", encoding="ascii") as f:
+        f.write(EXPORT.replace(end(14), with_groups(*([f"g{n}", *(f"m{n}.{i}" for i in range(200))] for n in range(10)))))
+    for daemon in list(ferry.daemons):
+        daemon.stop()
+    redis.flushall()
+    redis.config_set("slowlog-log-slower-than", 0)
+    redis.config_set("slowlog-max-len", 100000)  # it has what scripts call, too
+    redis.slowlog_reset()
+    status, answer = ferry.ctl("route", "restore", path)
+    redis.config_set("slowlog-log-slower-than", -1)
+    assert status == 0 and answer["groups"] == 10, answer
+    more = [int(re.search(rb"\((\d+) more arguments\)", x["command"])[1]) for x in redis.slowlog_get(100000) if b"more arguments" in x["command"]]
+    assert sum(more) > 2 * 10 * 200 and max(more) < 2 * 3 * 200 + 100, more
 
 
 def test_restore_says_where_accounts_live(site, tmp_path):
