@@ -135,12 +135,12 @@ $(ARCHIVES):
 # The scripts of lib/route, as the text of a library of functions: what runs in Redis is what stands in the tree.
 $(BUILD)/gen/route_scripts.h: $(wildcard lib/route/*.lua lib/route/*.sh) Makefile
 	@mkdir -p $(@D)
-	sh lib/route/embed.sh lib/route $(VERSION) > $@.tmp && mv $@.tmp $@
+	sh lib/route/embed.sh lib/route $(VERSION) > $@.$$$$ && mv $@.$$$$ $@
 
 # The page's files, as they stand in the tree: there is no other step between them and the browser.
 $(BUILD)/gen/page_files.h: $(PAGE_FILES) migrator/page/embed.sh
 	@mkdir -p $(@D)
-	sh migrator/page/embed.sh $(PAGE_FILES) > $@.tmp && mv $@.tmp $@
+	sh migrator/page/embed.sh $(PAGE_FILES) > $@.$$$$ && mv $@.$$$$ $@
 $(BUILD)/obj/migrator/api/api_page.o: $(BUILD)/gen/page_files.h
 
 $(BUILD)/obj/%.o: %.c | packages $(BUILD)/gen/route_scripts.h
@@ -344,13 +344,13 @@ PAGES := $(patsubst %,$(BUILD)/pages/%.8,imapferryctl imapferry-proxy imapferry-
 COMPLETIONS := $(patsubst %,$(BUILD)/completions/%,bash zsh fish)
 $(BUILD)/pages/%.8: $(BUILD)/imapferryctl
 	@mkdir -p $(@D)
-	$< manual $* > $@.tmp && mv $@.tmp $@
+	$< manual $* > $@.$$$$ && mv $@.$$$$ $@
 $(BUILD)/pages/%.5: $(BUILD)/imapferryctl
 	@mkdir -p $(@D)
-	$< manual $* > $@.tmp && mv $@.tmp $@
+	$< manual $* > $@.$$$$ && mv $@.$$$$ $@
 $(BUILD)/completions/%: $(BUILD)/imapferryctl
 	@mkdir -p $(@D)
-	$< completion $* > $@.tmp && mv $@.tmp $@
+	$< completion $* > $@.$$$$ && mv $@.$$$$ $@
 
 SHARE = $(DESTDIR)$(PREFIX)/share
 DOC   = $(SHARE)/doc/imapferry
