@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "fnv.h"
 #include "lookup.h"
 #include "reach.h"
 #include "xalloc.h"
@@ -425,13 +426,10 @@ bool reach_refer(struct reach *r, const char *host, uint16_t port)
 
 /* ---- life ---- */
 
-/* The place of a user among n: the same wherever it is asked. FNV-1a, 64 bits. */
+/* The place of a user among n: the same wherever it is asked. */
 static size_t reach_first_of(const char *user, size_t n)
 {
-    uint64_t hash = 0xcbf29ce484222325;
-    for (; user && *user; user++)
-        hash = (hash ^ (uint8_t)*user) * 0x100000001b3;
-    return (size_t)((hash >> 32) % n);
+    return (size_t)((fnv(FNV_BEGIN, span_str(user ? user : "")) >> 32) % n);
 }
 
 static void reach_take_addresses(struct reach *r, const struct reach_request *q)

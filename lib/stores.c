@@ -1,20 +1,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fnv.h"
 #include "stores.h"
 #include "xalloc.h"
 
 /* ---- which one ---- */
-
-/* FNV-1a, 64 bits. */
-static uint64_t stores_hash(struct span user)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < user.len; i++)
-        h = (h ^ user.p[i]) * 0x100000001b3u;
-    return h;
-}
 
 /* The last step of splitmix64, after which each bit depends on all: what FNV makes of names that differ in
  * their last letter alone is too much alike to be compared. */
@@ -35,7 +26,7 @@ static struct span stores_part(const struct conf_redis *r, struct span user)
 
 size_t stores_place(const struct conf_redis *r, struct span user)
 {
-    uint64_t of_user = stores_hash(stores_part(r, user)), best = 0;
+    uint64_t of_user = fnv(FNV_BEGIN, stores_part(r, user)), best = 0;
     size_t place = 0;
 
     for (size_t i = 0; i < r->n_stores; i++) {

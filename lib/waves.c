@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fnv.h"
 #include "waves.h"
 
 /* ---- who ---- */
@@ -24,14 +25,12 @@ const struct conf_wave *wave_of(const struct conf *c, const char *user)
     return NULL;
 }
 
-/* FNV-1a, its bits mixed as MurmurHash does at its end: names that differ in their last letter alone must fall
+/* FNV, its bits mixed as MurmurHash does at its end: names that differ in their last letter alone must fall
  * apart. It must never change: accounts would leave shares that they were in. */
 static uint64_t wave_hash(const char *user)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    uint64_t h = fnv(FNV_BEGIN, span_str(user));
 
-    for (; *user; user++)
-        h = (h ^ (uint8_t)*user) * UINT64_C(0x100000001b3);
     h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
     h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
     return h ^ h >> 33;

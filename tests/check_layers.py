@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # lib/ from the bottom up: files by name without .c or .h. A pattern that names no file yet is a place kept free.
 LAYERS = [
-    ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "manual", "xalloc", "process", "privileges", "sandbox", "sandbox_*", "reasons", "metrics", "metrics_*", "fault", "turns", "outage"]),
+    ("base", ["base", "log", "buf", "buf_room", "digits", "base64", "percent", "fnv", "manual", "xalloc", "process", "privileges", "sandbox", "sandbox_*", "reasons", "metrics", "metrics_*", "fault", "turns", "outage"]),
     ("wire", ["imap_*", "mutf7", "sasl", "sasl_*", "proxyproto", "cert_names", "netstring", "pop3", "pop3_uidl"]),
     ("view", ["view", "view_*"]),
     ("conf", ["address", "cidr", "options", "account", "conf", "conf_*", "leave_out", "window", "migration_rules", "account_names", "waves"]),

@@ -1,12 +1,10 @@
+#include "lib/fnv.h"
+
 #include "sample.h"
 
 uint64_t sample_seed(const char *text)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
-
-    for (; *text; text++)
-        h = (h ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
-    return h;
+    return fnv(FNV_BEGIN, span_str(text));
 }
 
 /* splitmix64: neighbouring numbers come out far apart. */

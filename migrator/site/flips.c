@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 
+#include "lib/fnv.h"
 #include "lib/xalloc.h"
 
 #include "flips.h"
@@ -307,11 +308,7 @@ void flips_begin(struct flips_reading *r, struct flips *f, const char *file)
 
 static void flips_digest(struct flips *f, struct span text)
 {
-    uint64_t digest = f->digest ? f->digest : UINT64_C(0xcbf29ce484222325);
-
-    for (size_t i = 0; i <= text.len; i++)
-        digest = (digest ^ (i < text.len ? text.p[i] : '\n')) * UINT64_C(0x100000001b3);
-    f->digest = digest;
+    f->digest = fnv(fnv(f->digest ? f->digest : FNV_BEGIN, text), span_str("\n"));
 }
 
 /* What an end proves stands before it: it is read before it is added. */

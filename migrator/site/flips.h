@@ -66,7 +66,8 @@ struct flips {
     json_t *groups;  /* owned; as the newest export has them that tells of groups; NULL: none does */
     uint64_t groups_ms,
         move_ms; /* when that was written, and the newest export of a store that was moved; 0: there is none */
-    uint64_t digest; /* of all lines of all files: two that are the same tell the same. FNV-1a: no proof */
+    uint64_t
+        digest; /* of all lines of all files: two that are the same tell the same; no proof (lib/fnv.h) */
 };
 
 /* A file that is read line by line, of any size: flips_begin(), flips_line() with each without its line feed, flips_end(). */

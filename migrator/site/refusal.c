@@ -1,13 +1,11 @@
+#include "lib/fnv.h"
+
 #include "refusal.h"
 
-/* FNV-1a: names are only told apart. */
+/* Names are only told apart. */
 static uint64_t hash_of(const char *user)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    for (; *user; user++)
-        h = (h ^ (uint8_t)*user) * UINT64_C(0x100000001b3);
-    return h;
+    return fnv(FNV_BEGIN, span_str(user));
 }
 
 static bool begin_rest(struct refusal *r, enum refusal_kind kind, uint64_t now_ms)
