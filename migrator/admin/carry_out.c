@@ -223,10 +223,12 @@ struct carry_out {
     uint64_t accounts;
 };
 
-/* By which keys accounts are found: those with a record; those of which something is waived; those that were forgotten. What carry_read.lua
- * calls them is at the same place. */
-static const char *const scans[] = {"route", "waivers", "audit"};
-static const char *const meant[] = {"", "1", "2"};
+/* By which keys accounts are found, and what carry_read.lua calls them: those with a record; those of which something is waived; those of which
+ * nothing is left but that they were forgotten, who are no accounts. */
+static const struct {
+    const char *kind, *meant;
+    bool counts;
+} scans[] = {{"route", "", true}, {"waivers", "1", true}, {"audit", "2", false}};
 
 static void rest_free(struct rest *r)
 {
@@ -315,7 +317,7 @@ static void carry_out_take(struct carry_out *c, const struct reply *account)
     if (user.len > 0) {
         char *name = xspandup(user);
         carry_write_account(c->f, columns, conf_pair_of(store_conf(c->store), name).source);
-        c->accounts += c->which < 2;
+        c->accounts += scans[c->which].counts;
         free(name);
     }
     for (size_t i = 1; i < reply_count(account); i++)
@@ -372,7 +374,7 @@ static void carry_out_ask_rest(struct carry_out *c, const struct rest *rest)
 
 static void carry_out_ask(struct carry_out *c)
 {
-    struct span users[1 + AT_ONCE] = {span_str(meant[c->which])};
+    struct span users[1 + AT_ONCE] = {span_str(scans[c->which].meant)};
     size_t n = 1;
 
     while (n < COUNTOF(users) && c->next < c->n_users)
@@ -430,7 +432,7 @@ static void carry_out_on_end(void *owner, bool good)
         store_script_for(c->store, c, "carry_read", &none, 1, carry_out_on_nobody, c, NULL);
         return;
     }
-    c->names = name_scan_start(c->store, scans[c->which], "", carry_out_on_names, carry_out_on_end, c);
+    c->names = name_scan_start(c->store, scans[c->which].kind, "", carry_out_on_names, carry_out_on_end, c);
 }
 
 static void carry_out_begin(struct loop_task *task)
@@ -438,7 +440,7 @@ static void carry_out_begin(struct loop_task *task)
     struct carry_out *c = CONTAINER_OF(task, struct carry_out, task);
 
     c->task.fn = carry_out_step;
-    c->names = name_scan_start(c->store, scans[0], "", carry_out_on_names, carry_out_on_end, c);
+    c->names = name_scan_start(c->store, scans[0].kind, "", carry_out_on_names, carry_out_on_end, c);
 }
 
 struct carry_out *carry_out_start(struct store *s, struct carry_file *f, carry_out_fn fn, void *owner)

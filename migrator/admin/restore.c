@@ -29,7 +29,7 @@ struct restore {
     size_t n_files;
     struct carry_in *carrying;            /* owned */
     struct regroup *regrouping;           /* owned */
-    struct regrouped groups;              /* its list is owned */
+    struct regrouped groups;              /* its lists are owned */
     char *token;                          /* owned; of this restore: random, and behind a dot restore_of() */
     size_t sent, kept;                    /* accounts of the call under way; left as Redis has them */
     size_t problems;                      /* for which nothing is made without yes */
