@@ -6,7 +6,6 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,11 +24,13 @@
 #include "ctl_args.h"
 #include "ctl_check.h"
 #include "ctl_complete.h"
+#include "ctl_export.h"
 #include "ctl_group.h"
 #include "ctl_manual.h"
 #include "ctl_plan.h"
 #include "ctl_print.h"
 #include "ctl_proof.h"
+#include "ctl_restore.h"
 #include "ctl_screen.h"
 #include "ctl_summary.h"
 #include "ctl_survey.h"
@@ -357,51 +358,6 @@ static void read_own_journal(struct ctl *c)
     free(text);
 }
 
-enum { NAMED_MAX = 20 /* accounts that are named one by one */ };
-
-static void write_doubts(json_t *names)
-{
-    size_t n = json_array_size(names), i;
-    json_t *name;
-
-    if (n)
-        ctl_print_note("held, since two hosts contradict each other about where they are (%zu):", n);
-    json_array_foreach(names, i, name)
-    {
-        if (i < NAMED_MAX)
-            ctl_print_note("  %s", json_string_value(name));
-    }
-    if (n > NAMED_MAX)
-        ctl_print_note("  and %zu more: \"imapferryctl list --state held\"", n - NAMED_MAX);
-}
-
-static void write_groups(const json_t *names, const char *why)
-{
-    const json_t *name;
-    size_t i;
-
-    json_array_foreach(names, i, name)
-        ctl_print_note("the group %s is not as it was, since %s", json_string_value(name), why);
-}
-
-static void write_faults(json_t *faults, json_int_t all)
-{
-    size_t i;
-    json_t *o;
-
-    json_array_foreach(faults, i, o)
-    {
-        const char *file = json_string_value(json_object_get(o, "file"));
-        json_int_t line = json_integer_value(json_object_get(o, "line"));
-        char *at = line ? xasprintf("%" JSON_INTEGER_FORMAT ":", line) : xstrdup("");
-        ctl_print_note("%s%s%s%s%s", file ? file : "", file ? ":" : "", at, file ? " " : "",
-                       json_string_value(json_object_get(o, "error")));
-        free(at);
-    }
-    if (all > (json_int_t)json_array_size(faults))
-        ctl_print_note("and %" JSON_INTEGER_FORMAT " more", all - (json_int_t)json_array_size(faults));
-}
-
 static void start_restore(struct ctl *c);
 
 /* Of several stores, those that are there have lost nothing. */
@@ -417,40 +373,6 @@ static bool ctl_next_to_restore(struct ctl *c)
     return true;
 }
 
-/* Adds what was told of a store to what is told of all. What is about the files is told once. */
-static void ctl_add_restored(json_t *all, const json_t *more)
-{
-    static const char *const sums[] = {"restored", "held", "skipped", "kept", "groups"};
-    const char *name;
-    json_t *n, *backends = json_object_get(all, "backends");
-
-    for (size_t i = 0; i < COUNTOF(sums); i++)
-        json_object_set_new(all, sums[i],
-                            json_integer(json_integer_value(json_object_get(all, sums[i])) +
-                                         json_integer_value(json_object_get(more, sums[i]))));
-    json_object_foreach(json_object_get(more, "backends"), name, n) json_object_set_new(
-        backends, name,
-        json_integer(json_integer_value(json_object_get(backends, name)) + json_integer_value(n)));
-    json_array_extend(json_object_get(all, "in_doubt"), json_object_get(more, "in_doubt"));
-    json_array_extend(json_object_get(all, "groups_apart"), json_object_get(more, "groups_apart"));
-    json_array_extend(json_object_get(all, "groups_unmade"), json_object_get(more, "groups_unmade"));
-}
-
-/* Of several stores: data becomes that of all that were restored, with a list of each. */
-static void ctl_tell_of_all_restored(struct ctl *c, json_t *data)
-{
-    json_t *of_one = json_deep_copy(data), *list;
-
-    if (!c->restored)
-        c->restored = json_pack("{s:[], s:{}, s:[], s:[], s:[]}", "stores", "backends", "in_doubt",
-                                "groups_apart", "groups_unmade");
-    json_object_set_new(of_one, "store", json_integer((json_int_t)(c->restoring ? c->restoring : 1)));
-    list = json_object_get(c->restored, "stores");
-    json_array_append_new(list, of_one);
-    ctl_add_restored(c->restored, of_one);
-    json_object_update(data, c->restored);
-}
-
 static void on_restored(void *owner, const struct action_result *r)
 {
     struct ctl *c = owner;
@@ -459,24 +381,15 @@ static void on_restored(void *owner, const struct action_result *r)
     c->restore = NULL;
     bool made = json_is_true(json_object_get(r->data, "made"));
     if (c->stores->n > 1)
-        ctl_tell_of_all_restored(c, r->data);
+        ctl_restore_add(&c->restored, r->data, c->restoring ? c->restoring : 1);
     if (made && ctl_next_to_restore(c)) {
         if (!c->args.json)
             ctl_print_note("store %zu of %zu: %s", done, c->stores->n, r->text);
         start_restore(c);
         return;
     }
-    if (!c->args.json) {
-        write_faults(json_object_get(r->data, "faults"),
-                     json_integer_value(json_object_get(r->data, "problems")));
-        write_doubts(json_object_get(r->data, "in_doubt"));
-        write_groups(
-            json_object_get(r->data, "groups_apart"),
-            "its accounts lie in several stores: they are moved one by one, if at all (\"waive NAME shared\")");
-        write_groups(
-            json_object_get(r->data, "groups_unmade"),
-            "Redis still holds another one of that name, or has one of its accounts in another, or on its way: see \"group list\"");
-    }
+    if (!c->args.json)
+        ctl_restore_print(r->data);
     struct action_result of_all = *r;
     if (of_all.rc == ACTION_DONE && json_array_size(json_object_get(r->data, "in_doubt")) > 0)
         of_all.rc = ACTION_FAILED; /* of a store before */
@@ -920,86 +833,19 @@ static int run_verb(struct ctl *c)
     return c->rc;
 }
 
-/* Where an export goes: to a file beside the one that is named (or that a link there names), which then takes
- * its place, so that a backup is whole, or is the one before; straight to what is no file: a device, a pipe,
- * standard output. */
-struct export
-{
-    char *path, *part; /* owned; part NULL: it goes straight there */
-    FILE *f;           /* NULL: errno says why */
-    bool to_stdout;
-};
-
-/* It is written by one at a time: two that wrote into one file would each call it whole. The lock goes with its process. -1: errno says
- * why. */
-static int export_open_part(const char *part)
-{
-    struct stat own, there;
-    int fd = open(part, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd < 0)
-        return -1;
-    bool mine = flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &own) == 0 && stat(part, &there) == 0 &&
-                own.st_ino == there.st_ino && own.st_dev == there.st_dev; /* else it was renamed meanwhile */
-    if (mine && ftruncate(fd, 0) == 0)
-        return fd;
-    close(fd);
-    errno = EBUSY;
-    return -1;
-}
-
-static void export_open_file(struct export *e)
-{
-    struct stat st;
-    char *real = realpath(e->path, NULL);
-    bool there = real && stat(real, &st) == 0;
-
-    if (!real && (errno != ENOENT || lstat(e->path, &st) == 0))
-        return; /* such as a link to nothing */
-    if (real) {
-        free(e->path);
-        e->path = real;
-    }
-    if (!there || S_ISREG(st.st_mode))
-        e->part = xasprintf("%s.part", e->path);
-    int fd = e->part ? export_open_part(e->part) : open(e->path, O_WRONLY | O_CLOEXEC);
-    e->f = fd >= 0 ? fdopen(fd, "w") : NULL;
-}
-
-/* False: errno says why. Of a file it does not know that the disk has it before it was synced. */
-static bool export_finish(struct export *e, bool whole)
-{
-    bool good = e->f && fflush(e->f) == 0 && !ferror(e->f);
-
-    if (good && e->part && whole)
-        good = fsync(fileno(e->f)) == 0 && rename(e->part, e->path) == 0;
-    int error = errno;
-    if (e->f && !e->to_stdout)
-        fclose(e->f);
-    if (e->part && !(good && whole) && e->f)
-        unlink(e->part);
-    free(e->part);
-    free(e->path);
-    errno = error;
-    return good;
-}
-
 static int run_export_to(struct ctl *c, const char *path)
 {
-    struct export e = {.path = xstrdup(path), .to_stdout = !strcmp(path, "-")};
+    struct ctl_export e;
     int status = ACTION_FAILED;
 
-    if (e.to_stdout)
-        e.f = stdout;
-    else
-        export_open_file(&e);
+    ctl_export_open(&e, path);
     c->args.action.out = e.f;
     c->args.action.carry = e.f && c->args.what == ACTION_MOVE ? carry_file_begin(e.f) : NULL;
     if (e.f)
         status = run_verb(c);
     if (c->args.action.carry)
         carry_file_end(&c->args.action.carry, status == ACTION_DONE);
-    if (!export_finish(&e, status == ACTION_DONE)) {
+    if (!ctl_export_finish(&e, status == ACTION_DONE)) {
         bool closed = c->args.what == ACTION_MOVE && status == ACTION_DONE;
         char *text = xasprintf("%s: %s%s", path, strerror(errno),
                                closed ? ". The store is closed: \"route reopen\", and do it again" : "");
