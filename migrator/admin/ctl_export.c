@@ -55,7 +55,8 @@ void ctl_export_open(struct ctl_export *e, const char *path)
         ctl_export_open_file(e);
 }
 
-/* Of a file it is not known that the disk has it before it was synced. */
+/* Of a file it is not known that the disk has it before it was synced. The lock is held until the name is another one, or gone: who got it
+ * before would have the next one's file renamed. */
 bool ctl_export_finish(struct ctl_export *e, bool whole)
 {
     bool good = e->f && fflush(e->f) == 0 && !ferror(e->f);
@@ -63,10 +64,10 @@ bool ctl_export_finish(struct ctl_export *e, bool whole)
     if (good && e->part && whole)
         good = fsync(fileno(e->f)) == 0 && rename(e->part, e->path) == 0;
     int error = errno;
-    if (e->f && !e->to_stdout)
-        fclose(e->f);
     if (e->part && !(good && whole) && e->f)
         unlink(e->part);
+    if (e->f && !e->to_stdout)
+        fclose(e->f);
     free(e->part);
     free(e->path);
     errno = error;
